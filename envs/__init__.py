@@ -1,0 +1,1 @@
+"""How a mission is simulated: the types every simulation shares, and its policies without learning."""

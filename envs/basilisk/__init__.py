@@ -1,0 +1,1 @@
+"""Satellites in Basilisk and BSK-RL; the only package that imports them."""

@@ -1,0 +1,104 @@
+"""Several constellation episodes in one process as a ``VectorEnv``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from envs.api import AgentSpec, BoolArray, IntArray, Step
+from envs.basilisk.episode import Episode, Moment
+from envs.basilisk.features import FeatureExtractor, agent_spec
+from envs.episode_result import EpisodeResult
+from envs.trace import Trace
+from scenarios.schema import ScenarioConfig
+
+
+class ConstellationEnv:
+    """E episodes of one mission stepped together; episodes are functions of their seeds alone."""
+
+    def __init__(self, config: ScenarioConfig, training: bool = False, traced: bool = False) -> None:
+        """
+        Args:
+            config: the mission.
+            training: draw each episode's length from ``training_duration_s`` where the mission has one.
+            traced: keep what maps and timelines need (``traces``).
+        """
+        self._config = config
+        self._training = training
+        self._traced = traced
+        self._episodes: list[Episode] = []
+        self._moments: list[Moment] = []
+        first = self._episode(0)
+        constellation = first.constellation
+        self.specs: tuple[AgentSpec, ...] = tuple(
+            agent_spec(config, satellite, member.hardware)
+            for satellite, member in zip(constellation.satellites, constellation.sensing_classes, strict=True)
+        )
+        self.state_size = FeatureExtractor.STATE_SIZE
+
+    def _shuffled(self) -> BoolArray:
+        """Slots come in order of closing time, which tells the windows: whoever cannot sense them gets no order."""
+        classes = self._config.constellation.classes
+        groups = [classes[row % len(classes)].sensing for row in range(self._config.constellation.size)]
+        return np.array(["window" not in self._config.sensing[group] for group in groups])
+
+    def _episode(self, index: int) -> Episode:
+        while len(self._episodes) <= index:
+            self._episodes.append(Episode(self._config, self._shuffled(), self._training, self._traced))
+        return self._episodes[index]
+
+    def reset(self, seeds: Sequence[int]) -> Step:
+        self._running = [self._episode(index) for index in range(len(seeds))]
+        self._moments = [episode.reset(seed) for episode, seed in zip(self._running, seeds, strict=True)]
+        return _stack(self._moments)
+
+    def step(self, actions: IntArray) -> Step:
+        """actions [E, N]; episodes that have ended stay as they are, with no reward and no duration."""
+        for index, (episode, moment) in enumerate(zip(self._running, self._moments, strict=True)):
+            if moment.terminated or moment.truncated:
+                self._moments[index] = _standstill(moment)
+            else:
+                self._moments[index] = episode.step(actions[index])
+        return _stack(self._moments)
+
+    def results(self) -> list[EpisodeResult]:
+        return [episode.result() for episode in self._running]
+
+    def traces(self) -> list[Trace]:
+        return [episode.trace() for episode in self._running]
+
+    def close(self) -> None:
+        """Free the simulations."""
+        self._episodes.clear()
+        self._running = []
+
+
+def _standstill(moment: Moment) -> Moment:
+    if moment.duration_s == 0.0:
+        return moment
+    return Moment(
+        moment.obs,
+        moment.action_mask,
+        np.zeros_like(moment.active),
+        moment.alive,
+        0.0,
+        0.0,
+        moment.terminated,
+        moment.truncated,
+        moment.state,
+    )
+
+
+def _stack(moments: Sequence[Moment]) -> Step:
+    return Step(
+        obs=np.stack([m.obs for m in moments]),
+        action_mask=np.stack([m.action_mask for m in moments]),
+        active=np.stack([m.active for m in moments]),
+        alive=np.stack([m.alive for m in moments]),
+        reward=np.array([m.reward for m in moments], dtype=np.float32),
+        duration_s=np.array([m.duration_s for m in moments], dtype=np.float32),
+        terminated=np.array([m.terminated for m in moments]),
+        truncated=np.array([m.truncated for m in moments]),
+        state=np.stack([m.state for m in moments]),
+    )

@@ -1,0 +1,166 @@
+"""One episode of a constellation mission: decisions in, observations, reward and accounts out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.api import BoolArray, FloatArray, IntArray
+from envs.basilisk.features import FeatureExtractor, Snapshot, snapshot
+from envs.basilisk.simulation import Constellation
+from envs.episode_result import EpisodeResult
+from envs.trace import Trace
+from scenarios.schema import ScenarioConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one episode tells at a decision (see ``envs.api.Step``, without the leading E)."""
+
+    obs: FloatArray  # [N, O]
+    action_mask: BoolArray  # [N, A]
+    active: BoolArray  # [N]
+    alive: BoolArray  # [N]
+    reward: float
+    duration_s: float
+    terminated: bool
+    truncated: bool
+    state: FloatArray  # [N, S]
+
+
+class Episode:
+    """Runs one constellation from a seed to its end, again and again.
+
+    Time advances to the next decision of any satellite; satellites whose action goes on are not asked. A dead satellite
+    costs ``death_penalty`` once and is never asked again; the episode ends when all are dead (terminated) or at the
+    time limit (truncated).
+    """
+
+    def __init__(self, config: ScenarioConfig, shuffled: BoolArray, training: bool, traced: bool = False) -> None:
+        self._config = config
+        self._shuffled = shuffled
+        self._traced = traced
+        self.constellation = Constellation(config, training)
+
+    def reset(self, seed: int) -> Moment:
+        self._seed = seed
+        self.constellation.reset(seed)
+        satellites = self.constellation.satellites
+        count = len(satellites)
+        self.features = FeatureExtractor(self._config, self.constellation, self._shuffled, seed)
+        self._alive = np.ones(count, dtype=np.bool_)
+        self._captured_by = np.zeros(count)
+        self._decisions = np.zeros(count, dtype=np.int64)
+        self._charges = np.zeros(count, dtype=np.int64)
+        self._history: list[tuple[Snapshot, NDArray[np.int64]]] = []
+        self._imaged_at: dict[int, tuple[int, float]] = {}
+        return self._moment(snapshot(self.constellation), reward=0.0, duration_s=0.0)
+
+    def step(self, actions: IntArray) -> Moment:
+        """Task the satellites that were asked and run to the next decision.
+
+        Args:
+            actions: [N]; entries of satellites that were not asked are ignored.
+
+        Raises:
+            ValueError: an action that the mask forbids.
+        """
+        satellites = self.constellation.satellites
+        for row in np.nonzero(self._active)[0]:
+            action = int(actions[row])
+            if not (0 <= action < self._mask.shape[1] and self._mask[row, action]):
+                raise ValueError(
+                    f"action {action} of {satellites[row].name} is not allowed now; "
+                    f"allowed: {np.nonzero(self._mask[row])[0].tolist()}"
+                )
+            self._decisions[row] += 1
+            if action == 0:
+                self._charges[row] += 1
+                satellites[row].charge(self._config.actions.charge_duration_s)
+            else:
+                target, close_s = self.features.opportunity(row, action - 1)
+                satellites[row].image(target, close_s, self._config.actions.image_timeout_s)
+        if self._traced:
+            running = [(0 if s.running == "charge" else 1) if s.is_alive() else -1 for s in satellites]
+            self._history.append((self._now, np.array(running)))
+        already = set(self.constellation.rewarder.data.imaged)
+        earned, duration_s = self.constellation.advance()
+        by_satellite = np.array([earned[s.name] for s in satellites])
+        self._captured_by += by_satellite
+        self._remember_images(already)
+        died = self._alive & ~np.array([s.is_alive() for s in satellites])
+        self._alive &= ~died
+        reward = float(by_satellite.sum()) - self._config.death_penalty * int(died.sum())
+        return self._moment(snapshot(self.constellation), reward, duration_s)
+
+    def _moment(self, now: Snapshot, reward: float, duration_s: float) -> Moment:
+        truncated = self.constellation.over()
+        terminated = not self._alive.any()
+        asked = np.array([s.requires_retasking for s in self.constellation.satellites])
+        self._active = asked & self._alive & (not truncated)
+        self._now = now
+        self.features.learn_images()
+        obs, self._mask = self.features.observe(now, self._active)
+        state = self.features.state(now)
+        return Moment(
+            obs, self._mask, self._active, self._alive.copy(), reward, duration_s, terminated, truncated, state
+        )
+
+    def _remember_images(self, already: set[object]) -> None:
+        if not self._traced:
+            return
+        for row, satellite in enumerate(self.constellation.satellites):
+            for target in satellite.data_store.new_data.imaged - already:
+                index = self.features.index_of(target)
+                self._imaged_at.setdefault(index, (row, self.constellation.time_s))
+
+    def result(self) -> EpisodeResult:
+        """What the episode has come to so far."""
+        constellation = self.constellation
+        limit_s = float(constellation.time_limit)
+        return EpisodeResult(
+            seed=self._seed,
+            captured=float(self._captured_by.sum()),
+            available=float(self.features.priority[self.features.accessible(limit_s)].sum()),
+            captured_by=tuple(float(value) for value in self._captured_by),
+            images=tuple(int(s.imaged) for s in constellation.satellites),
+            duplicates=int(constellation.rewarder.data.duplicates),
+            deaths=int((~self._alive).sum()),
+            decisions=tuple(int(value) for value in self._decisions),
+            charges=tuple(int(value) for value in self._charges),
+            duration_s=constellation.time_s,
+        )
+
+    def trace(self) -> Trace:
+        """The whole episode, if it was asked to be traced."""
+        history = [*self._history, (self._now, np.full(len(self._alive), -1))]
+        r_P = np.stack([now.r_BP_P for now, _ in history])
+        latitude, longitude = _geocentric(r_P)
+        target_r_P = np.array([target.r_LP_P for target in self.constellation.targets])
+        target_latitude, target_longitude = _geocentric(target_r_P)
+        imaged_by = np.full(len(target_r_P), -1)
+        imaged_s = np.full(len(target_r_P), np.nan)
+        for index, (row, time_s) in self._imaged_at.items():
+            imaged_by[index], imaged_s[index] = row, time_s
+        return Trace(
+            time_s=np.array([now.time_s for now, _ in history]),
+            latitude_deg=latitude,
+            longitude_deg=longitude,
+            battery=np.stack([now.battery for now, _ in history]),
+            sunlit=np.stack([now.sunlit for now, _ in history]),
+            action=np.stack([running for _, running in history]),
+            target_latitude_deg=target_latitude,
+            target_longitude_deg=target_longitude,
+            target_priority=self.features.priority,
+            target_imaged_by=imaged_by,
+            target_imaged_s=imaged_s,
+            target_accessible=self.features.accessible(float(self.constellation.time_limit)),
+        )
+
+
+def _geocentric(r_P: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Geocentric latitude and longitude [deg] of planet-fixed positions [..., 3]."""
+    x, y, z = np.moveaxis(r_P, -1, 0)
+    return np.degrees(np.arctan2(z, np.hypot(x, y))), np.degrees(np.arctan2(y, x))

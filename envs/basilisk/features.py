@@ -1,0 +1,280 @@
+"""What an imaging satellite senses: named feature blocks, all satellites' opportunities in one numpy pass.
+
+Frames: N inertial, P planet-fixed, B body. Angles in rad, times in s, positions in m before scaling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from bsk_rl.scene.targets import Target
+from numpy.typing import NDArray
+
+from envs.api import AgentSpec, BoolArray, FeatureBlock, FloatArray
+from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager
+from envs.basilisk.simulation import CHARGE, Constellation
+from scenarios.schema import ScenarioConfig
+
+RATE_SCALE = 0.03  # rad/s, a brisk slew
+TIME_SCALE = 120.0  # s, the timeout of an image
+STATE_HORIZONS_S = (120.0, 600.0)  # over which the critic sees each satellite's open value
+
+
+def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> AgentSpec:
+    """All blocks that the simulation can give of one satellite; sensing.py takes away what it cannot sense."""
+    slots = config.actions.image_slots
+    blocks = (
+        FeatureBlock("platform", 2, "battery fraction, body rate rad/s", 1.0),
+        FeatureBlock("hardware", 4, "cos min elevation, log10 wheel torque, battery 100 Wh, power 100 W", 1.0),
+        FeatureBlock("eclipse", 3, "sunlit, s to eclipse start, s to eclipse end", ECLIPSE_LOOKAHEAD_S),
+        FeatureBlock("priority", 1, "priority", 1.0, slots),
+        FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
+        FeatureBlock("angle", 2, "rad off boresight, rad/s", 1.0, slots),
+        FeatureBlock("claimed", 2, "others tasked with it, others that can still reach it", 1.0, slots),
+    )
+    return AgentSpec(satellite.name, hardware, blocks, (CHARGE,), slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The physical state of N satellites at one instant, read from Basilisk once."""
+
+    time_s: float
+    r_BP_P: NDArray[np.float64]  # [N, 3]
+    v_BP_P: NDArray[np.float64]  # [N, 3] as seen in the rotating planet frame
+    boresight_P: NDArray[np.float64]  # [N, 3] unit vectors
+    omega_BP_P: NDArray[np.float64]  # [N, 3]
+    rate: NDArray[np.float64]  # [N] |omega_BN|
+    battery: NDArray[np.float64]  # [N] fraction
+    sunlit: BoolArray  # [N]
+    to_eclipse_start_s: NDArray[np.float64]  # [N]
+    to_eclipse_end_s: NDArray[np.float64]  # [N]
+
+
+def snapshot(constellation: Constellation) -> Snapshot:
+    satellites = constellation.satellites
+    time_s = constellation.time_s
+    world = constellation.simulator.world
+    planet = world.gravFactory.spiceObject.planetStateOutMsgs[world.body_index].read()
+    PN = np.array(planet.J20002Pfix)
+    PN_dot = np.array(planet.J20002Pfix_dot)
+    skew_PN_N = -PN.T @ PN_dot
+    omega_PN_N = np.array([skew_PN_N[2, 1], skew_PN_N[0, 2], skew_PN_N[1, 0]])
+    messages = [s.dynamics.scObject.scStateOutMsg.read() for s in satellites]
+    r_BN_N = np.array([m.r_BN_N for m in messages])
+    v_BN_N = np.array([m.v_BN_N for m in messages])
+    NB = _dcm_from_mrp(np.array([m.sigma_BN for m in messages])).transpose(0, 2, 1)
+    omega_BN_B = np.array([m.omega_BN_B for m in messages])
+    boresight_B = np.array([[0.0, 0.0, 1.0]] * len(satellites))  # inst_pHat_B, BSK-RL's default
+    omega_BN_N = np.einsum("nij,nj->ni", NB, omega_BN_B)
+    starts, ends = zip(*(_next_eclipse(s, time_s) for s in satellites), strict=True)
+    to_start, to_end = np.array(starts) - time_s, np.array(ends) - time_s
+    return Snapshot(
+        time_s=time_s,
+        r_BP_P=r_BN_N @ PN.T,
+        v_BP_P=(v_BN_N - np.cross(omega_PN_N, r_BN_N)) @ PN.T,
+        boresight_P=np.einsum("nij,nj->ni", NB, boresight_B) @ PN.T,
+        omega_BP_P=(omega_BN_N - omega_PN_N) @ PN.T,
+        rate=np.linalg.norm(omega_BN_B, axis=-1),
+        battery=np.array([s.dynamics.battery_charge_fraction for s in satellites]),
+        sunlit=to_start <= to_end,
+        to_eclipse_start_s=to_start,
+        to_eclipse_end_s=to_end,
+    )
+
+
+def _next_eclipse(satellite: Imager, time_s: float) -> tuple[float, float]:
+    """Times of the next eclipse start and end; an orbit without eclipse has them beyond the look-ahead."""
+    starts, ends = satellite.eclipse_starts_s, satellite.eclipse_ends_s
+    start = np.searchsorted(starts, time_s, side="right")
+    end = np.searchsorted(ends, time_s, side="right")
+    never = time_s + ECLIPSE_LOOKAHEAD_S
+    return (
+        float(starts[start]) if start < len(starts) else never,
+        float(ends[end]) if end < len(ends) else never,
+    )
+
+
+def _dcm_from_mrp(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Direction cosine matrices [N, 3, 3] (BN) of modified Rodrigues parameters [N, 3] (Schaub & Junkins, 3.147)."""
+    squared = np.sum(sigma**2, axis=-1)
+    tilde = np.zeros((len(sigma), 3, 3))
+    tilde[:, 0, 1], tilde[:, 0, 2], tilde[:, 1, 2] = -sigma[:, 2], sigma[:, 1], -sigma[:, 0]
+    tilde -= tilde.transpose(0, 2, 1)
+    scale = ((1.0 + squared) ** 2)[:, None, None]
+    return np.asarray(np.eye(3) + (8.0 * tilde @ tilde - 4.0 * (1.0 - squared)[:, None, None] * tilde) / scale)
+
+
+class FeatureExtractor:
+    """Offers opportunities to satellites and turns a simulation into observations, masks and the critic's state.
+
+    ``shuffled`` marks satellites that must not learn the order of closing times from the order of their slots
+    (they do not sense windows): their slots are permuted at random, the same for whoever flies the episode.
+    """
+
+    STATE_SIZE = 16
+
+    def __init__(self, config: ScenarioConfig, constellation: Constellation, shuffled: BoolArray, seed: int) -> None:
+        """Prepare one episode; call after ``Constellation.reset``."""
+        self._slots = config.actions.image_slots
+        self._timeout_s = config.actions.image_timeout_s
+        self._constellation = constellation
+        self._shuffled = shuffled
+        self._rng = np.random.default_rng([seed, 1])
+        targets = constellation.targets
+        self._index = {id(target): index for index, target in enumerate(targets)}
+        self.priority = np.array([target.priority for target in targets])
+        self._r_LP_P = np.array([target.r_LP_P for target in targets])
+        satellites = constellation.satellites
+        count = len(satellites)
+        self._last_close_s = np.full((count, len(targets)), -np.inf)
+        for row, satellite in enumerate(satellites):
+            np.maximum.at(self._last_close_s[row], satellite.windows.target, satellite.windows.close_s)
+        classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
+        self._hardware = np.array(
+            [
+                [
+                    np.cos(np.radians(h.min_elevation_deg)),
+                    np.log10(h.max_wheel_torque_Nm),
+                    h.battery_Wh / 100.0,
+                    (h.instrument_power_W + h.base_power_W) / 100.0,
+                ]
+                for h in classes
+            ]
+        )
+        self._capacity_Wh = np.array([h.battery_Wh for h in classes])
+        self._known_imaged = np.zeros((count, len(targets)), dtype=np.bool_)
+        self._known_count = [0] * count
+        self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
+        self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count
+
+    def offer(self, row: int, time_s: float) -> None:
+        """Fill a satellite's slots: the unimaged targets it knows of that close soonest, one window each."""
+        windows = self._constellation.satellites[row].windows
+        first = np.searchsorted(windows.close_s, time_s + 1e-12, side="left")
+        ahead = windows.target[first:]
+        usable = ~self._known_imaged[row, ahead] & (windows.open_s[first:] < time_s + self._timeout_s)
+        chosen = np.nonzero(usable)[0]
+        # A target's earliest window comes first; a later one of the same target is no second opportunity.
+        _, earliest = np.unique(ahead[chosen], return_index=True)
+        chosen = chosen[np.sort(earliest)][: self._slots] + first
+        if self._shuffled[row]:
+            chosen = self._rng.permutation(chosen)
+        self.offered[row] = windows.target[chosen]
+        self._offered_open_s = windows.open_s[chosen]
+        self._offered_close_s[row] = windows.close_s[chosen]
+
+    def opportunity(self, row: int, slot: int) -> tuple[Target, float]:
+        """The target in a slot and when its window closes."""
+        return self._constellation.targets[self.offered[row][slot]], float(self._offered_close_s[row][slot])
+
+    def index_of(self, target: Target) -> int:
+        return self._index[id(target)]
+
+    def accessible(self, until_s: float) -> BoolArray:
+        """Which targets [M] some satellite has a window on that opens before ``until_s``."""
+        reached = np.zeros(len(self.priority), dtype=np.bool_)
+        for satellite in self._constellation.satellites:
+            windows = satellite.windows
+            reached[windows.target[windows.open_s < until_s]] = True
+        return reached
+
+    def learn_images(self) -> None:
+        """Take over what each satellite now knows to be imaged."""
+        for row, satellite in enumerate(self._constellation.satellites):
+            imaged = satellite.data_store.data.imaged
+            if len(imaged) != self._known_count[row]:
+                self._known_imaged[row, [self._index[id(target)] for target in imaged]] = True
+                self._known_count[row] = len(imaged)
+
+    def observe(self, now: Snapshot, active: BoolArray) -> tuple[FloatArray, BoolArray]:
+        """Observations [N, O] and action masks [N, A]; rows of satellites not asked are zero (charge legal)."""
+        count, slots = len(active), self._slots
+        platform = np.stack([now.battery, now.rate / RATE_SCALE], axis=-1)
+        eclipse = np.stack(
+            [now.sunlit, now.to_eclipse_start_s / ECLIPSE_LOOKAHEAD_S, now.to_eclipse_end_s / ECLIPSE_LOOKAHEAD_S],
+            axis=-1,
+        )
+        context = np.concatenate([platform, self._hardware, eclipse], axis=-1)
+        width = context.shape[1]
+        obs = np.zeros((count, width + slots * 7), dtype=np.float32)
+        mask = np.zeros((count, 1 + slots), dtype=np.bool_)
+        mask[:, 0] = True
+        tasked = self._tasked()
+        for row in np.nonzero(active)[0]:
+            self.offer(row, now.time_s)
+            targets = self.offered[row]
+            n = len(targets)
+            mask[row, 1 : 1 + n] = True
+            obs[row, :width] = context[row]
+            line = self._r_LP_P[targets] - now.r_BP_P[row]
+            distance = np.linalg.norm(line, axis=-1)
+            cosine = line @ now.boresight_P[row] / distance
+            # The rate at which the boresight must turn to follow the target, against the rate it has.
+            needed = np.cross(now.v_BP_P[row], line) / (distance**2)[:, None]
+            rate = np.linalg.norm(now.omega_BP_P[row] - needed, axis=-1)
+            others = np.arange(count) != row
+            claimed = np.array([np.sum(tasked[others] == target) for target in targets])
+            reachable = np.sum(self._last_close_s[others][:, targets] > now.time_s, axis=0)
+            column = width
+            for block in (
+                self.priority[targets][:, None],
+                np.stack([self._offered_open_s - now.time_s, self._offered_close_s[row] - now.time_s], -1) / TIME_SCALE,
+                np.stack([np.arccos(np.clip(cosine, -1.0, 1.0)), rate / RATE_SCALE], axis=-1),
+                np.stack([claimed, reachable / max(1, count - 1)], axis=-1),
+            ):
+                obs[row, column : column + block.size] = block.reshape(-1)
+                column += slots * block.shape[1]
+        return obs, mask
+
+    def _tasked(self) -> NDArray[np.int64]:
+        """Index of the target that each living satellite is after, -1 for none."""
+        return np.array(
+            [
+                self._index[id(s.running)] if isinstance(s.running, Target) and not s.requires_retasking and s.is_alive() else -1
+                for s in self._constellation.satellites
+            ]
+        )
+
+    def state(self, now: Snapshot) -> FloatArray:
+        """The critic's view [N, S]: every satellite's health, hardware, task and the value open to it."""
+        imaged = np.array(
+            [target in self._constellation.rewarder.data.imaged for target in self._constellation.targets]
+        )
+        rows = []
+        for row, satellite in enumerate(self._constellation.satellites):
+            windows = satellite.windows
+            first = np.searchsorted(windows.close_s, now.time_s, side="right")
+            targets = windows.target[first:]
+            value = self.priority[targets] * ~imaged[targets]
+            opens = windows.open_s[first:]
+            ahead = [float(np.sum(value[opens < now.time_s + horizon])) for horizon in STATE_HORIZONS_S]
+            alive = satellite.is_alive()
+            busy = alive and not satellite.requires_retasking
+            left_s = max(0.0, satellite.deadline_s - now.time_s) if busy else 0.0
+            target = satellite.running if busy else None
+            # What it is after: without it the critic could not foresee the next rewards of the others.
+            prize, angle = 0.0, 0.0
+            if isinstance(target, Target):
+                prize = target.priority
+                line = target.r_LP_P - now.r_BP_P[row]
+                angle = float(np.arccos(np.clip(line @ now.boresight_P[row] / np.linalg.norm(line), -1.0, 1.0)))
+            rows.append(
+                [
+                    float(alive),
+                    now.battery[row],
+                    now.battery[row] * self._capacity_Wh[row] / 100.0,
+                    *self._hardware[row],
+                    float(now.sunlit[row]),
+                    now.to_eclipse_start_s[row] / ECLIPSE_LOOKAHEAD_S,
+                    now.to_eclipse_end_s[row] / ECLIPSE_LOOKAHEAD_S,
+                    ahead[0] / 5.0,
+                    ahead[1] / 20.0,
+                    left_s / TIME_SCALE,
+                    float(target is not None),
+                    prize,
+                    angle,
+                ]
+            )
+        return np.array(rows, dtype=np.float32)

@@ -1,0 +1,173 @@
+"""BSK-RL's imaging satellite, with its costly parts replaced, and its arguments from a scenario's YAML."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from bsk_rl import act, data, obs, sats
+from bsk_rl.data.unique_image_data import UniqueImageData, UniqueImageStore
+from bsk_rl.scene.targets import Target
+from bsk_rl.sim import dyn, fsw
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from envs.basilisk.windows import Windows, access_windows
+from scenarios.schema import Communication, HardwareConfig
+
+WATT_HOUR_J = 3600.0
+ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
+
+
+class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
+    """An imaging satellite whose physics and flight software are BSK-RL's, and whose bookkeeping is ours.
+
+    Replaced, with equal results: the access windows (vectorised), the list of aliveness checks (upstream walks
+    ``dir()`` at every call), and the capture and timeout events (``run_until_decision`` watches for them). Not
+    used: upstream observations and actions.
+    """
+
+    observation_spec: ClassVar[list[Any]] = [obs.Time()]
+    action_spec: ClassVar[list[Any]] = [act.Charge()]
+    dyn_type = dyn.ImagingDynModel
+    fsw_type = fsw.ImagingFSWModel
+    # Upstream caches the composed models on the class, and a subclass would inherit its parent's.
+    _dyn_type = None
+    _fsw_type = None
+
+    windows: Windows
+    eclipse_starts_s: NDArray[np.float64]
+    eclipse_ends_s: NDArray[np.float64]
+
+    def reset_overwrite_previous(self) -> None:
+        super().reset_overwrite_previous()
+        self._checked_ns = -1  # upstream asks several times per step; the state only changes with time
+        self.deadline_s = np.inf  # when the running action ends at the latest
+        self.running: str | Target | None = None  # "charge", a target, or None before the first action
+
+    def calculate_additional_windows(self, duration: float) -> None:
+        """All windows of the episode, and its eclipses; called once, by BSK-RL's reset."""
+        end_s = float(np.ceil(duration / self.trajectory.dt) * self.trajectory.dt)
+        self.trajectory.extend_to(end_s + ECLIPSE_LOOKAHEAD_S + self.trajectory.dt)
+        self.trajectory._generate_eclipses(end_s + ECLIPSE_LOOKAHEAD_S)
+        self.eclipse_starts_s = np.array(self.trajectory._eclipse_starts)
+        self.eclipse_ends_s = np.array(self.trajectory._eclipse_ends)
+        times = self.trajectory.times
+        r_BP_P = np.einsum(
+            "tij,tj->ti",
+            np.reshape(self.trajectory._J20002Pfix_log, (-1, 3, 3)),
+            np.asarray(self.trajectory._r_BN_N_log),
+        )
+        self.position_P = CubicSpline(times, r_BP_P)
+        places = self.locations_for_access_checking
+        r_target_P = np.array([place["r_LP_P"] for place in places]).reshape(-1, 3)
+        min_elevation = places[0]["min_elev"] if places else np.pi / 2
+        self.windows = access_windows(self.position_P, r_target_P, min_elevation, end_s)
+        self.window_calculation_time = end_s
+
+    def is_alive(self, log_failure: bool = False) -> bool:
+        """Whether every aliveness check of the dynamics and flight software models still passes."""
+        now_ns = self.simulator.sim_time_ns
+        if self._is_alive and self._checked_ns != now_ns and not (
+            all(getattr(self.dynamics, check)() for check in _aliveness_checks(self.dyn_type))
+            and all(getattr(self.fsw, check)() for check in _aliveness_checks(self.fsw_type))
+        ):
+            self._is_alive = False
+            self.record_death(self.simulator.sim_time)
+        self._checked_ns = now_ns
+        return bool(self._is_alive)
+
+    def charge(self, duration_s: float) -> None:
+        """Point the panel at the Sun for ``duration_s``."""
+        self.deadline_s = self.simulator.sim_time + duration_s
+        self.requires_retasking = False
+        if self.running != "charge":  # an action that goes on is not restarted, as upstream
+            self.fsw.action_charge()
+            self.running = "charge"
+
+    def image(self, target: Target, close_s: float, timeout_s: float) -> None:
+        """Track a target until it is captured, its window closes or the timeout passes."""
+        self.deadline_s = min(close_s, self.simulator.sim_time + timeout_s)
+        self.requires_retasking = False
+        if self.running is not target:
+            self.fsw.action_image(target.r_LP_P, self.buffer_name)
+            self.running = target
+        self.stored_bits_before = self.stored_bits()
+        self.latest_target = target
+
+    @property
+    def imaging(self) -> bool:
+        return isinstance(self.running, Target)
+
+    def stored_bits(self) -> float:
+        return float(self.dynamics.storageUnit.storageUnitDataOutMsg.read().storedData[0])
+
+
+_CHECKS: dict[type, tuple[str, ...]] = {}
+
+
+def _aliveness_checks(model: type) -> tuple[str, ...]:
+    if model not in _CHECKS:
+        _CHECKS[model] = tuple(
+            name for name in dir(model) if hasattr(getattr(model, name, None), "is_aliveness_checker")
+        )
+    return _CHECKS[model]
+
+
+class LineOfSightImager(Imager):
+    """An imager that also tells which other satellites it can see."""
+
+    dyn_type = (dyn.ImagingDynModel, dyn.LOSCommDynModel)
+    _dyn_type = None
+    _fsw_type = None
+
+
+def imager_type(communication: Communication) -> type[Imager]:
+    return LineOfSightImager if communication is Communication.line_of_sight else Imager
+
+
+def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
+    """BSK-RL's ``sat_args`` of a hardware class; ``initial_charge`` is drawn anew in each reset."""
+    capacity_J = hardware.battery_Wh * WATT_HOUR_J
+    low, high = hardware.initial_charge
+    return {
+        "imageTargetMinimumElevation": np.radians(hardware.min_elevation_deg),
+        "imageAttErrorRequirement": hardware.image_attitude_error_mrp,
+        "imageRateErrorRequirement": hardware.image_rate_error_rad_s,
+        "u_max": hardware.max_wheel_torque_Nm,
+        "batteryStorageCapacity": capacity_J,
+        "storedCharge_Init": lambda: np.random.uniform(low * capacity_J, high * capacity_J),
+        "panelArea": hardware.panel_area_m2,
+        "panelEfficiency": hardware.panel_efficiency,
+        "nHat_B": np.array(hardware.panel_normal_B) / np.linalg.norm(hardware.panel_normal_B),
+        "basePowerDraw": -hardware.base_power_W,
+        "instrumentPowerDraw": -hardware.instrument_power_W,
+        # The storage is no constraint of this mission: it is never downlinked and must not fill up.
+        "dataStorageCapacity": 1e6 * 8e6,
+    }
+
+
+class _ImageData(UniqueImageData):  # type: ignore[misc]
+    """Upstream's record of images, without copying the set of known targets at every addition."""
+
+    def __init__(
+        self, imaged: set[Target] | None = None, duplicates: int = 0, known: set[Target] | None = None
+    ) -> None:
+        self.imaged = set() if imaged is None else set(imaged)
+        self.duplicates = duplicates
+        self.known = set() if known is None else known
+
+    def __add__(self, other: _ImageData) -> _ImageData:
+        imaged = self.imaged | other.imaged
+        repeated = len(self.imaged) + len(other.imaged) - len(imaged)
+        return _ImageData(imaged, self.duplicates + other.duplicates + repeated, self.known or other.known)
+
+
+class _ImageStore(UniqueImageStore):  # type: ignore[misc]
+    data_type = _ImageData
+
+
+class UniqueImageReward(data.UniqueImageReward):  # type: ignore[misc]
+    """Upstream's reward: a target's priority to whoever images it first, split between simultaneous ones."""
+
+    data_store_type = _ImageStore

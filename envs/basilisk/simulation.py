@@ -1,0 +1,192 @@
+"""One constellation in Basilisk, advanced from decision to decision.
+
+BSK-RL builds the models and keeps the books; this module replaces its main loop and isolates its side effects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import numpy as np
+from Basilisk.utilities import macros
+from bsk_rl import comm
+from bsk_rl.gym import GeneralSatelliteTasking
+from bsk_rl.sats import AccessSatellite
+from bsk_rl.scene.targets import Target
+
+from envs.basilisk.satellites import Imager, UniqueImageReward, imager_type, satellite_args
+from envs.basilisk.support_data import bootstrap
+from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, TrackClusters
+from scenarios.schema import Communication, ScenarioConfig
+
+CHARGE = "charge"
+BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
+
+COMMUNICATORS = {
+    Communication.none: comm.NoCommunication,
+    Communication.free: comm.FreeCommunication,
+    Communication.line_of_sight: comm.LOSCommunication,
+}
+
+
+@contextlib.contextmanager
+def numpy_seeded(seed: int) -> Iterator[None]:
+    """BSK-RL draws from numpy's global generator: seed it for the duration and give the caller's state back."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is untyped
+    """A mission's satellites, targets, reward and communication as one Basilisk simulation."""
+
+    satellites: list[Imager]
+    scenario: TrackClusters
+
+    def __init__(self, config: ScenarioConfig, training: bool = False) -> None:
+        """
+        Args:
+            config: the mission.
+            training: draw the time limit from ``training_duration_s`` where the mission has one.
+        """
+        bootstrap(config.support_data_dir)
+        # Upstream's logger warns at each new environment of a process.
+        logging.getLogger("bsk_rl").setLevel(logging.ERROR)
+        self.config = config
+        self.sensing_classes = [
+            config.constellation.classes[index % len(config.constellation.classes)]
+            for index in range(config.constellation.size)
+        ]
+        kind = imager_type(config.communication)
+        imagers = [
+            kind(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
+            for index, member in enumerate(self.sensing_classes)
+        ]
+        super().__init__(
+            satellites=imagers,
+            scenario=TrackClusters(config.targets),
+            rewarder=UniqueImageReward(),
+            world_args={"utc_init": config.epoch_utc},
+            communicator=COMMUNICATORS[config.communication](),
+            sat_arg_randomizer=lambda sats: draw_orbits(config, self.scenario, self.time_limit, sats),
+            sim_rate=config.sim_step_s,
+            time_limit=lambda: draw_time_limit_s(config, training),
+            log_level="ERROR",
+        )
+
+    def reset(self, seed: int) -> None:  # type: ignore[override]
+        """Build the episode that ``seed`` determines."""
+        for satellite in self.satellites:
+            # Upstream adds a filter at every reset and never drops one.
+            satellite.access_filter_functions = satellite.access_filter_functions[:1]
+        with numpy_seeded(seed):
+            super().reset(seed=seed)
+
+    def _get_obs(self) -> tuple[()]:
+        return ()  # features.py builds ours
+
+    @property
+    def time_s(self) -> float:
+        return float(self.simulator.sim_time)
+
+    @property
+    def targets(self) -> list[Target]:
+        return self.scenario.targets
+
+    def advance(self) -> tuple[dict[str, float], float]:
+        """Run until the first running action ends, or to the time limit.
+
+        Returns:
+            each satellite's priority earned, and the seconds that passed.
+        """
+        start_s = self.time_s
+        self._run_until_decision()
+        earned = self.rewarder.reward({s.name: s.data_store.update_from_logs() for s in self.satellites})
+        self.scenario.after_step(self.time_s)
+        self.communicator.communicate()
+        return earned, self.time_s - start_s
+
+    def _run_until_decision(self) -> None:
+        """Step Basilisk tick by tick until some satellite's action has ended.
+
+        As with upstream's events, an action ends at the first tick at or after its deadline, or at the tick at which
+        its image has reached the storage. One flaw is not copied: an image that is triggered in the very tick of the
+        deadline takes one more tick to be stored; upstream retasks the satellite in between, credits the image to the
+        next target and leaves the shutter open. Here the action waits for its image.
+        """
+        simulator = self.simulator.TotalSim
+        tick_ns = macros.sec2nano(self.sim_rate)
+        limit_ns = macros.sec2nano(self.time_limit)
+        living = [s for s in self.satellites if s.is_alive()]
+        deadlines_ns = [macros.sec2nano(s.deadline_s) if s.deadline_s < self.time_limit else limit_ns for s in living]
+        # Reading a Basilisk message costs more than reading the controller's flag, which is set one tick earlier.
+        imaging = [(s, s.fsw.insControl, ns) for s, ns in zip(living, deadlines_ns, strict=True) if s.imaging]
+        in_flight: list[Imager] = []
+        deadline_ns = min(limit_ns, *deadlines_ns) if living else limit_ns
+        while (now_ns := simulator.CurrentNanos) < limit_ns:
+            captured = [s for s in in_flight if s.stored_bits() > s.stored_bits_before]
+            for satellite in captured:
+                satellite.imaged += 1
+                satellite.requires_retasking = True
+            in_flight = [s for s, controller, _ in imaging if controller.imaged and not s.requires_retasking]
+            due = now_ns >= deadline_ns
+            if captured or (due and any(ns <= now_ns and s not in in_flight for s, ns in zip(living, deadlines_ns))):
+                break
+            # Without an image to watch for, nothing happens before the deadline.
+            until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
+            simulator.StepUntilStop(min(until_ns, limit_ns), -1)
+        now_ns = simulator.CurrentNanos
+        for satellite, ns in zip(living, deadlines_ns, strict=True):
+            if ns <= now_ns and satellite not in in_flight:
+                satellite.requires_retasking = True
+
+    def over(self) -> bool:
+        """The time limit is reached."""
+        return self.time_s >= self.time_limit
+
+
+def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:
+    """The episode's length: drawn where training asks for it."""
+    low, high = (config.training_duration_s if training else None) or (config.duration_s, config.duration_s)
+    return float(np.random.uniform(low, high))
+
+
+def draw_orbits(
+    config: ScenarioConfig, scenario: TrackClusters, time_limit_s: float, satellites: Sequence[AccessSatellite]
+) -> dict[AccessSatellite, dict[str, object]]:
+    """Each satellite's orbital elements, as BSK-RL's ``sat_arg_randomizer`` gives them; the scenario learns the tracks,
+    and the satellites for how long windows are needed."""
+    constellation = config.constellation
+    start_deg, node_deg = np.random.uniform(0.0, 360.0, 2) if constellation.random_start else (0.0, 0.0)
+    radius_m = EARTH_RADIUS_M + constellation.altitude_km * 1e3
+    scenario.span_s = float(time_limit_s) + BEYOND_S
+    scenario.earth_angle_rad = _earth_angle_rad(config.epoch_utc)
+    elements: dict[AccessSatellite, dict[str, object]] = {}
+    tracks = []
+    for index, satellite in enumerate(satellites):
+        plane, place = divmod(index, constellation.per_plane)
+        raan_deg = constellation.raan_deg + node_deg + plane * constellation.raan_spacing_deg
+        # The first satellite of a plane leads.
+        u_deg = start_deg - place * constellation.spacing_deg + plane * constellation.phasing_deg
+        orbit = CircularOrbit(
+            radius_m, *(float(np.radians(angle)) for angle in (constellation.inclination_deg, raan_deg, u_deg))
+        )
+        elements[satellite] = {"oe": orbit.elements()}
+        satellite.initial_generation_duration = scenario.span_s
+        if place == 0:
+            tracks.append(orbit)
+    scenario.tracks = tracks
+    return elements
+
+
+def _earth_angle_rad(epoch_utc: str) -> float:
+    """Greenwich mean sidereal angle, to about 0.01 deg: it only steers where targets are strewn."""
+    epoch = datetime.strptime(epoch_utc.replace("(UTC)", "").strip(), "%Y %b %d %H:%M:%S.%f")
+    days = (epoch - datetime(2000, 1, 1, 12)).total_seconds() / 86400.0
+    return float(np.radians((280.46061837 + 360.98564736629 * days) % 360.0))

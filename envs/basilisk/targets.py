@@ -1,0 +1,110 @@
+"""Clusters of point targets strewn near the ground tracks of a constellation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from Basilisk.utilities import orbitalMotion
+from bsk_rl.scene import Scenario
+from bsk_rl.scene.targets import Target
+from numpy.typing import NDArray
+
+from scenarios.schema import TargetsConfig
+
+EARTH_RADIUS_M = 6378136.6
+EARTH_RATE_RAD_S = 7.2921158553e-5
+
+
+@dataclass(frozen=True, slots=True)
+class CircularOrbit:
+    """A circular Keplerian orbit in the Earth-centred inertial frame; it only steers where targets are strewn."""
+
+    radius_m: float
+    inclination_rad: float
+    raan_rad: float
+    latitude_argument_rad: float  # at time 0
+    mu_m3_s2: float = 3.986004415e14
+
+    @property
+    def period_s(self) -> float:
+        return float(2 * np.pi * np.sqrt(self.radius_m**3 / self.mu_m3_s2))
+
+    def elements(self) -> orbitalMotion.ClassicElements:
+        """Basilisk's classical elements (metres, radians)."""
+        elements = orbitalMotion.ClassicElements()
+        elements.a = self.radius_m
+        elements.e = 0.0
+        elements.i = self.inclination_rad
+        elements.Omega = self.raan_rad
+        elements.omega = 0.0
+        elements.f = self.latitude_argument_rad
+        return elements
+
+    def track(self, time_s: NDArray[np.float64], earth_angle_rad: float) -> NDArray[np.float64]:
+        """Unit vectors [T, 3] of the sub-satellite points, planet-fixed.
+
+        Args:
+            time_s: [T] since the start.
+            earth_angle_rad: rotation of the Earth at time 0.
+        """
+        u = self.latitude_argument_rad + 2 * np.pi * time_s / self.period_s
+        node = self.raan_rad - earth_angle_rad - EARTH_RATE_RAD_S * time_s
+        in_plane = np.sin(u) * np.cos(self.inclination_rad)
+        return np.stack(
+            [
+                np.cos(u) * np.cos(node) - in_plane * np.sin(node),
+                np.cos(u) * np.sin(node) + in_plane * np.cos(node),
+                np.sin(u) * np.sin(self.inclination_rad),
+            ],
+            axis=-1,
+        )
+
+
+class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
+    """BSK-RL scenario: ``per_cluster`` targets around each cluster centre, centres spread evenly at random along
+    the tracks from the start until a little past the end, so that the constellation never runs out of work.
+
+    ``tracks`` and ``span_s`` are set by the environment before each reset; draws come from numpy's global
+    generator, which BSK-RL seeds per episode.
+    """
+
+    def __init__(self, config: TargetsConfig) -> None:
+        self.config = config
+        self.targets: list[Target] = []
+        self.tracks: Sequence[CircularOrbit] = ()
+        self.earth_angle_rad = 0.0
+        self.span_s = 0.0
+
+    def reset_overwrite_previous(self) -> None:
+        self.targets = []
+
+    def reset_pre_sim_init(self) -> None:
+        config = self.config
+        r_P = []
+        for orbit in self.tracks:
+            count = max(1, round(config.clusters_per_orbit * self.span_s / orbit.period_s / len(self.tracks)))
+            time_s = np.random.uniform(0.0, self.span_s, count)
+            centre = orbit.track(time_s, self.earth_angle_rad)
+            ahead = orbit.track(time_s + 1.0, self.earth_angle_rad)
+            across = np.cross(centre, ahead)
+            across /= np.linalg.norm(across, axis=-1, keepdims=True)
+            offset_m = np.random.normal(0.0, config.cross_track_km * 1e3, (count, 1))
+            centre_m = _onto_sphere(centre * EARTH_RADIUS_M + across * offset_m)
+            scatter_m = np.random.normal(0.0, config.cluster_radius_km * 1e3, (count, config.per_cluster, 3))
+            r_P.append(_onto_sphere(centre_m[:, None, :] + scatter_m).reshape(-1, 3))
+        positions = np.concatenate(r_P)
+        priority = np.random.uniform(0.0, 1.0, len(positions)) ** config.priority_exponent
+        self.targets = [
+            Target(name=f"target_{index}", r_LP_P=r_LP_P, priority=float(value))
+            for index, (r_LP_P, value) in enumerate(zip(positions, priority, strict=True))
+        ]
+        for satellite in self.satellites:
+            min_elevation = satellite.sat_args_generator["imageTargetMinimumElevation"]
+            for target in self.targets:
+                satellite.add_location_for_access_checking(target, target.r_LP_P, min_elevation, "target")
+
+
+def _onto_sphere(r_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(r_P * (EARTH_RADIUS_M / np.linalg.norm(r_P, axis=-1, keepdims=True)))

@@ -1,0 +1,114 @@
+"""The same mission built of plain BSK-RL objects: what our simulation is checked and timed against."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from bsk_rl import ConstellationTasking, act, data, obs, sats
+from bsk_rl.gym import NO_ACTION
+
+from envs.basilisk.episode import Episode
+from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, numpy_seeded
+from envs.basilisk.satellites import satellite_args
+from envs.basilisk.support_data import bootstrap
+from envs.basilisk.targets import TrackClusters
+from scenarios.schema import Communication, ScenarioConfig
+
+Decision = tuple[int, int]  # satellite, target (-1: charge), in order of time
+
+
+def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> ConstellationTasking:
+    """BSK-RL's own environment with BSK-RL's own satellites, observations (of the same content as ours), actions,
+    reward and communication; only the targets' placement is ours.
+
+    Args:
+        config: the mission; communication by line of sight is not built here.
+        retasked_only: upstream's option to observe only satellites that are to decide.
+    """
+    if config.communication is Communication.line_of_sight:
+        raise ValueError("communication=line_of_sight is not compared with plain BSK-RL; use none or free")
+    bootstrap(config.support_data_dir)
+    slots = config.actions.image_slots
+
+    class PlainImager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
+        observation_spec = [
+            obs.SatProperties({"prop": "battery_charge_fraction"}, {"prop": "omega_BP_P"}),
+            obs.Eclipse(),
+            obs.OpportunityProperties(
+                {"prop": "priority"},
+                {"prop": "opportunity_open"},
+                {"prop": "opportunity_close"},
+                {"prop": "target_angle"},
+                {"prop": "target_angle_rate"},
+                n_ahead_observe=slots,
+            ),
+        ]
+        action_spec = [
+            act.Charge(duration=config.actions.charge_duration_s),
+            act.Image(n_ahead_image=slots, max_duration=config.actions.image_timeout_s),
+        ]
+
+    classes = config.constellation.classes
+    members = [classes[index % len(classes)] for index in range(config.constellation.size)]
+    scenario = TrackClusters(config.targets)
+    logging.getLogger("bsk_rl").setLevel(logging.ERROR)
+    environment = ConstellationTasking(
+        satellites=[
+            PlainImager(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
+            for index, member in enumerate(members)
+        ],
+        scenario=scenario,
+        rewarder=data.UniqueImageReward(),
+        world_args={"utc_init": config.epoch_utc},
+        communicator=COMMUNICATORS[config.communication](),
+        sat_arg_randomizer=lambda satellites: draw_orbits(
+            config, environment.scenario, environment.time_limit, satellites
+        ),
+        sim_rate=config.sim_step_s,
+        time_limit=lambda: draw_time_limit_s(config, training=False),
+        failure_penalty=0.0,
+        generate_obs_retasking_only=retasked_only,
+        log_level="ERROR",
+    )
+    return environment
+
+
+def replay(environment: ConstellationTasking, seed: int, decisions: Sequence[Decision]) -> list[tuple[float, float]]:
+    """Fly recorded decisions in plain BSK-RL; returns (end time [s], team reward) of every step.
+
+    A satellite whose image is still on its way to the storage when its action times out is left alone for that one
+    tick, as our simulation does (see ``Constellation._run_until_decision``).
+    """
+    queues: dict[str, list[int]] = {satellite.name: [] for satellite in environment.satellites}
+    for satellite, target in decisions:
+        queues[environment.satellites[satellite].name].append(target)
+    with numpy_seeded(seed):
+        environment.reset(seed=seed)
+    targets = environment.scenario.targets
+    asked = set(environment.agents)
+    steps = []
+    while environment.agents:
+        actions: dict[str, Any] = {}
+        for agent in environment.agents:
+            if agent in asked and queues[agent] and not _image_in_flight(environment.get_satellite(agent)):
+                target = queues[agent].pop(0)
+                actions[agent] = np.int64(0) if target < 0 else targets[target]
+            else:
+                actions[agent] = NO_ACTION
+        _, rewards, _, _, infos = environment.step(actions)
+        asked = {agent for agent in environment.agents if infos[agent]["requires_retasking"]}
+        steps.append((float(environment.simulator.sim_time), float(sum(rewards.values()))))
+    return steps
+
+
+def _image_in_flight(satellite: sats.ImagingSatellite) -> bool:
+    event = satellite.simulator.eventMap.get(satellite._image_event_name)
+    return event is not None and event.eventActive and bool(satellite.fsw.insControl.imaged)
+
+
+def chosen_target(episode: Episode, row: int, action: int) -> int:
+    """The index of the target that an action of ours means, -1 for charging: a ``Decision`` to replay."""
+    return -1 if action == 0 else int(episode.features.offered[row][action - 1])

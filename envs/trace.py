@@ -1,0 +1,38 @@
+"""One episode remembered in full, for maps and timelines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Sampled at every decision step: T samples, N satellites, M targets."""
+
+    time_s: NDArray[np.float64]  # [T]
+    latitude_deg: NDArray[np.float64]  # [T, N] sub-satellite points, planet-fixed
+    longitude_deg: NDArray[np.float64]  # [T, N]
+    battery: NDArray[np.float64]  # [T, N] fraction of capacity
+    sunlit: NDArray[np.bool_]  # [T, N]
+    action: NDArray[np.int64]  # [T, N] action running from this sample to the next; -1: dead
+    target_latitude_deg: NDArray[np.float64]  # [M]
+    target_longitude_deg: NDArray[np.float64]  # [M]
+    target_priority: NDArray[np.float64]  # [M]
+    target_imaged_by: NDArray[np.int64]  # [M] satellite that was first to image it; -1: nobody
+    target_imaged_s: NDArray[np.float64]  # [M] when; NaN: never
+    target_accessible: NDArray[np.bool_]  # [M] some satellite had a window within the episode
+
+    def save(self, path: Path) -> None:
+        """Write an npz; the file appears whole or not at all."""
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez_compressed(temporary, **{name: getattr(self, name) for name in self.__slots__})
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Trace:
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in cls.__slots__})

@@ -1,0 +1,40 @@
+"""What a run is meant to show, measured: said plainly whether met or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdmarl_sat.results import PolicyResult
+
+MAC_RATIO = 28.6  # the paper's headline
+Claim = tuple[str, float, float, bool]  # text, measured, wanted at least, met
+
+
+def claims(policies: Sequence[PolicyResult], preset: str) -> tuple[Claim, ...]:
+    """Every claim of a preset against the held-out episodes' means."""
+    by_name = {policy.name: policy for policy in policies}
+    captured = {name: float(np.mean([e.captured for e in p.episodes])) for name, p in by_name.items()}
+    random, teacher = captured["random"], captured["teacher_fo"]
+    span = teacher - random
+
+    def kept(name: str) -> float:
+        return (captured[name] - random) / span if span > 0 else float("nan")
+
+    macs = {name: max(p.macs_per_decision) for name, p in by_name.items() if p.macs_per_decision}
+    measured = [("teacher / greedy + battery", teacher / captured["greedy_battery"], 1.15)]
+    if preset == "full":
+        measured = [("teacher / global-knowledge heuristic", teacher / captured["global_knowledge"], 1.1)]
+    floor = 0.95 if preset == "full" else 0.9
+    measured += [
+        ("retention of KD-MARL LH (normalised)", kept("kd_lh"), floor),
+        ("retention of KD-MARL LH+A (normalised)", kept("kd_lh_a"), floor),
+        ("teacher's MACs / KD-MARL LH's, per decision", macs["teacher_fo"] / macs["kd_lh"], MAC_RATIO),
+        ("teacher's MACs / KD-MARL LH+A's, per decision", macs["teacher_fo"] / macs["kd_lh_a"], MAC_RATIO),
+    ]
+    found = [(text, value, wanted, bool(value >= wanted)) for text, value, wanted in measured]
+    if preset == "full":
+        survived = float(np.mean([e.deaths == 0 for e in by_name["teacher_fo"].episodes]))
+        found.append(("share of the teacher's episodes without a lost satellite", survived, 1.0, survived == 1.0))
+    return tuple(found)

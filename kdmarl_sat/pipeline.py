@@ -1,0 +1,382 @@
+"""The method read aloud: heuristics, teacher, students, bundles, flights, report.
+
+Each stage is a function from configuration and artifacts to an artifact; finished ones are reused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from envs.api import AgentSpec
+from envs.basilisk.environment import ConstellationEnv
+from envs.sensing import sense
+from kdmarl_sat.claims import claims
+from kdmarl_sat.console import Console
+from kdmarl_sat.provenance import provenance
+from kdmarl_sat.report import console_table, write_report
+from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
+from onboard.budget import margins, measure
+from onboard.bundle import read_bundle
+from onboard.processors import find
+from scenarios.schema import RunConfig, to_dict
+from training.artifact import Artifact, make, write_json
+from training.distill import Teacher, student_widths
+from training.evaluate import Evaluation, evaluate, host_latency_us
+from training.export import export_students
+from training.loops import (
+    Pool,
+    final_weights,
+    fresh_distiller,
+    fresh_learner,
+    load_final,
+    train_mappo,
+    train_students,
+)
+from training.mappo import Learner
+from training.networks import Team
+from training.rollout import Rollout
+from training.simulate import Flyer, Heuristic, TeamPlan, episode_seeds, flyer, gather, jobs, worker_pool
+
+# The code that each stage's result depends on, for the cache.
+_SIMULATION = ("envs", "scenarios/schema.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
+_NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py", "training/optimisation.py")
+_TEACHER = (*_NETWORKS, "training/mappo.py", "training/loops.py", "training/checkpoint.py")
+_STUDENTS = (*_NETWORKS, "training/distill.py", "training/loops.py", "training/checkpoint.py")
+_FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "onboard")
+_BUNDLE = (*_NETWORKS, "training/export.py", "onboard")
+
+HEURISTICS = {
+    Heuristic.random: "random",
+    Heuristic.greedy_battery: "greedy + battery",
+    Heuristic.global_knowledge: "global knowledge",
+}
+
+
+@dataclass(frozen=True)
+class Mission:
+    """What every stage needs to know of a run."""
+
+    config: RunConfig
+    specs: tuple[AgentSpec, ...]
+    state_size: int
+    cache: Path
+    pool: Pool
+    console: Console
+
+    @property
+    def simulated(self) -> dict[str, Any]:
+        """What decides an episode's course: part of every digest. The number of workers is not."""
+        compute = self.config.compute
+        return {
+            "scenario": to_dict(self.config.scenario),
+            "episodes_per_job": compute.episodes_per_job,
+            "threads": compute.threads,
+        }
+
+    def plan(self, visible: list[list[str]], hidden: list[int], shared: bool = False) -> TeamPlan:
+        agents = range(len(self.specs))
+        groups = (tuple(agents),) if shared else tuple((agent,) for agent in agents)
+        return TeamPlan(tuple(tuple(blocks) for blocks in visible), groups, tuple(hidden))
+
+
+def run(config: RunConfig, folder: Path) -> RunResult:
+    """Run all stages and write the report into ``folder``.
+
+    Raises:
+        ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
+    """
+    start = time.monotonic()
+    torch.set_num_threads(config.compute.threads)
+    env = ConstellationEnv(config.scenario)
+    cache = Path(config.output.cache_dir)
+    with worker_pool(config.compute) as pool, Console() as console:
+        mission = Mission(config, env.specs, env.state_size, cache, pool, console)
+        result = _stages(mission)
+    result.run["wall_s"] = round(time.monotonic() - start, 1)
+    report = write_report(result, folder)
+    record = folder / "run_record.json"
+    write_json(record, {"run": result.run, "config": result.config, "metrics": "metrics.json"})
+    if config.output.records_dir is not None:
+        _keep_record(folder, Path(config.output.records_dir), result)
+    console.show(console_table(result))
+    for text, measured, wanted, met in result.claims:
+        console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {measured:.3g}, wanted {wanted:.3g}")
+    console.say(f"report: {report}")
+    return result
+
+
+def _stages(mission: Mission) -> RunResult:
+    config, scenario = mission.config, mission.config.scenario
+    sensed = [
+        list(scenario.sensing[scenario.constellation.classes[n % len(scenario.constellation.classes)].sensing])
+        for n in range(len(mission.specs))
+    ]
+    sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
+    widths_lh = student_widths(sensings, config.student, by_sensing=False)
+    widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
+
+    results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
+
+    teacher_plan = mission.plan([list(scenario.teacher_sensing)] * len(mission.specs), [config.teacher.hidden], shared=True)
+    taught, learner = _teach(mission, "teacher", teacher_plan)
+    teacher = Teacher(
+        learner.team, learner.critic, learner.value_norm, config.teacher.discount_per_s, config.teacher.gae_lambda
+    )
+    results.append(_fly_team(mission, "teacher_fo", "teacher, FO", teacher_plan, learner.team, taught))
+
+    expert = _expert(mission, teacher_plan, teacher, taught)
+    curves = [_curve("teacher, FO", taught)]
+    budget: list[BudgetRow] = []
+    lh, lh_a = mission.plan(sensed, widths_lh), mission.plan(sensed, widths_lh_a)
+    for name, label, plan in (("kd_lh", "KD-MARL LH", lh), ("kd_lh_a", "KD-MARL LH+A", lh_a)):
+        distilled, students = _distil(mission, name, plan, teacher, taught, expert)
+        bundle = _bundle(mission, name, plan, students, distilled, expert)
+        results.append(_fly_bundle(mission, name, label, plan, students, teacher, bundle, taught))
+        budget += _budget_rows(label, bundle)
+        curves.append(_curve(label, distilled))
+
+    direct, masked = _teach(mission, "mappo_lh_a", lh_a)
+    results.append(_fly_team(mission, "mappo_lh_a", "MAPPO LH+A", lh_a, masked.team, direct, teacher, taught))
+    curves.append(_curve("MAPPO LH+A", direct))
+
+    if config.evaluation.controls:
+        all_but_claimed = [[block for block in scenario.teacher_sensing if block != "claimed"]] * len(mission.specs)
+        controls = (
+            ("kd_claimed_hidden", "KD-MARL, only claimed hidden", mission.plan(all_but_claimed, widths_lh)),
+            ("kd_wide_lh", "KD-MARL LH, wide", mission.plan(sensed, [config.teacher.hidden] * len(mission.specs))),
+        )
+        for name, label, plan in controls:
+            distilled, students = _distil(mission, name, plan, teacher, taught, expert)
+            results.append(_fly_team(mission, name, label, plan, students, distilled, teacher, taught))
+            curves.append(_curve(label, distilled))
+
+    return RunResult(
+        run={**provenance(config), "stage_s": mission.console.stage_s},
+        config=to_dict(config),
+        satellites=tuple(spec.name for spec in mission.specs),
+        policies=tuple(results),
+        curves=tuple(curves),
+        budget=tuple(budget),
+        claims=claims(results, config.preset),
+    )
+
+
+def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learner]:
+    """MAPPO on a team's own observations: the teacher, or students trained directly under their masks."""
+    config = mission.config
+    stream = "teacher" if name == "teacher" else "masked"
+    learner = fresh_learner(plan, mission.specs, mission.state_size, config.teacher, config.seed)
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage(f"MAPPO: {name}") as progress:
+            curve = train_mappo(
+                learner, plan, stream, config.scenario, config.teacher, config.compute, mission.pool, folder, key, progress
+            )
+        return {"curve": curve}
+
+    depends_on = {
+        **mission.simulated,
+        "teacher": to_dict(config.teacher),
+        "plan": dataclasses.asdict(plan),
+        "stream": stream,
+        "seed": config.seed,
+    }
+    artifact = make(mission.cache, name, depends_on, _TEACHER, work)
+    load_final(learner, artifact.path, artifact.digest)
+    return artifact, learner
+
+
+def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact) -> Rollout | None:
+    """The teacher's buffer: episodes that it samples from its own policy."""
+    config = mission.config
+    if config.distill.teacher_episodes == 0:
+        return None
+    seeds = episode_seeds("expert", config.seed, 0, config.distill.teacher_episodes)
+    work_list = jobs(config.scenario, flyer(plan, teacher.team, sample=True), seeds, config.compute, training=True)
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage("the teacher's buffer"):
+            gather(mission.pool, work_list).save(folder / "rollout.npz")
+        return {"episodes": len(seeds)}
+
+    depends_on = {**mission.simulated, "teacher": taught.digest, "seeds": seeds}
+    artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work)
+    return Rollout.load(artifact.path / "rollout.npz")
+
+
+def _distil(
+    mission: Mission, name: str, plan: TeamPlan, teacher: Teacher, taught: Artifact, expert: Rollout | None
+) -> tuple[Artifact, Team]:
+    config = mission.config
+    distiller = fresh_distiller(plan, mission.specs, teacher, config.distill, config.seed)
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage(f"KD-MARL: {name}") as progress:
+            curve = train_students(
+                distiller,
+                plan,
+                teacher,
+                expert,
+                config.scenario,
+                config.distill,
+                config.compute,
+                mission.pool,
+                folder,
+                key,
+                progress,
+            )
+        return {"curve": curve}
+
+    depends_on = {
+        **mission.simulated,
+        "distill": to_dict(config.distill),
+        "plan": dataclasses.asdict(plan),
+        "teacher": taught.digest,
+        "seed": config.seed,
+    }
+    artifact = make(mission.cache, name, depends_on, _STUDENTS, work)
+    distiller.students.load_state_dict(final_weights(artifact.path, artifact.digest))
+    return artifact, distiller.students
+
+
+def _bundle(
+    mission: Mission, name: str, plan: TeamPlan, students: Team, distilled: Artifact, expert: Rollout | None
+) -> Artifact:
+    """Students packaged for flight; golden vectors come from episodes that were trained on, never from held-out ones."""
+    config = mission.config
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        samples = expert or gather(
+            mission.pool,
+            jobs(
+                config.scenario,
+                flyer(plan, students, sample=False),
+                episode_seeds("student", config.seed, 0, 1),
+                config.compute,
+                training=True,
+            ),
+        )
+        bundle = folder / "bundle"
+        if not bundle.exists():  # it is renamed into place whole, so one that exists is finished
+            export_students(
+                bundle,
+                config.scenario.name,
+                students,
+                plan.sensings(mission.specs),
+                samples,
+                config.budget,
+                {**provenance(config), "config_digest": distilled.digest},
+            )
+        return {"bundle": "bundle"}
+
+    depends_on = {"students": distilled.digest, "budget": to_dict(config.budget)}
+    return make(mission.cache, f"bundle-{name}", depends_on, _BUNDLE, work)
+
+
+def _fly(
+    mission: Mission, name: str, who: Flyer, depends_on: dict[str, Any], compared: tuple[Team, Team] | None = None
+) -> Evaluation:
+    config = mission.config
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage(f"flight: {name}") as progress:
+            evaluation = evaluate(
+                who, config.scenario, config.evaluation, config.compute, mission.pool, folder, progress, compared
+            )
+        evaluation.save(folder)
+        return {}
+
+    flown = {**mission.simulated, "evaluation": to_dict(config.evaluation), **depends_on}
+    return Evaluation.load(make(mission.cache, f"flight-{name}", flown, _FLIGHT, work).path)
+
+
+def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
+    evaluation = _fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
+    return PolicyResult(which.value, label, evaluation.episodes, trace=evaluation.trace)
+
+
+def _fly_team(
+    mission: Mission,
+    name: str,
+    label: str,
+    plan: TeamPlan,
+    team: Team,
+    trained: Artifact,
+    teacher: Teacher | None = None,
+    taught: Artifact | None = None,
+) -> PolicyResult:
+    """Networks that stay on the ground, flown greedily; compared with the teacher's choices where one is given."""
+    depends_on = {"policy": trained.digest, "teacher": taught.digest if taught else None}
+    compared = (team, teacher.team) if teacher else None
+    evaluation = _fly(mission, name, flyer(plan, team, sample=False), depends_on, compared)
+    return PolicyResult(
+        name,
+        label,
+        evaluation.episodes,
+        macs_per_decision=tuple(network.macs() for network in team.members),
+        parameters=tuple(sum(p.numel() for p in network.parameters()) for network in team.members),
+        agreement=evaluation.agreement,
+        host_latency_us=host_latency_us(team),
+        trace=evaluation.trace,
+    )
+
+
+def _fly_bundle(
+    mission: Mission,
+    name: str,
+    label: str,
+    plan: TeamPlan,
+    students: Team,
+    teacher: Teacher,
+    bundle: Artifact,
+    taught: Artifact,
+) -> PolicyResult:
+    """The packaged students under the onboard executor, in the loop with Basilisk."""
+    who = Flyer(plan=plan, bundle=bundle.path / "bundle")
+    depends_on = {"bundle": bundle.digest, "teacher": taught.digest}
+    evaluation = _fly(mission, name, who, depends_on, (students, teacher.team))
+    flown = read_bundle(bundle.path / "bundle")
+    measured = [measure(satellite, find(satellite.budget.processor)) for satellite in flown.satellites]
+    return PolicyResult(
+        name,
+        label,
+        evaluation.episodes,
+        macs_per_decision=tuple(m.macs for m in measured),
+        parameters=tuple(m.parameters for m in measured),
+        agreement=evaluation.agreement,
+        host_latency_us=evaluation.latency_us,
+        trace=evaluation.trace,
+    )
+
+
+def _budget_rows(label: str, bundle: Artifact) -> list[BudgetRow]:
+    return [
+        BudgetRow(label, satellite.spec.name, margin.quantity, margin.unit, margin.value, margin.limit)
+        for satellite in read_bundle(bundle.path / "bundle").satellites
+        for margin in margins(measure(satellite, find(satellite.budget.processor)), satellite.budget)
+    ]
+
+
+def _curve(label: str, artifact: Artifact) -> Curve:
+    points = artifact.info()["curve"]
+    return Curve(
+        label,
+        tuple(point["episodes"] for point in points),
+        tuple(point["episode_return"] for point in points),
+        y_label="team return per training episode",
+    )
+
+
+def _keep_record(folder: Path, records: Path, result: RunResult) -> None:
+    """The measured numbers of the run, for tables made later."""
+    records.mkdir(parents=True, exist_ok=True)
+    name = f"{result.config['scenario']['name']}-{result.run['preset']}-seed{result.run['seed']}.json"
+    temporary = records / f"{name}.tmp"
+    temporary.write_bytes((folder / "metrics.json").read_bytes())
+    temporary.replace(records / name)

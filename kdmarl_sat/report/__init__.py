@@ -1,0 +1,27 @@
+"""The report of a run: figures, one page, one table, metrics.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdmarl_sat.report import html
+from kdmarl_sat.report.console import console_table
+from kdmarl_sat.report.exhibits import exhibits
+from kdmarl_sat.report.files import write_whole
+from kdmarl_sat.report.metrics import metrics, write_metrics
+from kdmarl_sat.report.render import png
+from kdmarl_sat.report.summary import summarise
+from kdmarl_sat.results import RunResult
+
+__all__ = ["console_table", "metrics", "write_metrics", "write_report"]
+
+
+def write_report(result: RunResult, folder: Path) -> Path:
+    """Write metrics.json, the figures as PNG and, last, report.html into ``folder``; returns the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    summaries = summarise(result)
+    write_metrics(metrics(result, summaries), folder / "metrics.json")
+    shown = exhibits(result, summaries)
+    for exhibit in shown:
+        write_whole(folder / f"{exhibit.name}.png", png(exhibit.figure))
+    return write_whole(folder / "report.html", html.render(result, summaries, shown).encode())

@@ -1,0 +1,51 @@
+"""The one table at the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from kdmarl_sat.report.formats import count, factor, number, percent, spread
+from kdmarl_sat.report.summary import PolicySummary, confidence_of, summarise
+from kdmarl_sat.results import RunResult
+
+_HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "agrees")
+
+
+def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None = None) -> Table:
+    """Every policy's captured priority, retention, losses and cost; 80 columns are enough."""
+    rows = summarise(result) if summaries is None else summaries
+    cells = [_cells(row) for row in rows]
+    episodes = max((len(row.policy.episodes) for row in rows), default=0)
+    table = Table(
+        title=f"Captured priority over {episodes} held-out episodes",
+        title_justify="left",
+        caption=f"captured: mean [{percent(confidence_of(result))} interval]; kept: normalised retention, random 0, teacher 100; dupl., lost: duplicate images and satellites lost per "
+        "episode; MACs: per decision of the costliest satellite, and how many times less than the teacher",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=0,
+    )
+    table.add_column("policy", min_width=10)
+    for column, heading in enumerate(_HEADINGS):
+        widest = max(len(heading), *(len(row[column]) for row in cells)) if cells else len(heading)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(Text(row.policy.label), *texts)  # Text, not a string: labels are no markup
+    return table
+
+
+def _cells(row: PolicySummary) -> tuple[str, ...]:
+    return (
+        f"{number(row.captured.estimate)} {spread(row.captured)}".rstrip(),
+        percent(row.retention.estimate if row.retention else None),
+        number(row.duplicates),
+        number(row.deaths, 2),
+        count(row.macs_max),
+        factor(row.macs_ratio),
+        percent(row.agreement),
+    )

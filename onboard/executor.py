@@ -1,0 +1,209 @@
+"""Flies a bundle: admits it or refuses it, then decides for each satellite within a deadline and logs every event."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onboard import network
+from onboard.budget import admit
+from onboard.bundle import Bundle, SatelliteBundle
+from onboard.fields import positive
+from onboard.flightlog import FlightLog, Kind
+from onboard.runners import ReferenceRunner, Runner
+from onboard.spec import BoolArray, FloatArray
+
+GOLDEN_TOLERANCE = 1e-5  # of a logit; relative where its magnitude is above 1
+
+
+class GoldenError(ValueError):
+    """This machine does not reproduce a bundle's golden vectors, so it must not fly it."""
+
+
+class ExecutorError(ValueError):
+    """A call that does not fit the bundle; the message is one sentence."""
+
+
+@dataclass(slots=True, eq=False)
+class _Station:
+    """One satellite in flight."""
+
+    satellite: SatelliteBundle
+    runner: Runner
+    deadline_ms: float
+    hidden: FloatArray  # of the last accepted decision
+    latencies_ms: list[float] = field(default_factory=list)
+
+
+class Executor:
+    """Decides for every satellite of a bundle. ``executor.log`` is the flight log.
+
+    Values that a sensor or a network may get wrong never raise in flight: they are logged and answered with a
+    fallback action.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        deadline_ms: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+        make_runner: Callable[[SatelliteBundle], Runner] = ReferenceRunner,
+    ) -> None:
+        """``deadline_ms`` None: each satellite's own budget says it. ``clock`` gives wall-clock seconds.
+
+        Raises:
+            BudgetError: a satellite exceeds its budget.
+            GoldenError: the runner does not reproduce the golden vectors.
+        """
+        self.log = FlightLog()
+        self._clock = clock
+        self._stations: dict[str, _Station] = {}
+        for satellite, cost in zip(bundle.satellites, admit(bundle), strict=True):
+            runner = make_runner(satellite)
+            error = check_golden(satellite, runner)
+            limit_ms = positive("deadline_ms", satellite.budget.deadline_ms if deadline_ms is None else deadline_ms)
+            self._stations[satellite.spec.name] = _Station(satellite, runner, limit_ms, _zeros(satellite))
+            self.log.add(
+                0.0,
+                satellite.spec.name,
+                Kind.ADMITTED,
+                f"{cost.parameters} parameters, {cost.bytes} bytes, {cost.macs} MACs, {cost.latency_ms:.3g} ms "
+                f"(modelled, {cost.processor}); {len(satellite.golden.action)} golden decisions within {error:.1g}",
+            )
+
+    def reset(self, time_s: float = 0.0) -> None:
+        """Forget the past: every hidden state is zero again. The log goes on."""
+        for name, station in self._stations.items():
+            station.hidden = _zeros(station.satellite)
+            self.log.add(time_s, name, Kind.RESET, "hidden state zero")
+
+    def latencies_ms(self, satellite: str) -> tuple[float, ...]:
+        """Wall clock of every answer of the runner so far, late ones included."""
+        return tuple(self._station(satellite).latencies_ms)
+
+    def decide(self, satellite: str, obs: ArrayLike, mask: ArrayLike, time_s: float) -> int:
+        """The action of a satellite for its observation [O] and legal actions [A], at mission time ``time_s``.
+
+        An observation that is not finite, an empty mask, or a late or unusable answer gives the first legal fallback
+        action, and the hidden state stays that of the last accepted decision.
+
+        Raises ExecutorError: no such satellite, or an observation or a mask of the wrong shape or type.
+        """
+        station = self._station(satellite)
+        observed, legal = _checked(station.satellite, obs, mask, time_s)
+        fault = _input_fault(observed, legal)
+        if fault is None:
+            start = self._clock()
+            logits, hidden = station.runner.step(observed, legal, station.hidden)
+            elapsed_ms = (self._clock() - start) * 1e3
+            station.latencies_ms.append(elapsed_ms)
+            fault = _output_fault(station, logits, hidden, elapsed_ms)
+        actions = station.satellite.spec.actions
+        if fault is None:
+            station.hidden = _carried(hidden)
+            action = network.choose(logits, legal)
+            self.log.add(time_s, satellite, Kind.DECISION, actions[action])
+            return action
+        self.log.add(time_s, satellite, *fault)
+        action = fallback_action(station.satellite, legal)
+        self.log.add(time_s, satellite, Kind.FALLBACK, actions[action])
+        return action
+
+    def _station(self, satellite: str) -> _Station:
+        if satellite not in self._stations:
+            raise ExecutorError(f"satellite {satellite!r} is not in the bundle; it has {', '.join(self._stations)}")
+        return self._stations[satellite]
+
+
+def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
+    """Fly the golden decisions; the largest difference of a logit, relative where its magnitude is above 1.
+
+    Raises GoldenError: a logit differs by more than GOLDEN_TOLERANCE, or an action differs.
+    """
+    vectors, hidden, largest = satellite.golden, _zeros(satellite), 0.0
+    for t, (obs, mask, expected, action) in enumerate(
+        zip(vectors.obs, vectors.mask, vectors.logits, vectors.action, strict=True)
+    ):
+        logits, hidden = runner.step(obs, mask, hidden)
+        error = float(np.max(np.abs(logits - expected) / np.maximum(1, np.abs(expected))))
+        chosen = network.choose(logits, mask)
+        if not error <= GOLDEN_TOLERANCE or chosen != action:  # NaN is not within any tolerance
+            raise GoldenError(
+                f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t} gives action "
+                f"{chosen} where {action} was recorded, its logits off by {error:.3g}, allowed {GOLDEN_TOLERANCE:g}"
+            )
+        largest = max(largest, error)
+    return largest
+
+
+def fallback_action(satellite: SatelliteBundle, mask: BoolArray) -> int:
+    """The first of the declared fallback actions that is legal; else the first legal action; the first declared one
+    if none is legal."""
+    declared = [satellite.spec.actions.index(name) for name in satellite.fallback]
+    for action in (*declared, *np.flatnonzero(mask)):
+        if mask[action]:
+            return int(action)
+    return declared[0]
+
+
+def _checked(
+    satellite: SatelliteBundle, obs: ArrayLike, mask: ArrayLike, time_s: float
+) -> tuple[FloatArray, BoolArray]:
+    name, spec = satellite.spec.name, satellite.spec
+    try:
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, which is a fault in flight
+            observed: FloatArray = np.asarray(obs).astype(np.float32)
+        legal: NDArray[np.generic] = np.asarray(mask)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ExecutorError(f"satellite {name!r}: its observation or mask is no array of numbers ({error})") from error
+    if observed.shape != (spec.obs_size,):
+        raise ExecutorError(
+            f"satellite {name!r}: the observation has shape {observed.shape}, and ({spec.obs_size},) is expected"
+        )
+    if legal.shape != (len(spec.actions),) or legal.dtype != np.bool_:
+        raise ExecutorError(
+            f"satellite {name!r}: the mask is {legal.dtype} of shape {legal.shape}, and bool of shape "
+            f"({len(spec.actions)},) is expected"
+        )
+    if not math.isfinite(time_s):
+        raise ExecutorError(f"satellite {name!r}: time_s={time_s!r} is not allowed: it must be finite")
+    return observed, legal.astype(np.bool_)
+
+
+def _input_fault(obs: FloatArray, mask: BoolArray) -> tuple[Kind, str] | None:
+    if not mask.any():
+        return Kind.EMPTY_MASK, f"none of {len(mask)} actions is legal"
+    bad = np.flatnonzero(~np.isfinite(obs))
+    if len(bad):
+        return Kind.BAD_OBSERVATION, f"{len(bad)} of {len(obs)} columns are not finite, column {bad[0]} first"
+    return None
+
+
+def _output_fault(
+    station: _Station, logits: FloatArray, hidden: FloatArray, elapsed_ms: float
+) -> tuple[Kind, str] | None:
+    if elapsed_ms > station.deadline_ms:
+        return Kind.LATE, f"answered after {elapsed_ms:.3f} ms, deadline {station.deadline_ms:g} ms: answer discarded"
+    if logits.shape != (len(station.satellite.spec.actions),) or hidden.shape != station.hidden.shape:
+        return Kind.BAD_OUTPUT, f"logits of shape {logits.shape} and hidden of shape {hidden.shape}"
+    if not (np.isfinite(logits).all() and np.isfinite(hidden).all()):
+        return Kind.BAD_OUTPUT, "logits or hidden state not finite"
+    if np.abs(hidden).max() > 1:  # a GRU cannot do that
+        return Kind.BAD_OUTPUT, f"|h| is {np.abs(hidden).max():g}, at most 1 is possible"
+    return None
+
+
+def _carried(hidden: FloatArray) -> FloatArray:
+    """A copy that the runner can no longer change."""
+    kept = np.array(hidden, np.float32)
+    kept.setflags(write=False)
+    return kept
+
+
+def _zeros(satellite: SatelliteBundle) -> FloatArray:
+    return _carried(np.zeros(satellite.hidden, np.float32))

@@ -1,0 +1,1 @@
+"""Every choice a user can make: the Hydra root, and its types."""

@@ -1,0 +1,50 @@
+"""A look at every run of a command before the first one starts, and before Hydra makes a folder for it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from scenarios.schema import load
+
+
+class Stopped(BaseException):
+    """Carries an error (its ``__cause__``) past Hydra, which would print it in its own way or only warn."""
+
+
+class CheckFirst(Callback):
+    """Hydra callback: composes and loads each configuration, so that a bad one is refused before any compute."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._check(config, [_given(config.hydra.overrides.task)])
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        choices: list[list[str]] = [
+            [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+            if override.is_discrete_sweep()
+            else [str(override.input_line)]
+            for override in parser.parse_overrides(_given(config.hydra.overrides.task))
+        ]
+        self._check(config, [list(overrides) for overrides in itertools.product(*choices)])
+
+    def _check(self, config: DictConfig, runs: list[list[str]]) -> None:
+        common = _given(config.hydra.overrides.hydra)
+        try:
+            for overrides in runs:
+                load(compose(config.hydra.job.config_name, [*common, *overrides]))
+        except Exception as error:
+            raise Stopped from error
+
+
+def _given(overrides: ListConfig) -> list[str]:
+    """Overrides as they were typed: a ``${...}`` in one is not for this list to resolve."""
+    typed = OmegaConf.to_container(overrides, resolve=False)
+    assert isinstance(typed, list)
+    return [str(override) for override in typed]

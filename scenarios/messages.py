@@ -1,0 +1,82 @@
+"""What Hydra and OmegaConf find wrong with a configuration, as one sentence: field, value, what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Iterable
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+from yaml import YAMLError
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for one of ``COMPOSITION_ERRORS``."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        where = "" if str(error).startswith("In 'config'") else f", named {_first_line(error).partition(':')[0].lower()}"
+        known = f"one of {', '.join(sorted(error.options))}" if error.options else "the name of a file in that group"
+        return f"{group}={name!r} is not known{where}: it must be {known}"
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        if dataclasses.is_dataclass(cause.object_type):
+            return unknown_key(cause.full_key, [field.name for field in dataclasses.fields(cause.object_type)])
+        present = [str(key) for key in cause.parent_node or ()]
+        return f"{unknown_key(cause.full_key, present)}; with a + before it, it is added"
+    if isinstance(cause, MissingMandatoryValue) and cause.full_key:
+        return f"{cause.full_key} is not set: it must be {_kind(_hint(cause)) or 'given'}"
+    if isinstance(cause, ValidationError) and cause.full_key and (kind := _kind(_hint(cause))):
+        return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}"
+    if isinstance(cause, OmegaConfBaseException):
+        return f"{cause.full_key or 'the configuration'} is not understood: {_first_line(cause)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not understood: it must be KEY=VALUE, with VALUE as in YAML"
+    return " ".join(str(error).split())
+
+
+def unknown_key(full_key: str, known: Iterable[str]) -> str:
+    """The sentence for a key that its group does not have."""
+    group, _, key = full_key.rpartition(".")
+    names = list(known)
+    near = difflib.get_close_matches(key, names, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"{full_key} is not a known key{meant}: {group or 'the configuration'} has {', '.join(names)}"
+
+
+def _hint(error: OmegaConfBaseException) -> Any:
+    """The declared type of the field that the error is about."""
+    if dataclasses.is_dataclass(error.object_type):
+        return typing.get_type_hints(error.object_type).get(str(error.key))
+    arguments = typing.get_args(error.ref_type)  # of list[element] or dict[str, value]
+    return arguments[-1] if arguments else None
+
+
+def _kind(hint: Any) -> str:
+    if isinstance(hint, UnionType):
+        return " or ".join(_kind(member) for member in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        return f"a list ({_kind(typing.get_args(hint)[0])} each)"
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return f"one of {', '.join(member.name for member in hint)}"
+    if typing.get_origin(hint) is dict or dataclasses.is_dataclass(hint):
+        return "a group of keys"
+    return _KINDS.get(hint, "")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

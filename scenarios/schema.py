@@ -1,0 +1,396 @@
+"""Every choice a user can make, typed, with units in the names and ranges checked on load.
+
+Hydra composes YAML into these dataclasses (``load``); below this module Hydra does not exist. A range check
+raises ``ConfigError`` with the field, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from scenarios.messages import unknown_key
+
+
+class ConfigError(ValueError):
+    """A configuration value that cannot be used; the message is one sentence for the user."""
+
+
+def _check(name: str, value: Any, ok: bool, allowed: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name}={value!r} is not allowed: it must be {allowed}")
+
+
+def _positive(owner: str, **values: float) -> None:
+    for name, value in values.items():
+        _check(f"{owner}.{name}", value, math.isfinite(value) and value > 0, "a number above 0")
+
+
+def _within(owner: str, low: float, high: float, **values: float) -> None:
+    for name, value in values.items():
+        _check(f"{owner}.{name}", value, low <= value <= high, f"between {low:g} and {high:g}")
+
+
+class Communication(Enum):
+    none = "none"
+    free = "free"
+    line_of_sight = "line_of_sight"
+
+
+# The feature blocks an imaging satellite's sensors can give (envs/basilisk/features.py builds them).
+BLOCKS = ("platform", "hardware", "eclipse", "priority", "window", "angle", "claimed")
+
+
+@dataclass
+class HardwareConfig:
+    """One class of satellite bus and payload."""
+
+    min_elevation_deg: float = MISSING  # lowest elevation, seen from the target, at which it can be imaged
+    max_wheel_torque_Nm: float = MISSING  # per reaction wheel: how fast it slews
+    battery_Wh: float = MISSING
+    initial_charge: list[float] = field(default_factory=lambda: [0.3, 0.6])  # fraction, drawn uniformly
+    panel_area_m2: float = MISSING
+    panel_efficiency: float = 0.2
+    panel_normal_B: list[float] = field(default_factory=lambda: [0.0, 1.0, 0.0])  # body frame
+    base_power_W: float = MISSING
+    instrument_power_W: float = MISSING  # drawn while an imaging task runs
+    image_attitude_error_mrp: float = 0.01
+    image_rate_error_rad_s: float = 0.01
+
+    def __post_init__(self) -> None:
+        _within("hardware", 1, 89, min_elevation_deg=self.min_elevation_deg)
+        _positive(
+            "hardware",
+            max_wheel_torque_Nm=self.max_wheel_torque_Nm,
+            battery_Wh=self.battery_Wh,
+            panel_area_m2=self.panel_area_m2,
+            image_attitude_error_mrp=self.image_attitude_error_mrp,
+            image_rate_error_rad_s=self.image_rate_error_rad_s,
+        )
+        _within("hardware", 0, 1, panel_efficiency=self.panel_efficiency)
+        _within("hardware", 0, 1e6, base_power_W=self.base_power_W, instrument_power_W=self.instrument_power_W)
+        charge = self.initial_charge
+        _check(
+            "hardware.initial_charge",
+            charge,
+            len(charge) == 2 and 0 < charge[0] <= charge[1] <= 1,
+            "[low, high] with 0 < low <= high <= 1",
+        )
+        normal = self.panel_normal_B
+        _check(
+            "hardware.panel_normal_B",
+            normal,
+            len(normal) == 3 and any(c != 0 for c in normal),
+            "three components, not all 0",
+        )
+
+
+@dataclass
+class SatelliteClassConfig:
+    """What a satellite is built of and what it senses; classes are dealt to satellites in turn."""
+
+    hardware: str = MISSING  # a key of scenario.hardware
+    sensing: str = MISSING  # a key of scenario.sensing
+
+
+@dataclass
+class ConstellationConfig:
+    """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other."""
+
+    planes: int = 1
+    per_plane: int = 4
+    altitude_km: float = 500.0
+    inclination_deg: float = 50.0
+    raan_deg: float = 0.0  # right ascension of the first plane's ascending node
+    raan_spacing_deg: float = 0.0
+    spacing_deg: float = 3.0  # argument of latitude between neighbours of one plane
+    phasing_deg: float = 0.0  # shift from each plane to the next
+    random_start: bool = True  # the first argument of latitude and node are drawn per episode
+    classes: list[SatelliteClassConfig] = MISSING
+
+    def __post_init__(self) -> None:
+        _within("constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
+        _within("constellation", 250, 2000, altitude_km=self.altitude_km)
+        _within("constellation", 0, 180, inclination_deg=self.inclination_deg)
+
+    @property
+    def size(self) -> int:
+        return self.planes * self.per_plane
+
+
+@dataclass
+class TargetsConfig:
+    """Clusters of point targets strewn near the constellation's ground track."""
+
+    clusters_per_orbit: int = 60
+    per_cluster: int = 8
+    cluster_radius_km: float = 100.0  # one standard deviation within a cluster
+    cross_track_km: float = 150.0  # one standard deviation of the cluster centres
+    priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
+
+    def __post_init__(self) -> None:
+        _within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
+        _within("targets", 1, 1000, per_cluster=self.per_cluster)
+        _within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
+        _within("targets", 0, 10, priority_exponent=self.priority_exponent)
+
+
+@dataclass
+class ActionsConfig:
+    image_slots: int = 12  # upcoming targets offered, soonest closing first
+    image_timeout_s: float = 120.0
+    charge_duration_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _within("actions", 1, 64, image_slots=self.image_slots)
+        _positive("actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
+
+
+@dataclass
+class ScenarioConfig:
+    """One mission (scenarios/scenario/*.yaml)."""
+
+    name: str = MISSING
+    epoch_utc: str = "2026 MAR 20 12:00:00.000 (UTC)"
+    support_data_dir: str | None = None  # null: the excerpt carried in the project (2000-2030)
+    duration_s: float = 2850.0
+    training_duration_s: list[float] | None = None  # [low, high] drawn per training episode; null: duration_s
+    sim_step_s: float = 1.0
+    constellation: ConstellationConfig = field(default_factory=ConstellationConfig)
+    hardware: dict[str, HardwareConfig] = field(default_factory=dict)
+    sensing: dict[str, list[str]] = field(default_factory=dict)  # group -> visible blocks
+    teacher_sensing: list[str] = field(default_factory=lambda: list(BLOCKS))
+    targets: TargetsConfig = field(default_factory=TargetsConfig)
+    communication: Communication = Communication.free
+    actions: ActionsConfig = field(default_factory=ActionsConfig)
+    death_penalty: float = 5.0  # team reward lost with each satellite
+
+    def __post_init__(self) -> None:
+        _positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
+        _within("scenario", 0.05, 5, sim_step_s=self.sim_step_s)
+        _within("scenario", 0, 1e6, death_penalty=self.death_penalty)
+        for group, blocks in {**self.sensing, "teacher_sensing": self.teacher_sensing}.items():
+            for block in blocks:
+                _check(f"scenario.sensing.{group}", block, block in BLOCKS, f"among the blocks {', '.join(BLOCKS)}")
+            _check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
+        for index, member in enumerate(self.constellation.classes):
+            where = f"scenario.constellation.classes[{index}]"
+            _check(f"{where}.hardware", member.hardware, member.hardware in self.hardware, f"one of {sorted(self.hardware)}")
+            _check(f"{where}.sensing", member.sensing, member.sensing in self.sensing, f"one of {sorted(self.sensing)}")
+        _check("scenario.constellation.classes", [], bool(self.constellation.classes), "at least one class")
+        window = self.training_duration_s
+        if window is not None:
+            _check(
+                "scenario.training_duration_s",
+                window,
+                len(window) == 2 and 0 < window[0] <= window[1],
+                "[low, high] in seconds with 0 < low <= high, or null",
+            )
+
+
+@dataclass
+class TeacherConfig:
+    """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision."""
+
+    hidden: int = 256
+    episodes: int = 320
+    episodes_per_update: int = 16
+    epochs: int = 6
+    minibatches: int = 4
+    learning_rate: float = 1e-3
+    critic_learning_rate: float = 1e-3
+    discount_per_s: float = 0.999  # gamma to the power of each decision's seconds
+    gae_lambda: float = 0.95  # per decision
+    clip: float = 0.2
+    entropy: list[float] = field(default_factory=lambda: [0.01, 0.001])  # first and last update
+    max_grad_norm: float = 0.5
+    imitation_episodes: int = 0  # episodes of the global-knowledge heuristic cloned before RL; 0: none
+    imitation_epochs: int = 8
+
+    def __post_init__(self) -> None:
+        _within("teacher", 1, 4096, hidden=self.hidden)
+        _within("teacher", 1, 1e7, episodes=self.episodes, episodes_per_update=self.episodes_per_update)
+        _within("teacher", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
+        _positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
+        _within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
+        _within("teacher", 0.01, 1, clip=self.clip)
+        _check("teacher.entropy", self.entropy, len(self.entropy) == 2 and min(self.entropy) >= 0, "[first, last], >= 0")
+        _positive("teacher", max_grad_norm=self.max_grad_norm)
+        _within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes, imitation_epochs=self.imitation_epochs)
+
+
+@dataclass
+class StudentConfig:
+    """Sizes: LH gives every satellite ``hidden``; LH+A gives ``hidden_small`` to those that sense little."""
+
+    hidden: int = 32
+    hidden_small: int = 16
+    small_below_columns: int = 40  # LH+A: satellites with fewer sensed columns get the small network
+
+    def __post_init__(self) -> None:
+        _within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
+        _within("student", 0, 1e6, small_below_columns=self.small_below_columns)
+
+
+@dataclass
+class DistillConfig:
+    """KD-MARL, Eqs. 1-11. A weight of 0 switches its term off."""
+
+    teacher_episodes: int = 32  # the paper's expert buffer; 0: none
+    teacher_epochs: int = 20
+    student_iterations: int = 8  # own rollouts labelled by the teacher; 0: none
+    student_episodes: int = 8  # per iteration
+    student_epochs: int = 6
+    minibatches: int = 4
+    learning_rate: float = 3e-3
+    ppo: float = 1.0  # Eqs. 1-4
+    kl: float = 1.0  # lambda_1, Eq. 7
+    ce: float = 0.5  # lambda_2, Eq. 8
+    relation: float = 0.1  # lambda_3, Eq. 9
+    role: float = 0.1  # lambda_4, Eqs. 10-11
+    entropy: float = 0.01  # c_H, Eq. 5
+    clip: float = 0.2
+    relation_width: int = 16  # common width to which unlike students are mapped for Eq. 9
+    roles: int = 8  # K of Eq. 11
+    role_temperature: float = 1.0  # tau of Eq. 11
+    max_grad_norm: float = 0.5
+
+    def __post_init__(self) -> None:
+        _within("distill", 0, 1e6, teacher_episodes=self.teacher_episodes, student_iterations=self.student_iterations)
+        _within("distill", 1, 1e6, teacher_epochs=self.teacher_epochs, student_episodes=self.student_episodes)
+        _within("distill", 1, 1e4, student_epochs=self.student_epochs, minibatches=self.minibatches)
+        _positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
+        _within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
+        _within("distill", 0, 1e3, entropy=self.entropy)
+        _within("distill", 0.01, 1, clip=self.clip)
+        _within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)
+        _check(
+            "distill",
+            "teacher_episodes=0, student_iterations=0",
+            self.teacher_episodes > 0 or self.student_iterations > 0,
+            "at least one data source (teacher_episodes or student_iterations above 0)",
+        )
+
+
+@dataclass
+class BudgetConfig:
+    """What one satellite's flight processor grants one decision."""
+
+    max_parameters: int = 20000
+    max_bytes: int = 100000
+    max_macs_per_decision: int = 60000
+    max_latency_ms: float = 50.0  # modelled on the processor below
+    deadline_ms: float = 250.0  # wall clock of the executor, per decision
+    processor: str = "GR712RC"
+
+    def __post_init__(self) -> None:
+        _positive(
+            "budget",
+            max_parameters=self.max_parameters,
+            max_bytes=self.max_bytes,
+            max_macs_per_decision=self.max_macs_per_decision,
+            max_latency_ms=self.max_latency_ms,
+            deadline_ms=self.deadline_ms,
+        )
+
+
+@dataclass
+class EvaluationConfig:
+    episodes: int = 20  # held-out: seeds never trained on
+    traced_episodes: int = 1  # flown with a full trace for the report's maps and timelines
+    controls: bool = False  # "claimed hidden only" and the wide masked student
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        _within("evaluation", 1, 1e6, episodes=self.episodes)
+        _within("evaluation", 0, self.episodes, traced_episodes=self.traced_episodes)
+        _within("evaluation", 0.5, 0.999, confidence=self.confidence)
+
+
+@dataclass
+class ComputeConfig:
+    workers: int = 2  # simulation processes
+    threads: int = 2  # torch threads of the learner
+    episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
+    job_timeout_s: float = 600.0  # a worker silent for longer is replaced
+    max_restarts: int = 3  # of one job, before the run gives up
+
+    def __post_init__(self) -> None:
+        _within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
+        _positive("compute", job_timeout_s=self.job_timeout_s)
+        _within("compute", 0, 100, max_restarts=self.max_restarts)
+
+
+@dataclass
+class OutputConfig:
+    dir: str = "outputs"
+    cache_dir: str = "outputs/cache"
+    records_dir: str | None = None  # where the run record is also kept, e.g. results/runs
+    open_report: bool = False
+
+
+@dataclass
+class RunConfig:
+    """The whole of a run."""
+
+    seed: int = 0
+    preset: str = "default"
+    scenario: ScenarioConfig = MISSING
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        _check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+
+
+def register() -> None:
+    """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    ConfigStore.instance().store(name="run_schema", node=RunConfig)
+
+
+def load(cfg: Any) -> RunConfig:
+    """A composed Hydra config as typed, checked objects.
+
+    Raises:
+        ConfigError: a value out of range, with field, value and what is allowed.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, RunConfig)
+    _refuse_strays(config, "")
+    return config
+
+
+def _refuse_strays(node: Any, where: str) -> None:
+    """Keys that no dataclass has: ``+key=value`` on the command line gets them past OmegaConf."""
+    known = [field.name for field in dataclasses.fields(node)]
+    for key, value in vars(node).items():
+        if key not in known:
+            raise ConfigError(unknown_key(where + key, known))
+        if dataclasses.is_dataclass(value):
+            _refuse_strays(value, f"{where}{key}.")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config dataclass as plain JSON types."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        return value
+
+    return {key: plain(value) for key, value in dataclasses.asdict(config).items()}

@@ -1,0 +1,189 @@
+"""Small bundles for the onboard tests; ``python tests/onboard_samples.py FOLDER`` writes the one kept in tests/data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from onboard.budget import Budget
+from onboard.bundle import Bundle, SatelliteBundle, write_bundle
+from onboard.golden import Golden
+from onboard.spec import AgentSpec, Block
+
+PROVENANCE = {
+    "config": "0" * 64,
+    "seed": 0,
+    "commit": "0" * 40,
+    "versions": {"numpy": "2"},
+    "when": "2026-01-01T00:00Z",
+}
+BUDGET = Budget(
+    max_parameters=20000,
+    max_bytes=100000,
+    max_macs_per_decision=60000,
+    max_latency_ms=50.0,
+    deadline_ms=250.0,
+    processor="GR712RC",
+)
+
+# C = 3 context columns, K = 2 slots of F = 3 columns in two blocks, M = 1 fixed action: O = 9, A = 3.
+TINY = AgentSpec(
+    name="scout",
+    hardware="wide",
+    blocks=(
+        Block("platform", 3, "1", 1.0),
+        Block("priority", 1, "1", 1.0, slots=2),
+        Block("window", 2, "s", 300.0, slots=2),
+    ),
+    fixed_actions=("charge",),
+    slots=2,
+)
+# C = 5, one slot without any column (F = 0), M = 2: O = 5, A = 3.
+BLIND = AgentSpec(
+    name="relay-1",
+    hardware="slow",
+    blocks=(Block("platform", 3, "1", 1.0), Block("eclipse", 2, "s", 5700.0)),
+    fixed_actions=("charge", "drift"),
+    slots=1,
+)
+
+
+class TorchActor(nn.Module):
+    """The opportunity actor in torch.nn, written from its definition and from nothing in onboard."""
+
+    def __init__(self, context: int, slot: int, fixed: int, hidden: int) -> None:
+        super().__init__()
+        self.context = nn.Linear(context, hidden)
+        self.slot = nn.Linear(slot, hidden, bias=False)
+        self.gru = nn.GRU(hidden, hidden)
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden, bias=False)
+        self.fixed = nn.Linear(hidden, fixed)
+        self.score = nn.Linear(hidden, 1)
+
+    def forward(self, c: Tensor, x: Tensor, legal: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """c [1, C], x [K, F], legal [K] bool, hidden [1, H] -> logits [M + K], hidden [1, H]."""
+        u = self.context(c)
+        e_0, e = torch.relu(u), torch.relu(u + self.slot(x))
+        g = e_0 + (e * legal[:, None]).sum(0, keepdim=True) / max(1, int(legal.sum()))
+        _, h = self.gru(g[None], hidden[None])
+        s = torch.relu(self.key(torch.cat([e_0, e])) + self.query(h[0]))
+        return torch.cat([self.fixed(s[:1])[0], self.score(s[1:])[:, 0]]), h[0]
+
+
+def make_actor(spec: AgentSpec, hidden: int, seed: int) -> TorchActor:
+    """Weights drawn by numpy, larger than torch's defaults so that the gates move; float64."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of layers without inputs
+        actor = TorchActor(spec.context_size, spec.slot_size, len(spec.fixed_actions), hidden).double()
+    generator = np.random.default_rng(seed)
+    with torch.no_grad():
+        for parameter in actor.parameters():
+            drawn = generator.normal(0, 0.6, tuple(parameter.shape)).astype(np.float32)
+            parameter.copy_(torch.from_numpy(drawn))
+    return actor
+
+
+def make_inputs(spec: AgentSpec, steps: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """obs [T, O] float32 and masks [T, A] whose first action is always legal; at times no slot is."""
+    generator = np.random.default_rng(seed)
+    obs = generator.normal(0, 1, (steps, spec.obs_size)).astype(np.float32)
+    mask = generator.random((steps, len(spec.actions))) < 0.6
+    mask[:, 0] = True
+    mask[::5, len(spec.fixed_actions) :] = False
+    return obs, mask
+
+
+def fly_torch(
+    actor: TorchActor, spec: AgentSpec, obs: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """logits [T, A] and hidden states [T, H] of torch in float64, from a zero hidden state."""
+    context = [column for block in spec.blocks if block.slots == 0 for column in columns(spec, block.name)]
+    slots = [
+        [
+            columns(spec, block.name)[slot * block.size + i]
+            for block in spec.blocks
+            if block.slots
+            for i in range(block.size)
+        ]
+        for slot in range(spec.slots)
+    ]
+    hidden, logits, states = torch.zeros(1, actor.query.in_features, dtype=torch.float64), [], []
+    with torch.no_grad():
+        for row, legal in zip(torch.from_numpy(obs).double(), torch.from_numpy(mask), strict=True):
+            x = row[torch.tensor(slots, dtype=torch.long)].reshape(spec.slots, -1)
+            out, hidden = actor(row[None, context], x, legal[len(spec.fixed_actions) :], hidden)
+            logits.append(out.numpy())
+            states.append(hidden[0].numpy())
+    return np.array(logits), np.array(states)
+
+
+def columns(spec: AgentSpec, name: str) -> list[int]:
+    start = 0
+    for block in spec.blocks:
+        if block.name == name:
+            return list(range(start, start + block.columns))
+        start += block.columns
+    raise KeyError(name)
+
+
+def make_satellite(spec: AgentSpec = TINY, hidden: int = 4, seed: int = 31, budget: Budget = BUDGET) -> SatelliteBundle:
+    """A satellite whose golden vectors come from torch in float64; the seeds used here choose every action."""
+    actor = make_actor(spec, hidden, seed)
+    obs, mask = make_inputs(spec, 12, seed + 1)
+    logits, _ = fly_torch(actor, spec, obs, mask)
+    return SatelliteBundle(
+        spec=spec,
+        hidden=hidden,
+        weights={name: tensor.float().numpy() for name, tensor in actor.state_dict().items()},
+        golden=Golden(obs, mask, logits.astype(np.float32), np.where(mask, logits, -np.inf).argmax(axis=1)),
+        budget=budget,
+        fallback=("charge",),
+    )
+
+
+def make_bundle() -> Bundle:
+    return Bundle("sample", (make_satellite(TINY, 4, 31), make_satellite(BLIND, 6, 32)), PROVENANCE)
+
+
+def write_sample(folder: Path) -> Path:
+    bundle = make_bundle()
+    write_bundle(folder, bundle.scenario, bundle.satellites, bundle.provenance)
+    return folder
+
+
+def resign(folder: Path) -> None:
+    """Make every length and checksum agree with what the files now hold, as an attacker would."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for satellite in manifest["satellites"]:
+        for role in ("weights", "golden"):
+            content = (folder / satellite[role]["file"]).read_bytes()
+            satellite[role].update(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    rewrite(folder, manifest)
+
+
+def rewrite(folder: Path, manifest: Any) -> None:
+    """Replace the manifest, with a checksum that agrees."""
+    content = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(content)
+    (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
+
+
+def edit(folder: Path, change: Callable[[Any], None]) -> None:
+    """Change the manifest in place and sign it again."""
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest)
+    rewrite(folder, manifest)
+
+
+if __name__ == "__main__":
+    write_sample(Path(sys.argv[1]))

@@ -1,0 +1,108 @@
+"""What a stage makes, kept under the digest of all that it depends on: made once, reused, never half there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from training.checkpoint import digest
+
+ROOT = Path(__file__).resolve().parent.parent
+_DONE = "done.json"
+_PACKAGES = ("bsk", "bsk-rl", "torch", "numpy")  # whose versions may change results
+
+
+class ArtifactError(ValueError):
+    """An artifact that cannot be made or used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A finished stage: a folder of files."""
+
+    kind: str
+    path: Path
+    digest: str
+    reused: bool = False
+
+    def info(self) -> dict[str, Any]:
+        """What the stage wrote down when it was done."""
+        info: dict[str, Any] = json.loads((self.path / _DONE).read_text())["info"]
+        return info
+
+
+@cache
+def code_digest(sources: tuple[str, ...]) -> str:
+    """SHA-256 over source files named relative to the project ("envs" names all of a folder's .py files)."""
+    total = hashlib.sha256()
+    for source in sources:
+        place = ROOT / source
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            total.update(str(file.relative_to(ROOT)).encode())
+            total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
+    return {package: version(package) for package in packages}
+
+
+def make(
+    cache_dir: Path,
+    kind: str,
+    depends_on: Mapping[str, Any],
+    sources: tuple[str, ...],
+    work: Callable[[Path, str], dict[str, Any]],
+) -> Artifact:
+    """The artifact of a stage, made now or found.
+
+    Args:
+        cache_dir: where artifacts are kept.
+        kind: the stage's name.
+        depends_on: configuration and the digests of input artifacts, as plain JSON.
+        sources: the code it depends on, see ``code_digest``.
+        work: ``work(folder, digest)`` makes the files and returns what to write down; after a crash it is called again
+            with the same folder, and what it saved there itself is where it goes on from.
+
+    Raises:
+        ArtifactError: another process is at the same artifact, or the folder cannot be written.
+    """
+    key = digest({"kind": kind, **depends_on, "code": code_digest(sources), "versions": versions()})
+    folder = cache_dir / f"{kind}-{key[:16]}"
+    if (folder / _DONE).is_file():
+        return Artifact(kind, folder, key, reused=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArtifactError(f"artifact {folder} is being made by another process: wait for it") from None
+            if not (folder / _DONE).is_file():
+                info = work(folder, key)
+                write_json(folder / _DONE, {"kind": kind, "digest": key, "depends_on": depends_on, "info": info})
+    except OSError as error:
+        raise ArtifactError(f"artifact {folder} could not be written: {error.strerror or error}") from error
+    return Artifact(kind, folder, key)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """The file appears whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

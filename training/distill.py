@@ -1,0 +1,221 @@
+"""KD-MARL: students of limited sight learn from a frozen teacher (Eqs. 1-11). No critic is trained or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from envs.sensing import Sensing
+from scenarios.schema import DistillConfig, StudentConfig
+from training.batch import Batch, advantages, minibatches, to_batch
+from training.losses import (
+    chosen_log_prob,
+    cosines,
+    distillation_kl,
+    entropy,
+    hard_label_ce,
+    kd_marl,
+    masked_log_softmax,
+    normalised,
+    ppo_clip,
+    role_alignment,
+    structural_relation,
+    weighted_mean,
+)
+from training.networks import Critic, Team, ValueNorm, linear
+from training.optimisation import adam, descend, means, set_rate
+from training.rollout import Rollout
+
+Source = Literal["teacher", "student"]  # whose episodes: the expert buffer, or the students' own
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A trained team with its critic, frozen: nothing here is changed by distillation."""
+
+    team: Team
+    critic: Critic
+    value_norm: ValueNorm
+    discount_per_s: float
+    gae_lambda: float
+
+
+class DistillationHeads(nn.Module):
+    """Training-only maps: of unlike students' latents to a common width (Eq. 9) and to roles (Eq. 11).
+
+    W_T is orthogonal and frozen: trained together with W_S, both would become 0.
+    """
+
+    role_teacher: Tensor
+
+    def __init__(
+        self, teacher_width: int, student_widths: Sequence[int], config: DistillConfig, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        relation = [linear(width, config.relation_width, 1.0, generator, bias=False) for width in student_widths]
+        role = [linear(width, config.roles, 1.0, generator, bias=False) for width in student_widths]
+        self.relation, self.role = nn.ModuleList(relation), nn.ModuleList(role)
+        frozen = nn.init.orthogonal_(torch.empty(config.roles, teacher_width), 1.0, generator)
+        self.register_buffer("role_teacher", frozen)
+
+
+@dataclass
+class Distiller:
+    """All that distillation changes; with the config it determines every later update."""
+
+    students: Team
+    heads: DistillationHeads
+    optimiser: torch.optim.Adam
+    seed: int
+    updates: int = 0
+    epochs: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """For ``training.checkpoint.save``."""
+        modules = {name: getattr(self, name).state_dict() for name in _STATEFUL}
+        return modules | {name: getattr(self, name) for name in _COUNTERS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in _STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+
+
+_STATEFUL = ("students", "heads", "optimiser")
+_COUNTERS = ("seed", "updates", "epochs")
+
+
+def new_distiller(students: Team, teacher: Teacher, config: DistillConfig, seed: int) -> Distiller:
+    widths = [network.hidden for network in students.members]
+    heads = DistillationHeads(teacher.team.members[0].hidden, widths, config, torch.Generator().manual_seed(seed))
+    parameters = [*students.parameters(), *heads.parameters()]
+    return Distiller(students, heads, adam(parameters, config.learning_rate), seed)
+
+
+def student_widths(sensings: Sequence[Sensing], config: StudentConfig, by_sensing: bool) -> list[int]:
+    """Hidden units per agent: LH gives all the same; LH+A (``by_sensing``) fewer to agents that sense little."""
+    if not by_sensing:
+        return [config.hidden] * len(sensings)
+    small = [sensing.spec.obs_size < config.small_below_columns for sensing in sensings]
+    return [config.hidden_small if is_small else config.hidden for is_small in small]
+
+
+def distill_update(
+    distiller: Distiller, teacher: Teacher, rollout: Rollout, source: Source, config: DistillConfig
+) -> dict[str, float]:
+    """Train the students on whole episodes for the source's number of epochs.
+
+    The teacher labels every decision from the full observation, with its own memory of the visited states. The
+    behaviour policy of Eq. 4 is whoever played the rollout: its stored log-probabilities. The learning rate falls
+    linearly over all planned epochs of both sources.
+
+    Returns:
+        The last epoch's mean of every term with a weight, and of the greedy agreement with the teacher.
+    """
+    batch = to_batch(rollout, teacher.discount_per_s)
+    target = _teach(teacher, batch, distiller.heads)
+    advantage, _ = advantages(batch, teacher.critic, teacher.value_norm, teacher.gae_lambda)
+    advantage = normalised(advantage, batch.valid)
+
+    modules = [*distiller.students.networks, distiller.heads]
+    records: list[dict[str, Tensor]] = []
+    for epoch in range(config.teacher_epochs if source == "teacher" else config.student_epochs):
+        set_rate(distiller.optimiser, config.learning_rate * _remaining(distiller.epochs, config))
+        records = []
+        for index in minibatches(len(rollout.seeds), config.minibatches, (distiller.seed, distiller.updates, epoch)):
+            part = batch.episodes(index)
+            depth = len(part.obs)
+            labels = Targets(target.logits[:depth, index], target.roles[:depth, index], target.cosines[:, index])
+            record, loss = _terms(distiller, part, advantage[:depth, index], labels, config)
+            descend(distiller.optimiser, loss, modules, config.max_grad_norm)
+            records.append(record)
+        distiller.epochs += 1
+    distiller.updates += 1
+    return means(records)
+
+
+@torch.no_grad()
+def agreement(students: Team, teacher: Team, rollout: Rollout) -> list[float]:
+    """Per agent, the share of a rollout's decisions on which the greedy students choose as the greedy teacher does."""
+    batch = to_batch(rollout, 1.0)
+    ours, theirs = [masked_log_softmax(_logits(team, batch)[0], batch.mask).argmax(-1) for team in (students, teacher)]
+    same = (ours == theirs).float()
+    return [float(weighted_mean(same[..., i], batch.valid[..., i])) for i in range(students.agents)]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What the frozen teacher says about a batch."""
+
+    logits: Tensor  # [D, E, N, A]
+    roles: Tensor  # [D, E, N, R] W_T z
+    cosines: Tensor  # [T, E, N, N] of the latents held at each step
+
+
+@torch.no_grad()
+def _teach(teacher: Teacher, batch: Batch, heads: DistillationHeads) -> Targets:
+    logits, latents = _logits(teacher.team, batch)
+    z = torch.stack(latents, dim=2)  # [D, E, N, H]
+    return Targets(logits, z @ heads.role_teacher.T, cosines(on_step_grid(z, batch.held)))
+
+
+def _logits(team: Team, batch: Batch, episodes_at_once: int = 8) -> tuple[Tensor, list[Tensor]]:
+    """A team along all decisions, from zero memory; a few episodes at a time to bound memory."""
+    episodes = torch.split(torch.arange(batch.obs.shape[1]), episodes_at_once)
+    outputs = [team(batch.obs[:, index], batch.mask[:, index]) for index in episodes]
+    latents = [torch.cat(parts, dim=1) for parts in zip(*(z for _, z in outputs), strict=True)]
+    return torch.cat([logits for logits, _ in outputs], dim=1), latents
+
+
+def on_step_grid(values: Tensor, held: Tensor) -> Tensor:
+    """values [D, E, N, W] of decisions -> [T, E, N, W] as held at each step (agents decide at different times)."""
+    index = held.clamp_min(0).unsqueeze(-1).expand(-1, -1, -1, values.shape[-1])
+    return values.gather(0, index)
+
+
+def _terms(
+    distiller: Distiller, part: Batch, advantage: Tensor, target: Targets, config: DistillConfig
+) -> tuple[dict[str, Tensor], Tensor]:
+    heads, mask, weight = distiller.heads, part.mask, part.valid
+    logits, latents = distiller.students(part.obs, mask)
+
+    def ppo() -> Tensor:
+        log_prob = chosen_log_prob(logits, mask, part.action)
+        return ppo_clip(log_prob, part.log_prob, advantage, weight, config.clip)
+
+    def relation() -> Tensor:
+        common = torch.stack([to(z) for to, z in zip(heads.relation, latents, strict=True)], dim=2)
+        return structural_relation(target.cosines, cosines(on_step_grid(common, part.held)), part.held >= 0)
+
+    def role() -> Tensor:
+        roles = torch.stack([to(z) for to, z in zip(heads.role, latents, strict=True)], dim=2)
+        return role_alignment(target.roles, roles, weight, config.role_temperature)
+
+    loss, terms = kd_marl(
+        config,
+        {
+            "ppo": ppo,
+            "kl": lambda: distillation_kl(target.logits, logits, mask, weight),
+            "ce": lambda: hard_label_ce(target.logits, logits, mask, weight),
+            "relation": relation,
+            "role": role,
+            "entropy": lambda: entropy(logits, mask, weight),
+        },
+    )
+    with torch.no_grad():
+        same = masked_log_softmax(logits, mask).argmax(-1) == masked_log_softmax(target.logits, mask).argmax(-1)
+        record = {name: value.detach() for name, value in terms.items()}
+        record |= {"loss": loss.detach(), "agreement": weighted_mean(same.float(), weight)}
+    return record, loss
+
+
+def _remaining(epochs: int, config: DistillConfig) -> float:
+    """The learning rate's factor, 1 in the first epoch and above 0 in the last planned one."""
+    planned = config.teacher_epochs * (config.teacher_episodes > 0)
+    planned += config.student_epochs * config.student_iterations
+    return max(planned - epochs, 1) / planned

@@ -1,0 +1,161 @@
+"""The training loops: fly episodes, update, save; after a crash they go on from the last saved update, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from envs.api import AgentSpec
+from envs.workers import WorkerPool
+from scenarios.schema import ComputeConfig, DistillConfig, ScenarioConfig, TeacherConfig
+from training import checkpoint
+from training.distill import Distiller, Teacher, distill_update, new_distiller
+from training.mappo import Learner, imitate, new_learner, total_updates, update
+from training.networks import Critic
+from training.rollout import Rollout
+from training.simulate import Flown, Flyer, Heuristic, Job, TeamPlan, episode_seeds, flyer, gather, jobs
+
+Progress = Callable[[float, str], None]  # (share done, what to say)
+Pool = WorkerPool[Job, Flown]
+Curve = list[dict[str, float]]
+
+_CHECKPOINT = "checkpoint.safetensors"
+_FINAL = "final.safetensors"
+
+
+def fresh_learner(
+    plan: TeamPlan, specs: tuple[AgentSpec, ...], state_size: int, config: TeacherConfig, seed: int
+) -> Learner:
+    generator = torch.Generator().manual_seed(seed)
+    team = plan.build(specs, generator)
+    return new_learner(team, Critic(state_size, config.hidden, generator), config, seed)
+
+
+def train_mappo(
+    learner: Learner,
+    plan: TeamPlan,
+    stream: str,
+    scenario: ScenarioConfig,
+    config: TeacherConfig,
+    compute: ComputeConfig,
+    pool: Pool,
+    folder: Path,
+    key: str,
+    progress: Progress,
+) -> Curve:
+    """Train the learner for ``config.episodes`` episodes.
+
+    Args:
+        learner: freshly made; a checkpoint in ``folder`` replaces its state.
+        plan: of the learner's team.
+        stream: of episode seeds, see ``episode_seeds``.
+        folder: of the checkpoint and the final state.
+        key: digest that the checkpoint must carry.
+        progress: told after each update.
+
+    Returns:
+        One record per update; ``episodes`` counts those flown so far, imitation's included.
+    """
+    curve: Curve = []
+    save = folder / _CHECKPOINT
+    if save.exists():
+        state = checkpoint.load(save, key)
+        learner.load_state_dict(state["learner"])
+        curve = state["curve"]
+    updates, per_update = total_updates(config), config.episodes_per_update
+    if learner.updates == 0 and config.imitation_episodes:
+        progress(0.0, "cloning the global-knowledge heuristic")
+        seeds = episode_seeds("imitation", learner.seed, 0, config.imitation_episodes)
+        expert = Flyer(heuristic=Heuristic.global_knowledge)
+        imitate(learner, gather(pool, jobs(scenario, expert, seeds, compute, training=True)), config)
+    while learner.updates < updates:
+        seeds = episode_seeds(stream, learner.seed, learner.updates * per_update, per_update)
+        pilot = flyer(plan, learner.team, sample=True)
+        rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
+        record = update(learner, rollout, config)
+        curve.append({"episodes": config.imitation_episodes + learner.updates * per_update, **record})
+        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
+        progress(learner.updates / updates, f"return {record['episode_return']:.1f} per episode")
+    final = {name: getattr(learner, name).state_dict() for name in ("team", "critic", "value_norm")}
+    checkpoint.save(folder / _FINAL, final, key)
+    save.unlink(missing_ok=True)
+    return curve
+
+
+def load_final(learner: Learner, folder: Path, key: str) -> None:
+    """Put the trained networks of ``train_mappo`` into a fresh learner."""
+    state = checkpoint.load(folder / _FINAL, key)
+    for name, value in state.items():
+        getattr(learner, name).load_state_dict(value)
+
+
+def train_students(
+    distiller: Distiller,
+    plan: TeamPlan,
+    teacher: Teacher,
+    expert: Rollout | None,
+    scenario: ScenarioConfig,
+    config: DistillConfig,
+    compute: ComputeConfig,
+    pool: Pool,
+    folder: Path,
+    key: str,
+    progress: Progress,
+) -> Curve:
+    """Distil: first from the teacher's buffer, then from the students' own episodes labelled by the teacher.
+
+    Args:
+        distiller: freshly made; a checkpoint in ``folder`` replaces its state.
+        plan: of the students' team.
+        expert: the teacher's buffer (None: that source is off).
+
+    Returns:
+        One record per source batch.
+    """
+    curve: Curve = []
+    save = folder / _CHECKPOINT
+    if save.exists():
+        state = checkpoint.load(save, key)
+        distiller.load_state_dict(state["distiller"])
+        curve = state["curve"]
+    sources: list[int | None] = [None] * (expert is not None) + list(range(config.student_iterations))
+    for position in range(distiller.updates, len(sources)):
+        iteration = sources[position]
+        if iteration is None:
+            assert expert is not None
+            progress(position / len(sources), "from the teacher's buffer")
+            rollout, source = expert, "teacher"
+        else:
+            seeds = episode_seeds(
+                "student", distiller.seed, iteration * config.student_episodes, config.student_episodes
+            )
+            pilot = flyer(plan, distiller.students, sample=True)
+            rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
+            source = "student"
+        record = distill_update(distiller, teacher, rollout, "teacher" if source == "teacher" else "student", config)
+        record["episode_return"] = float(rollout.reward.sum(0).mean())
+        flown = (config.teacher_episodes if expert is not None else 0) + config.student_episodes * (
+            0 if iteration is None else iteration + 1
+        )
+        curve.append({"episodes": flown, "own": float(source == "student"), **record})
+        checkpoint.save(save, {"distiller": distiller.state_dict(), "curve": curve}, key)
+        progress((position + 1) / len(sources), f"agreement {record['agreement']:.0%}")
+    checkpoint.save(folder / _FINAL, {"team": distiller.students.state_dict()}, key)
+    save.unlink(missing_ok=True)
+    return curve
+
+
+def final_weights(folder: Path, key: str) -> dict[str, Any]:
+    """The state dict of the trained team."""
+    weights: dict[str, Any] = checkpoint.load(folder / _FINAL, key)["team"]
+    return weights
+
+
+def fresh_distiller(
+    plan: TeamPlan, specs: tuple[AgentSpec, ...], teacher: Teacher, config: DistillConfig, seed: int
+) -> Distiller:
+    students = plan.build(specs, torch.Generator().manual_seed(seed))
+    return new_distiller(students, teacher, config, seed)

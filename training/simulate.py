@@ -1,0 +1,151 @@
+"""Episodes of a mission flown in worker processes: the one place where policies meet the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from envs.api import AgentSpec, Policy
+from envs.basilisk.environment import ConstellationEnv
+from envs.episode_result import EpisodeResult
+from envs.heuristics import GreedyPolicy, RandomPolicy
+from envs.sensing import Sensing, sense
+from envs.trace import Trace
+from envs.workers import WorkerPool
+from onboard.flightlog import FlightLog
+from scenarios.schema import ComputeConfig, ScenarioConfig
+from training.flight import OnboardPolicy
+from training.networks import Team
+from training.policies import NetworkPolicy
+from training.rollout import Rollout, collect, concatenate
+
+
+class Heuristic(Enum):
+    random = "random"
+    greedy_battery = "greedy_battery"
+    global_knowledge = "global_knowledge"
+
+
+@dataclass(frozen=True)
+class TeamPlan:
+    """How to build a team: which blocks each satellite's network reads, who shares a network, and how wide it is."""
+
+    visible: tuple[tuple[str, ...], ...]  # per satellite
+    groups: tuple[tuple[int, ...], ...]
+    hidden: tuple[int, ...]  # per group
+
+    def sensings(self, specs: Sequence[AgentSpec]) -> list[Sensing]:
+        return [sense(spec, blocks) for spec, blocks in zip(specs, self.visible, strict=True)]
+
+    def build(self, specs: Sequence[AgentSpec], generator: torch.Generator | None = None) -> Team:
+        return Team(self.sensings(specs), self.groups, self.hidden, generator)
+
+
+@dataclass(frozen=True)
+class Flyer:
+    """Who flies: a heuristic, a team of networks with its weights, or a bundle under the onboard executor."""
+
+    heuristic: Heuristic | None = None
+    plan: TeamPlan | None = None
+    weights: dict[str, NDArray[np.float32]] | None = None
+    sample: bool = False  # draw from the policy; else its most likely action
+    bundle: Path | None = None
+
+    def policy(self, specs: tuple[AgentSpec, ...]) -> Policy:
+        if self.heuristic is Heuristic.random:
+            return RandomPolicy()
+        if self.heuristic is not None:
+            return GreedyPolicy(specs, global_knowledge=self.heuristic is Heuristic.global_knowledge)
+        assert self.plan is not None
+        if self.bundle is not None:
+            return OnboardPolicy(self.bundle, specs, self.plan.visible)
+        assert self.weights is not None
+        team = self.plan.build(specs)
+        team.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
+        return NetworkPolicy(team, self.sample)
+
+
+def flyer(plan: TeamPlan, team: Team, sample: bool) -> Flyer:
+    weights = {name: value.detach().numpy().copy() for name, value in team.state_dict().items()}
+    return Flyer(plan=plan, weights=weights, sample=sample)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Some episodes for one worker, flown in lockstep; their results depend on nothing else."""
+
+    scenario: ScenarioConfig
+    flyer: Flyer
+    seeds: tuple[int, ...]
+    training: bool
+    traced: int = 0  # keep a full trace of the first so many episodes
+
+    def __repr__(self) -> str:  # what a give-up message shows
+        return f"the episodes with seeds {list(self.seeds)} of {self.scenario.name}"
+
+
+@dataclass(frozen=True)
+class Flown:
+    rollout: Rollout
+    results: tuple[EpisodeResult, ...]
+    traces: tuple[Trace, ...]
+    logs: tuple[FlightLog, ...]  # one per episode, of a flown bundle
+    latencies_us: tuple[tuple[float, ...], ...]  # per satellite, of a flown bundle
+
+
+def fly(job: Job) -> Flown:
+    """Runs in a worker."""
+    torch.set_num_threads(1)  # the workers share the cores
+    env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced > 0)
+    policy = job.flyer.policy(env.specs)
+    rollout = collect(env, policy, job.seeds)
+    traces = tuple(env.traces()[: job.traced]) if job.traced else ()
+    results = tuple(env.results())
+    env.close()
+    flown = isinstance(policy, OnboardPolicy)
+    return Flown(rollout, results, traces, policy.logs if flown else (), policy.latencies_us if flown else ())
+
+
+def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:
+    return WorkerPool(fly, compute.workers, compute.job_timeout_s, compute.max_restarts)
+
+
+def jobs(
+    scenario: ScenarioConfig,
+    flyer: Flyer,
+    seeds: Sequence[int],
+    compute: ComputeConfig,
+    training: bool,
+    traced: int = 0,
+) -> list[Job]:
+    """Episodes dealt into jobs of ``episodes_per_job``, whatever the number of workers."""
+    size = compute.episodes_per_job
+    return [
+        Job(scenario, flyer, tuple(seeds[i : i + size]), training, max(0, min(size, traced - i)))
+        for i in range(0, len(seeds), size)
+    ]
+
+
+def gather(pool: WorkerPool[Job, Flown], work: Sequence[Job]) -> Rollout:
+    """All episodes of the jobs as one rollout, in order."""
+    return concatenate([flown.rollout for flown in pool.map(work)])
+
+
+_STREAMS = {"teacher": 0, "imitation": 1, "expert": 2, "student": 3, "masked": 4, "held_out": 5}
+
+
+def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[int]:
+    """Seeds of episodes ``start`` ... of one purpose; streams never share one in practice.
+
+    The held-out stream does not depend on the run's seed: every run and policy is judged on the same episodes.
+    """
+    entropy = [_STREAMS[stream], 0 if stream == "held_out" else run_seed]
+    return [
+        int(np.random.SeedSequence([*entropy, index]).generate_state(1)[0]) for index in range(start, start + count)
+    ]
