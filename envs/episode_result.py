@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,3 +21,9 @@ class EpisodeResult:
     decisions: tuple[int, ...]  # per satellite
     charges: tuple[int, ...]  # per satellite, decisions to charge
     duration_s: float
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> EpisodeResult:
+        """From what JSON makes of ``dataclasses.asdict``."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return cls(**values)

@@ -32,9 +32,7 @@ class GreedyPolicy:
     It uses nothing else of the observation, so it is the rule that an operator would write first.
     """
 
-    def __init__(
-        self, specs: Sequence[AgentSpec], charge_below: float = 0.25, global_knowledge: bool = False
-    ) -> None:
+    def __init__(self, specs: Sequence[AgentSpec], charge_below: float = 0.25, global_knowledge: bool = False) -> None:
         """
         Args:
             specs: full (unmasked) agent specs.

@@ -29,8 +29,11 @@ class Trace:
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""
         temporary = path.with_suffix(".tmp.npz")
-        np.savez_compressed(temporary, **{name: getattr(self, name) for name in self.__slots__})
-        temporary.replace(path)
+        try:
+            np.savez_compressed(temporary, allow_pickle=False, **{name: getattr(self, name) for name in self.__slots__})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Trace:

@@ -6,6 +6,7 @@ workers changes nothing but the time. Processes are spawned, never forked: Basil
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import pickle
 import signal
@@ -130,10 +131,8 @@ class WorkerPool(Generic[Job, Result]):
 
     def _submit(self, worker: _Worker, index: int, jobs: Sequence[Job]) -> None:
         worker.job, worker.since = index, time.monotonic()
-        try:
+        with contextlib.suppress(OSError):  # it died while idle: its pipe reads as closed, and the job counts as lost
             worker.pipe.send_bytes(pickle.dumps(jobs[index]))
-        except OSError:
-            pass  # it died while idle: its pipe reads as closed, and the job counts as lost
 
     def _spawn(self) -> _Worker:
         ours, theirs = self._context.Pipe()

@@ -45,9 +45,15 @@ from training.simulate import Flyer, Heuristic, TeamPlan, episode_seeds, flyer, 
 
 # The code that each stage's result depends on, for the cache.
 _SIMULATION = ("envs", "scenarios/schema.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
-_NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py", "training/optimisation.py")
-_TEACHER = (*_NETWORKS, "training/mappo.py", "training/loops.py", "training/checkpoint.py")
-_STUDENTS = (*_NETWORKS, "training/distill.py", "training/loops.py", "training/checkpoint.py")
+_NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py")
+_TEACHER = (*_NETWORKS, "training/optimisation.py", "training/mappo.py", "training/loops.py", "training/checkpoint.py")
+_STUDENTS = (
+    *_NETWORKS,
+    "training/optimisation.py",
+    "training/distill.py",
+    "training/loops.py",
+    "training/checkpoint.py",
+)
 _FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "onboard")
 _BUNDLE = (*_NETWORKS, "training/export.py", "onboard")
 
@@ -123,7 +129,8 @@ def _stages(mission: Mission) -> RunResult:
 
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
-    teacher_plan = mission.plan([list(scenario.teacher_sensing)] * len(mission.specs), [config.teacher.hidden], shared=True)
+    everything = [list(scenario.teacher_sensing)] * len(mission.specs)
+    teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
     taught, learner = _teach(mission, "teacher", teacher_plan)
     teacher = Teacher(
         learner.team, learner.critic, learner.value_norm, config.teacher.discount_per_s, config.teacher.gae_lambda
@@ -176,7 +183,16 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage(f"MAPPO: {name}") as progress:
             curve = train_mappo(
-                learner, plan, stream, config.scenario, config.teacher, config.compute, mission.pool, folder, key, progress
+                learner,
+                plan,
+                stream,
+                config.scenario,
+                config.teacher,
+                config.compute,
+                mission.pool,
+                folder,
+                key,
+                progress,
             )
         return {"curve": curve}
 
@@ -248,7 +264,7 @@ def _distil(
 def _bundle(
     mission: Mission, name: str, plan: TeamPlan, students: Team, distilled: Artifact, expert: Rollout | None
 ) -> Artifact:
-    """Students packaged for flight; golden vectors come from episodes that were trained on, never from held-out ones."""
+    """Students packaged for flight; golden vectors come from training episodes, never from held-out ones."""
     config = mission.config
 
     def work(folder: Path, key: str) -> dict[str, Any]:

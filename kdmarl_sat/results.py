@@ -50,7 +50,7 @@ class BudgetRow:
 class RunResult:
     """All that metrics.json and the report are made of."""
 
-    run: dict[str, Any]  # seed, preset, date, commit, versions {name: version}, stage_seconds {stage: wall clock}
+    run: dict[str, Any]  # seed, preset, date, commit, versions {name: version}, stage_s {stage: wall clock}
     config: dict[str, Any]
     satellites: tuple[str, ...]
     policies: tuple[PolicyResult, ...]

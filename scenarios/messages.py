@@ -29,7 +29,8 @@ def explain(error: BaseException) -> str:
     """One sentence for one of ``COMPOSITION_ERRORS``."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        where = "" if str(error).startswith("In 'config'") else f", named {_first_line(error).partition(':')[0].lower()}"
+        place = _first_line(error).partition(":")[0]  # "In 'scenario/mine'"
+        where = "" if place == "In 'config'" else f", named {place.lower()}"
         known = f"one of {', '.join(sorted(error.options))}" if error.options else "the name of a file in that group"
         return f"{group}={name!r} is not known{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__

@@ -181,8 +181,9 @@ class ScenarioConfig:
             _check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
         for index, member in enumerate(self.constellation.classes):
             where = f"scenario.constellation.classes[{index}]"
-            _check(f"{where}.hardware", member.hardware, member.hardware in self.hardware, f"one of {sorted(self.hardware)}")
-            _check(f"{where}.sensing", member.sensing, member.sensing in self.sensing, f"one of {sorted(self.sensing)}")
+            hardware, groups = sorted(self.hardware), sorted(self.sensing)
+            _check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
+            _check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
         _check("scenario.constellation.classes", [], bool(self.constellation.classes), "at least one class")
         window = self.training_duration_s
         if window is not None:
@@ -220,7 +221,8 @@ class TeacherConfig:
         _positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
         _within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
         _within("teacher", 0.01, 1, clip=self.clip)
-        _check("teacher.entropy", self.entropy, len(self.entropy) == 2 and min(self.entropy) >= 0, "[first, last], >= 0")
+        ends = self.entropy
+        _check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
         _positive("teacher", max_grad_norm=self.max_grad_norm)
         _within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes, imitation_epochs=self.imitation_epochs)
 

@@ -192,7 +192,8 @@ def synthetic_result() -> RunResult:
             "preset": "default",
             "date": "2026-03-20 12:00",
             "commit": "0f3c9ab",
-            "stage_seconds": {"teacher": 312.4, "students": 121.9, "bundle": 1.4, "flight": 88.0, "report": 9.2},
+            "config_digest": "5feceb66ffc86f38d952786c6d696c79",
+            "stage_s": {"teacher": 312.4, "students": 121.9, "bundle": 1.4, "flight": 88.0, "report": 9.2},
             "versions": {"python": "3.11.9", "torch": "2.13.0", "bsk": "2.12.1", "bsk-rl": "1.3.8"},
         },
         config={"seed": 0, "scenario": {"name": "imaging_constellation", "duration_s": 2850.0}, "preset": "default"},
@@ -613,6 +614,7 @@ def test_report_is_complete_and_self_contained(result, folder):
         "measured 0.888, wanted 0.900",
         "Global-knowledge heuristic",
         "0f3c9ab",
+        "5feceb66ffc86f38d952786c6d696c79",
         "5 min 12 s",
         "2.12.1",
         '"duration_s": 2850.0',
@@ -639,20 +641,29 @@ def test_pngs_are_pictures(folder):
         assert pixels[..., :3].std() > 0.02
 
 
-def test_same_result_same_bytes(result, folder, tmp_path):
-    write_report(result, tmp_path)
-    for path in folder.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+def test_same_result_same_bytes(result, tmp_path):
+    run = dataclasses.replace(result, policies=result.policies[3:4])
+    for name in ("first", "second"):
+        write_report(run, tmp_path / name)
+    written = list((tmp_path / "first").iterdir())
+    assert len(written) > 8
+    for path in written:
+        assert (tmp_path / "second" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 HOSTILE = '<script>alert("1")</script> & $\\frac{ %s {{ 7 * 7 }} --> [bold]x[/bold]'
 
 
 def test_hostile_strings_are_shown_not_run(result, tmp_path):
-    policies = tuple(dataclasses.replace(p, name=f"{p.name}/../<i>", label=HOSTILE) for p in result.policies[3:6])
+    policies = tuple(
+        dataclasses.replace(
+            policy, name=f"{policy.name}/../<i>", label=HOSTILE, trace=policy.trace if index == 0 else None
+        )
+        for index, policy in enumerate(result.policies[3:6])
+    )
     hostile = dataclasses.replace(
         result,
-        run={**result.run, "commit": HOSTILE, "versions": {HOSTILE: HOSTILE}, "stage_seconds": {HOSTILE: 1.0}},
+        run={**result.run, "commit": HOSTILE, "versions": {HOSTILE: HOSTILE}, "stage_s": {HOSTILE: 1.0}},
         config={"scenario": {"name": HOSTILE}, "note": "</pre>" + HOSTILE},
         satellites=(HOSTILE,) * 4,
         policies=policies,
@@ -678,6 +689,9 @@ def test_console_table(result):
     shown = console.file.getvalue()
     for policy in result.policies:
         assert policy.label in shown
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(console_table(result))
+    assert "agrees" in narrow.file.getvalue() and "79\u202f%" in narrow.file.getvalue()  # the last column is there
     mean = np.mean([episode.captured for episode in result.policies[3].episodes])
     line = next(line for line in shown.splitlines() if line.strip().startswith("Teacher (FO)"))
     assert f"{mean:.1f} [" in line and "100\u202f%" in line and "1\u202f204\u202f224" in line

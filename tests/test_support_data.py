@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.basilisk.support_data import CARRIED, EPHEMERIS, FILES, SupportDataError, bootstrap, check_epoch, ephemeris_span
+from envs.basilisk.support_data import (
+    CARRIED,
+    EPHEMERIS,
+    FILES,
+    SupportDataError,
+    bootstrap,
+    check_epoch,
+    ephemeris_span,
+)
 
 J2000 = datetime(2000, 1, 1, 12)
 EPOCHS = ["2000 JAN 01 12:00:00.000 (UTC)", "2026 MAR 20 12:00:00.000 (UTC)", "2029 NOV 05 03:30:00.000 (UTC)"]
@@ -135,7 +143,7 @@ def test_an_epoch_inside_is_accepted(epoch: str) -> None:
 
 @pytest.mark.parametrize("epoch", ["2026-03-20T12:00:00Z", "2026 MAR 32 12:00:00.000 (UTC)", "tomorrow", ""])
 def test_an_epoch_that_is_no_date_is_refused(epoch: str) -> None:
-    with pytest.raises(SupportDataError, match="must be a date like '2026 MAR 20 12:00:00.000 "):
+    with pytest.raises(SupportDataError, match="must be a date like '2026 MAR 20 12"):
         check_epoch(epoch, duration_s=0.0)
 
 

@@ -52,10 +52,7 @@ class Evaluation:
         content = json.loads((folder / "evaluation.json").read_text())
         trace = folder / "trace.npz"
         return cls(
-            episodes=tuple(
-                EpisodeResult(**{k: tuple(v) if isinstance(v, list) else v for k, v in episode.items()})
-                for episode in content["episodes"]
-            ),
+            episodes=tuple(EpisodeResult.from_dict(episode) for episode in content["episodes"]),
             agreement=tuple(content["agreement"]),
             latency_us=tuple(content["latency_us"]),
             events=content["events"],

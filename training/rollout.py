@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -35,6 +36,20 @@ class Rollout:
     def steps(self) -> IntArray:
         """[E] how many steps each episode has."""
         return np.asarray(self.valid.sum(0), np.int64)
+
+    def save(self, path: Path) -> None:
+        """Write an npz; the file appears whole or not at all."""
+        temporary = path.with_suffix(".tmp.npz")
+        try:
+            np.savez(temporary, allow_pickle=False, **{name: getattr(self, name) for name in self.__slots__})
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Rollout:
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{name: arrays[name] for name in cls.__slots__})
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ class Flown:
     rollout: Rollout
     results: tuple[EpisodeResult, ...]
     traces: tuple[Trace, ...]
-    logs: tuple[FlightLog, ...]  # one per episode, of a flown bundle
-    latencies_us: tuple[tuple[float, ...], ...]  # per satellite, of a flown bundle
+    logs: tuple[FlightLog, ...] = ()  # one per episode, of a flown bundle
+    latencies_us: tuple[tuple[float, ...], ...] = ()  # per satellite, of a flown bundle
 
 
 def fly(job: Job) -> Flown:
@@ -108,8 +108,9 @@ def fly(job: Job) -> Flown:
     traces = tuple(env.traces()[: job.traced]) if job.traced else ()
     results = tuple(env.results())
     env.close()
-    flown = isinstance(policy, OnboardPolicy)
-    return Flown(rollout, results, traces, policy.logs if flown else (), policy.latencies_us if flown else ())
+    if isinstance(policy, OnboardPolicy):
+        return Flown(rollout, results, traces, policy.logs, policy.latencies_us)
+    return Flown(rollout, results, traces)
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:

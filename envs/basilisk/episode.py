@@ -68,7 +68,7 @@ class Episode:
             ValueError: an action that the mask forbids.
         """
         satellites = self.constellation.satellites
-        for row in np.nonzero(self._active)[0]:
+        for row in np.nonzero(self._active)[0].tolist():
             action = int(actions[row])
             if not (0 <= action < self._mask.shape[1] and self._mask[row, action]):
                 raise ValueError(

@@ -202,7 +202,7 @@ class FeatureExtractor:
         mask = np.zeros((count, 1 + slots), dtype=np.bool_)
         mask[:, 0] = True
         tasked = self._tasked()
-        for row in np.nonzero(active)[0]:
+        for row in np.nonzero(active)[0].tolist():
             self.offer(row, now.time_s)
             targets = self.offered[row]
             n = len(targets)
@@ -230,12 +230,11 @@ class FeatureExtractor:
 
     def _tasked(self) -> NDArray[np.int64]:
         """Index of the target that each living satellite is after, -1 for none."""
-        return np.array(
-            [
-                self._index[id(s.running)] if isinstance(s.running, Target) and not s.requires_retasking and s.is_alive() else -1
-                for s in self._constellation.satellites
-            ]
-        )
+        return np.array([self._pursued(satellite) for satellite in self._constellation.satellites])
+
+    def _pursued(self, satellite: Imager) -> int:
+        busy = satellite.is_alive() and not satellite.requires_retasking
+        return self._index[id(satellite.running)] if busy and isinstance(satellite.running, Target) else -1
 
     def state(self, now: Snapshot) -> FloatArray:
         """The critic's view [N, S]: every satellite's health, hardware, task and the value open to it."""

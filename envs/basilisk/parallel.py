@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -23,7 +23,11 @@ class ConstellationParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo
     for all. A dead satellite terminates and leaves; the time limit truncates all.
     """
 
-    metadata = {"name": "kdmarl_sat_constellation", "render_modes": [], "is_parallelizable": True}
+    metadata: ClassVar[dict[str, Any]] = {
+        "name": "kdmarl_sat_constellation",
+        "render_modes": [],
+        "is_parallelizable": True,
+    }
     render_mode = None
 
     def __init__(self, config: ScenarioConfig) -> None:
@@ -61,9 +65,7 @@ class ConstellationParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo
 
     def step(
         self, actions: dict[str, int]
-    ) -> tuple[
-        dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
-    ]:
+    ) -> tuple[dict[str, Observation], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         joint = np.array([[actions.get(agent, 0) for agent in self.possible_agents]], dtype=np.int64)
         step = self._step = self._env.step(joint)
         reward = float(step.reward[0])
@@ -72,9 +74,9 @@ class ConstellationParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo
         observations, infos = self._observations(step), self._infos(step)
         result = (
             observations,
-            {agent: reward for agent in self.agents},
+            dict.fromkeys(self.agents, reward),
             {agent: not alive[agent] for agent in self.agents},
-            {agent: truncated for agent in self.agents},
+            dict.fromkeys(self.agents, truncated),
             infos,
         )
         self.agents = [agent for agent in self.agents if alive[agent] and not truncated]

@@ -35,6 +35,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     _dyn_type = None
     _fsw_type = None
 
+    _is_alive: bool
     windows: Windows
     eclipse_starts_s: NDArray[np.float64]
     eclipse_ends_s: NDArray[np.float64]
@@ -68,9 +69,13 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     def is_alive(self, log_failure: bool = False) -> bool:
         """Whether every aliveness check of the dynamics and flight software models still passes."""
         now_ns = self.simulator.sim_time_ns
-        if self._is_alive and self._checked_ns != now_ns and not (
-            all(getattr(self.dynamics, check)() for check in _aliveness_checks(self.dyn_type))
-            and all(getattr(self.fsw, check)() for check in _aliveness_checks(self.fsw_type))
+        if (
+            self._is_alive
+            and self._checked_ns != now_ns
+            and not (
+                all(getattr(self.dynamics, check)() for check in _aliveness_checks(self.dyn_type))
+                and all(getattr(self.fsw, check)() for check in _aliveness_checks(self.fsw_type))
+            )
         ):
             self._is_alive = False
             self.record_death(self.simulator.sim_time)

@@ -80,7 +80,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             log_level="ERROR",
         )
 
-    def reset(self, seed: int) -> None:  # type: ignore[override]
+    def reset(self, seed: int) -> None:
         """Build the episode that ``seed`` determines."""
         for satellite in self.satellites:
             # Upstream adds a filter at every reset and never drops one.
@@ -135,8 +135,8 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
                 satellite.imaged += 1
                 satellite.requires_retasking = True
             in_flight = [s for s, controller, _ in imaging if controller.imaged and not s.requires_retasking]
-            due = now_ns >= deadline_ns
-            if captured or (due and any(ns <= now_ns and s not in in_flight for s, ns in zip(living, deadlines_ns))):
+            due = [s for s, ns in zip(living, deadlines_ns, strict=True) if ns <= now_ns]
+            if captured or any(s not in in_flight for s in due):
                 break
             # Without an image to watch for, nothing happens before the deadline.
             until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
@@ -148,7 +148,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
 
     def over(self) -> bool:
         """The time limit is reached."""
-        return self.time_s >= self.time_limit
+        return self.time_s >= float(self.time_limit)
 
 
 def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:

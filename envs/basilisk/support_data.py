@@ -112,7 +112,7 @@ def ephemeris_span(kernel: Path) -> tuple[float, float]:
         raise SupportDataError(f"the support data file {kernel} is damaged: it is not a whole SPK ephemeris") from None
     lacking = [name for body, name in _BODIES.items() if body not in spans]
     if lacking:
-        raise SupportDataError(f"the support data file {kernel} is not usable: it lacks the {' and the '.join(lacking)}")
+        raise SupportDataError(f"the ephemeris {kernel} cannot be used: it lacks the {' and the '.join(lacking)}")
     return max(spans[body][0] for body in _BODIES), min(spans[body][1] for body in _BODIES)
 
 

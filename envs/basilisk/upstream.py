@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from bsk_rl import ConstellationTasking, act, data, obs, sats
 from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
-from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, numpy_seeded
 from envs.basilisk.satellites import satellite_args
+from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, numpy_seeded
 from envs.basilisk.support_data import bootstrap
 from envs.basilisk.targets import TrackClusters
 from scenarios.schema import Communication, ScenarioConfig
@@ -34,7 +34,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
     slots = config.actions.image_slots
 
     class PlainImager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
-        observation_spec = [
+        observation_spec: ClassVar[list[Any]] = [
             obs.SatProperties({"prop": "battery_charge_fraction"}, {"prop": "omega_BP_P"}),
             obs.Eclipse(),
             obs.OpportunityProperties(
@@ -46,7 +46,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
                 n_ahead_observe=slots,
             ),
         ]
-        action_spec = [
+        action_spec: ClassVar[list[Any]] = [
             act.Charge(duration=config.actions.charge_duration_s),
             act.Image(n_ahead_image=slots, max_duration=config.actions.image_timeout_s),
         ]
@@ -55,7 +55,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
     members = [classes[index % len(classes)] for index in range(config.constellation.size)]
     scenario = TrackClusters(config.targets)
     logging.getLogger("bsk_rl").setLevel(logging.ERROR)
-    environment = ConstellationTasking(
+    environment: ConstellationTasking = ConstellationTasking(
         satellites=[
             PlainImager(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
             for index, member in enumerate(members)

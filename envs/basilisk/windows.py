@@ -61,9 +61,7 @@ def access_windows(
     highest = float(np.linalg.norm(satellite, axis=-1).max())
     slant = np.sqrt(highest**2 - (radius * np.cos(min_elevation_rad)) ** 2) - radius * threshold
     reach = slant + np.linalg.norm(satellite[1] - satellite[0])
-    squared = (
-        np.sum(satellite**2, -1)[:, None] + np.sum(r_target_P**2, -1)[None, :] - 2.0 * satellite @ r_target_P.T
-    )
+    squared = np.sum(satellite**2, -1)[:, None] + np.sum(r_target_P**2, -1)[None, :] - 2.0 * satellite @ r_target_P.T
     rows, columns = np.nonzero(squared <= reach**2)
     excess = np.full((len(grid), len(r_target_P)), -2.0)
     excess[rows, columns] = sin_elevation(satellite[rows], r_target_P[columns]) - threshold

@@ -13,6 +13,11 @@ from kdmarl_sat.report.summary import PolicySummary, confidence_of, summarise
 from kdmarl_sat.results import RunResult
 
 _HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "agrees")
+_LEGEND = (
+    "captured: mean [{} interval]; kept: normalised retention, random 0, teacher 100; dupl., lost: duplicate images "
+    "and satellites lost per episode; MACs: per decision of the costliest satellite, and how many times less than the "
+    "teacher"
+)
 
 
 def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None = None) -> Table:
@@ -23,8 +28,7 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
     table = Table(
         title=f"Captured priority over {episodes} held-out episodes",
         title_justify="left",
-        caption=f"captured: mean [{percent(confidence_of(result))} interval]; kept: normalised retention, random 0, teacher 100; dupl., lost: duplicate images and satellites lost per "
-        "episode; MACs: per decision of the costliest satellite, and how many times less than the teacher",
+        caption=_LEGEND.format(percent(confidence_of(result))),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,

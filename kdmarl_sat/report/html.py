@@ -19,7 +19,8 @@ from kdmarl_sat.report.style import family
 from kdmarl_sat.report.summary import PolicySummary, confidence_of
 from kdmarl_sat.results import RunResult
 
-_SHOWN_APART = ("versions", "stage_seconds")  # of RunResult.run: tables of their own
+_HEADER = ("preset", "seed", "date", "commit")  # of RunResult.run: below the title
+_OWN_TABLES = ("versions", "stage_s")
 
 
 def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequence[Exhibit]) -> str:
@@ -29,7 +30,8 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
     facts = json_ready(result.run)
     return environment.from_string(source).render(
         title=_title(result),
-        facts={key: _fact(value) for key, value in facts.items() if key not in _SHOWN_APART},
+        facts={key: _fact(facts[key]) for key in _HEADER if key in facts},
+        record={key: _fact(value) for key, value in facts.items() if key not in _HEADER + _OWN_TABLES},
         claims=[
             {"text": text, "numbers": told_apart(measured, wanted), "met": met}
             for text, measured, wanted, met in result.claims
@@ -51,7 +53,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
             }
             for row in result.budget
         ],
-        stages=_stages(facts.get("stage_seconds")),
+        stages=_stages(facts.get("stage_s")),
         versions=facts.get("versions") or {},
         config=json.dumps(json_ready(result.config), indent=2),
         figures=[

@@ -1,0 +1,40 @@
+"""Jobs for worker processes, which import them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def square(job: int) -> int:
+    return job * job
+
+
+def crash_once(job: tuple[str, int]) -> int:
+    """Dies at the first attempt at an odd job, as a segmentation fault would; then answers."""
+    folder, number = job
+    mark = Path(folder) / str(number)
+    if number % 2 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def hang_once(job: tuple[str, int]) -> int:
+    folder, number = job
+    mark = Path(folder) / str(number)
+    if number == 1 and not mark.exists():
+        mark.touch()
+        time.sleep(600)
+    return number * number
+
+
+def always_crash(job: int) -> int:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return job
+
+
+def refuse(job: int) -> int:
+    raise ValueError(f"job {job} makes no sense")
