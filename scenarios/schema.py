@@ -169,7 +169,7 @@ class ScenarioConfig:
     targets: TargetsConfig = field(default_factory=TargetsConfig)
     communication: Communication = Communication.free
     actions: ActionsConfig = field(default_factory=ActionsConfig)
-    death_penalty: float = 5.0  # team reward lost with each satellite
+    death_penalty: float = 10.0  # team reward lost with each satellite
 
     def __post_init__(self) -> None:
         _positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
@@ -201,7 +201,7 @@ class TeacherConfig:
 
     hidden: int = 256
     episodes: int = 320
-    episodes_per_update: int = 16
+    episodes_per_update: int = 8
     epochs: int = 6
     minibatches: int = 4
     learning_rate: float = 1e-3
@@ -211,8 +211,8 @@ class TeacherConfig:
     clip: float = 0.2
     entropy: list[float] = field(default_factory=lambda: [0.01, 0.001])  # first and last update
     max_grad_norm: float = 0.5
-    imitation_episodes: int = 0  # episodes of the global-knowledge heuristic cloned before RL; 0: none
-    imitation_epochs: int = 8
+    imitation_episodes: int = 24  # episodes of the global-knowledge heuristic cloned before RL; 0: none
+    imitation_epochs: int = 16
 
     def __post_init__(self) -> None:
         _within("teacher", 1, 4096, hidden=self.hidden)

@@ -235,6 +235,30 @@ class Team(nn.Module):
         return torch.stack([logits[agent] for agent in order], dim=2), [latents[agent] for agent in order]
 
 
+    def decide(self, obs: Tensor, mask: Tensor, asked: Tensor, hidden: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """One decision of those agents that are asked; the others cost nothing and keep their memory.
+
+        obs [E, N, O], mask [E, N, A], asked [E, N] bool, hidden N x [E, H_i] -> logits [E, N, A] (0 where not asked),
+        N x [E, H_i].
+        """
+        logits = obs.new_zeros(mask.shape)
+        kept = [h.clone() for h in hidden]
+        for k, (group, network) in enumerate(zip(self.groups, self.networks, strict=True)):
+            episode, place = asked[:, group].nonzero(as_tuple=True)
+            if len(episode) == 0:
+                continue
+            agent = torch.tensor(group)[place]
+            h = torch.stack([hidden[n] for n in group], dim=1)[episode, place]
+            own = obs[episode, agent].unsqueeze(0)  # [1, B, O]
+            context, slots = own[..., self._context_columns[k]], own[..., self._slot_columns[k]]
+            out, z = network(context, slots, mask[episode, agent].unsqueeze(0), h)
+            logits[episode, agent] = out[0]
+            for n in group:
+                of_n = agent == n
+                kept[n][episode[of_n]] = z[0, of_n]
+        return logits, kept
+
+
 def shared_team(sensings: Sequence[Sensing], hidden: int, generator: torch.Generator | None = None) -> Team:
     """One network for all agents, e.g. the teacher on the full observations."""
     return Team(sensings, [range(len(sensings))], [hidden], generator)

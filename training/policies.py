@@ -35,11 +35,8 @@ class NetworkPolicy:
     def act(self, step: Step) -> IntArray:
         obs = torch.from_numpy(np.ascontiguousarray(step.obs, np.float32))
         mask = torch.from_numpy(np.ascontiguousarray(step.action_mask))
-        logits, latents = self.team(obs[None], mask[None], self._hidden)
-        for agent, latent in enumerate(latents):
-            asked = torch.from_numpy(step.active[:, agent])
-            self._hidden[agent] = torch.where(asked[:, None], latent[0], self._hidden[agent])
-        scores = np.where(step.action_mask, logits[0].numpy().astype(np.float64), -np.inf)
+        logits, self._hidden = self.team.decide(obs, mask, torch.from_numpy(step.active), self._hidden)
+        scores = np.where(step.action_mask, logits.numpy().astype(np.float64), -np.inf)
         if not self.sample:
             return np.asarray(np.argmax(scores, axis=-1), np.int64)
         return self._draw(scores, step)
