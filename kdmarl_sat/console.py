@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 
 class Console:
-    """Progress bars with ETA on a terminal; elsewhere (a log file) one line when a stage ends."""
+    """Progress bars with ETA on a terminal; elsewhere (a log file) a line at each quarter of a stage and at its end."""
 
     def __init__(self) -> None:
         self._rich = RichConsole(highlight=False)
@@ -44,22 +44,26 @@ class Console:
         """A stage's bar; call the result with the share done and something to say."""
         start = time.monotonic()
         task = self._progress.add_task(name, total=1.0, saying="")
-        saying = ""
+        saying, quarter = "", 0
 
         def tell(share: float, text: str) -> None:
-            nonlocal saying
+            nonlocal saying, quarter
             saying = text
             self._progress.update(task, completed=share, saying=text)
+            if not self._rich.is_terminal and quarter < int(4 * share) < 4:
+                quarter = int(4 * share)
+                self.say(f"{name:<28} {time.monotonic() - start:7.1f} s  {share:.0%}: {text}")
 
         try:
             yield tell
         finally:
             self._progress.remove_task(task)
         self.stage_s[name] = round(time.monotonic() - start, 1)
-        self._rich.print(f"{name:<28} {self.stage_s[name]:7.1f} s  {saying}", markup=False)
+        self.say(f"{name:<28} {self.stage_s[name]:7.1f} s  {saying}")
 
     def say(self, text: str) -> None:
         self._rich.print(text, markup=False)
+        self._rich.file.flush()
 
     def show(self, renderable: RenderableType) -> None:
         self._rich.print(renderable)

@@ -44,7 +44,7 @@ class Communication(Enum):
 
 
 # The feature blocks an imaging satellite's sensors can give (envs/basilisk/features.py builds them).
-BLOCKS = ("platform", "hardware", "eclipse", "priority", "window", "angle", "claimed")
+BLOCKS = ("platform", "hardware", "eclipse", "urgent", "priority", "window", "angle", "claimed")
 
 
 @dataclass
@@ -133,12 +133,14 @@ class TargetsConfig:
     cluster_radius_km: float = 100.0  # one standard deviation within a cluster
     cross_track_km: float = 150.0  # one standard deviation of the cluster centres
     priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
+    urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
 
     def __post_init__(self) -> None:
         _within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
         _within("targets", 1, 1000, per_cluster=self.per_cluster)
         _within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
         _within("targets", 0, 10, priority_exponent=self.priority_exponent)
+        _within("targets", 0, 1, urgent_above=self.urgent_above)
 
 
 @dataclass
@@ -246,7 +248,7 @@ class DistillConfig:
 
     teacher_episodes: int = 32  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
-    student_iterations: int = 8  # own rollouts labelled by the teacher; 0: none
+    student_iterations: int = 16  # own rollouts labelled by the teacher; 0: none
     student_episodes: int = 8  # per iteration
     student_epochs: int = 6
     minibatches: int = 4
@@ -257,6 +259,7 @@ class DistillConfig:
     relation: float = 0.1  # lambda_3, Eq. 9
     role: float = 0.1  # lambda_4, Eqs. 10-11
     entropy: float = 0.01  # c_H, Eq. 5
+    imitation_left: float = 0.2  # share of lambda_1 and lambda_2 left at the end of the own rollouts; 1: constant
     clip: float = 0.2
     relation_width: int = 16  # common width to which unlike students are mapped for Eq. 9
     roles: int = 8  # K of Eq. 11
@@ -270,6 +273,7 @@ class DistillConfig:
         _positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
         _within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
         _within("distill", 0, 1e3, entropy=self.entropy)
+        _within("distill", 0, 1, imitation_left=self.imitation_left)
         _within("distill", 0.01, 1, clip=self.clip)
         _within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)
         _check(

@@ -82,9 +82,25 @@ def test_either_source_alone_teaches(teacher: Teacher, source: str) -> None:
     if source == "teacher":
         config = dataclasses.replace(CONFIG, student_iterations=0)
     else:
-        config = dataclasses.replace(CONFIG, teacher_episodes=0, student_iterations=5)
+        config = dataclasses.replace(CONFIG, teacher_episodes=0, student_iterations=5, imitation_left=1.0)
     distilled(teacher, students, config)
     assert earned(students) > 0.9 * earned(teacher.team)
+
+
+def test_imitation_counts_less_along_the_students_own_episodes(teacher: Teacher) -> None:
+    """The last own batch trains on ppo - c_H H + 0.25 (KL + 0.5 CE): told by the loss against its terms."""
+    config = dataclasses.replace(
+        CONFIG, student_iterations=3, imitation_left=0.25, relation=0.0, role=0.0, student_epochs=1, minibatches=1
+    )
+    students = students_of()
+    distiller = new_distiller(students, teacher, config, seed=0)
+    distill_update(distiller, teacher, played_by(teacher.team, range(500, 504)), "teacher", config)
+    for share in (1.0, 0.625, 0.25):
+        own = played_by(students, range(600, 604))
+        record = distill_update(distiller, teacher, own, "student", config)
+        imitation = config.kl * record["kl"] + config.ce * record["ce"]
+        reward = config.ppo * record["ppo"] - config.entropy * record["entropy"]
+        assert record["loss"] == pytest.approx(reward + share * imitation, abs=1e-5)
 
 
 def test_distilled_advantages_alone_teach(teacher: Teacher) -> None:

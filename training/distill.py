@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -117,6 +118,7 @@ def distill_update(
     Returns:
         The last epoch's mean of every term with a weight, and of the greedy agreement with the teacher.
     """
+    weights = _weights(distiller, source, config)
     batch = to_batch(rollout, teacher.discount_per_s)
     target = _teach(teacher, batch, distiller.heads)
     advantage, _ = advantages(batch, teacher.critic, teacher.value_norm, teacher.gae_lambda)
@@ -131,7 +133,7 @@ def distill_update(
             part = batch.episodes(index)
             depth = len(part.obs)
             labels = Targets(target.logits[:depth, index], target.roles[:depth, index], target.cosines[:, index])
-            record, loss = _terms(distiller, part, advantage[:depth, index], labels, config)
+            record, loss = _terms(distiller, part, advantage[:depth, index], labels, weights)
             descend(distiller.optimiser, loss, modules, config.max_grad_norm)
             records.append(record)
         distiller.epochs += 1
@@ -212,6 +214,17 @@ def _terms(
         record = {name: value.detach() for name, value in terms.items()}
         record |= {"loss": loss.detach(), "agreement": weighted_mean(same.float(), weight)}
     return record, loss
+
+
+def _weights(distiller: Distiller, source: Source, config: DistillConfig) -> DistillConfig:
+    """Imitation counts less and less along the students' own episodes (kickstarting, Schmitt et al. 2018): under a
+    mask the teacher cannot be imitated fully, and what is left to gain comes from the reward."""
+    if source == "teacher":
+        return config
+    own = distiller.updates - (config.teacher_episodes > 0)
+    through = own / max(1, config.student_iterations - 1)
+    share = 1 - through * (1 - config.imitation_left)
+    return dataclasses.replace(config, kl=config.kl * share, ce=config.ce * share)
 
 
 def _remaining(epochs: int, config: DistillConfig) -> float:

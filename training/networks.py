@@ -234,7 +234,6 @@ class Team(nn.Module):
         order = range(self.agents)
         return torch.stack([logits[agent] for agent in order], dim=2), [latents[agent] for agent in order]
 
-
     def decide(self, obs: Tensor, mask: Tensor, asked: Tensor, hidden: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """One decision of those agents that are asked; the others cost nothing and keep their memory.
 

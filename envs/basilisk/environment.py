@@ -29,8 +29,7 @@ class ConstellationEnv:
         self._traced = traced
         self._episodes: list[Episode] = []
         self._moments: list[Moment] = []
-        first = self._episode(0)
-        constellation = first.constellation
+        constellation = self.episode(0).constellation
         self.specs: tuple[AgentSpec, ...] = tuple(
             agent_spec(config, satellite, member.hardware)
             for satellite, member in zip(constellation.satellites, constellation.sensing_classes, strict=True)
@@ -43,13 +42,14 @@ class ConstellationEnv:
         groups = [classes[row % len(classes)].sensing for row in range(self._config.constellation.size)]
         return np.array(["window" not in self._config.sensing[group] for group in groups])
 
-    def _episode(self, index: int) -> Episode:
+    def episode(self, index: int) -> Episode:
+        """The simulation behind row ``index``, made when it is first needed."""
         while len(self._episodes) <= index:
             self._episodes.append(Episode(self._config, self._shuffled(), self._training, self._traced))
         return self._episodes[index]
 
     def reset(self, seeds: Sequence[int]) -> Step:
-        self._running = [self._episode(index) for index in range(len(seeds))]
+        self._running = [self.episode(index) for index in range(len(seeds))]
         self._moments = [episode.reset(seed) for episode, seed in zip(self._running, seeds, strict=True)]
         return _stack(self._moments)
 

@@ -28,6 +28,7 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
         FeatureBlock("platform", 2, "battery fraction, body rate rad/s", 1.0),
         FeatureBlock("hardware", 4, "cos min elevation, log10 wheel torque, battery 100 Wh, power 100 W", 1.0),
         FeatureBlock("eclipse", 3, "sunlit, s to eclipse start, s to eclipse end", ECLIPSE_LOOKAHEAD_S),
+        FeatureBlock("urgent", 1, "flag of the ground", 1.0, slots),
         FeatureBlock("priority", 1, "priority", 1.0, slots),
         FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
         FeatureBlock("angle", 2, "rad off boresight, rad/s", 1.0, slots),
@@ -118,6 +119,7 @@ class FeatureExtractor:
     def __init__(self, config: ScenarioConfig, constellation: Constellation, shuffled: BoolArray, seed: int) -> None:
         """Prepare one episode; call after ``Constellation.reset``."""
         self._slots = config.actions.image_slots
+        self._urgent_above = config.targets.urgent_above
         self._timeout_s = config.actions.image_timeout_s
         self._constellation = constellation
         self._shuffled = shuffled
@@ -198,7 +200,7 @@ class FeatureExtractor:
         )
         context = np.concatenate([platform, self._hardware, eclipse], axis=-1)
         width = context.shape[1]
-        obs = np.zeros((count, width + slots * 7), dtype=np.float32)
+        obs = np.zeros((count, width + slots * 8), dtype=np.float32)
         mask = np.zeros((count, 1 + slots), dtype=np.bool_)
         mask[:, 0] = True
         tasked = self._tasked()
@@ -219,6 +221,7 @@ class FeatureExtractor:
             reachable = np.sum(self._last_close_s[others][:, targets] > now.time_s, axis=0)
             column = width
             for block in (
+                (self.priority[targets] >= self._urgent_above)[:, None],
                 self.priority[targets][:, None],
                 np.stack([self._offered_open_s - now.time_s, self._offered_close_s[row] - now.time_s], -1) / TIME_SCALE,
                 np.stack([np.arccos(np.clip(cosine, -1.0, 1.0)), rate / RATE_SCALE], axis=-1),

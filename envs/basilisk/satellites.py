@@ -16,6 +16,7 @@ from envs.basilisk.windows import Windows, access_windows
 from scenarios.schema import Communication, HardwareConfig
 
 WATT_HOUR_J = 3600.0
+TRAJECTORY_STEP_S = 30.0  # of BSK-RL's trajectory look-ahead
 ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
 
 
@@ -48,8 +49,9 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
 
     def calculate_additional_windows(self, duration: float) -> None:
         """All windows of the episode, and its eclipses; called once, by BSK-RL's reset."""
-        end_s = float(np.ceil(duration / self.trajectory.dt) * self.trajectory.dt)
-        self.trajectory.extend_to(end_s + ECLIPSE_LOOKAHEAD_S + self.trajectory.dt)
+        step_s = TRAJECTORY_STEP_S
+        end_s = float(np.ceil(duration / step_s) * step_s)
+        self.trajectory.extend_to(end_s + ECLIPSE_LOOKAHEAD_S + step_s)
         self.trajectory._generate_eclipses(end_s + ECLIPSE_LOOKAHEAD_S)
         self.eclipse_starts_s = np.array(self.trajectory._eclipse_starts)
         self.eclipse_ends_s = np.array(self.trajectory._eclipse_ends)

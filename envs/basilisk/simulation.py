@@ -17,8 +17,15 @@ from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
 from bsk_rl.scene.targets import Target
 
-from envs.basilisk.satellites import Imager, UniqueImageReward, imager_type, satellite_args
-from envs.basilisk.support_data import bootstrap
+from envs.basilisk.satellites import (
+    ECLIPSE_LOOKAHEAD_S,
+    TRAJECTORY_STEP_S,
+    Imager,
+    UniqueImageReward,
+    imager_type,
+    satellite_args,
+)
+from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, TrackClusters
 from scenarios.schema import Communication, ScenarioConfig
 
@@ -56,6 +63,9 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             training: draw the time limit from ``training_duration_s`` where the mission has one.
         """
         bootstrap(config.support_data_dir)
+        longest_s = max([config.duration_s, *(config.training_duration_s or [])])
+        ahead_s = BEYOND_S + ECLIPSE_LOOKAHEAD_S + 2 * TRAJECTORY_STEP_S
+        check_epoch(config.epoch_utc, longest_s + ahead_s, config.support_data_dir)
         # Upstream's logger warns at each new environment of a process.
         logging.getLogger("bsk_rl").setLevel(logging.ERROR)
         self.config = config
@@ -187,6 +197,5 @@ def draw_orbits(
 
 def _earth_angle_rad(epoch_utc: str) -> float:
     """Greenwich mean sidereal angle, to about 0.01 deg: it only steers where targets are strewn."""
-    epoch = datetime.strptime(epoch_utc.replace("(UTC)", "").strip(), "%Y %b %d %H:%M:%S.%f")
-    days = (epoch - datetime(2000, 1, 1, 12)).total_seconds() / 86400.0
+    days = (parse_epoch(epoch_utc) - datetime(2000, 1, 1, 12)).total_seconds() / 86400.0
     return float(np.radians((280.46061837 + 360.98564736629 * days) % 360.0))

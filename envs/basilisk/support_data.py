@@ -61,12 +61,7 @@ def check_epoch(epoch_utc: str, duration_s: float, folder: str | Path | None = N
     Raises:
         SupportDataError: the epoch is outside, or not in that format, or the ephemeris cannot be read.
     """
-    try:
-        epoch = datetime.strptime(epoch_utc, _EPOCH_FORMAT)
-    except ValueError:
-        raise SupportDataError(
-            f"scenario.epoch_utc={epoch_utc!r} is not allowed: it must be a date like '2026 MAR 20 12:00:00.000 (UTC)'"
-        ) from None
+    epoch = parse_epoch(epoch_utc)
     kernel = _resolve(folder) / EPHEMERIS
     start_s, end_s = ephemeris_span(kernel)
     first, last = _calendar(start_s), _calendar(end_s - _AHEAD_OF_UTC_S - duration_s)
@@ -76,6 +71,20 @@ def check_epoch(epoch_utc: str, duration_s: float, folder: str | Path | None = N
             f"{kernel} it must lie between {first:%Y-%m-%d %H:%M} and {last:%Y-%m-%d %H:%M} UTC "
             "(scenario.support_data_dir can name a folder with other years)"
         )
+
+
+def parse_epoch(epoch_utc: str) -> datetime:
+    """A date in Basilisk's format.
+
+    Raises:
+        SupportDataError: it is not in that format.
+    """
+    try:
+        return datetime.strptime(epoch_utc, _EPOCH_FORMAT)
+    except ValueError:
+        raise SupportDataError(
+            f"scenario.epoch_utc={epoch_utc!r} is not allowed: it must be a date like '2026 MAR 20 12:00:00.000 (UTC)'"
+        ) from None
 
 
 def ephemeris_span(kernel: Path) -> tuple[float, float]:
@@ -124,9 +133,7 @@ def _check_files(folder: Path, carried: bool) -> None:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         owner = "the project's own support data in" if carried else "scenario.support_data_dir ="
-        raise SupportDataError(
-            f"{owner} {folder} cannot be used: {', '.join(missing)} missing, of {', '.join(FILES)}"
-        )
+        raise SupportDataError(f"{owner} {folder} cannot be used: {', '.join(missing)} missing, of {', '.join(FILES)}")
     if carried:
         for line in (folder / "SHA256SUMS").read_text().splitlines():
             digest, name = line.split()
