@@ -18,7 +18,7 @@ class Trace:
     longitude_deg: NDArray[np.float64]  # [T, N]
     battery: NDArray[np.float64]  # [T, N] fraction of capacity
     sunlit: NDArray[np.bool_]  # [T, N]
-    action: NDArray[np.int64]  # [T, N] action running from this sample to the next; -1: dead
+    action: NDArray[np.int64]  # [T, N] running from this sample on: 0 charging, 1 imaging; -1: dead
     target_latitude_deg: NDArray[np.float64]  # [M]
     target_longitude_deg: NDArray[np.float64]  # [M]
     target_priority: NDArray[np.float64]  # [M]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
 from envs.basilisk.features import FeatureExtractor, Snapshot, snapshot
+from envs.basilisk.satellites import CHARGE
 from envs.basilisk.simulation import Constellation
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
@@ -83,8 +84,7 @@ class Episode:
                 target, close_s = self.features.opportunity(row, action - 1)
                 satellites[row].image(target, close_s, self._config.actions.image_timeout_s)
         if self._traced:
-            running = [(0 if s.running == "charge" else 1) if s.is_alive() else -1 for s in satellites]
-            self._history.append((self._now, np.array(running)))
+            self._history.append((self._now, self._actions_running()))
         already = set(self.constellation.rewarder.data.imaged)
         earned, duration_s = self.constellation.advance()
         by_satellite = np.array([earned[s.name] for s in satellites])
@@ -116,6 +116,11 @@ class Episode:
                 index = self.features.index_of(target)
                 self._imaged_at.setdefault(index, (row, self.constellation.time_s))
 
+    def _actions_running(self) -> NDArray[np.int64]:
+        """[N] as ``Trace.action`` says."""
+        satellites = self.constellation.satellites
+        return np.array([(0 if s.running == CHARGE else 1) if s.is_alive() else -1 for s in satellites])
+
     def result(self) -> EpisodeResult:
         """What the episode has come to so far."""
         constellation = self.constellation
@@ -135,7 +140,7 @@ class Episode:
 
     def trace(self) -> Trace:
         """The whole episode, if it was asked to be traced."""
-        history = [*self._history, (self._now, np.full(len(self._alive), -1))]
+        history = [*self._history, (self._now, self._actions_running())]
         r_P = np.stack([now.r_BP_P for now, _ in history])
         latitude, longitude = _geocentric(r_P)
         target_r_P = np.array([target.r_LP_P for target in self.constellation.targets])

@@ -12,8 +12,8 @@ from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
 from envs.api import AgentSpec, BoolArray, FeatureBlock, FloatArray
-from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager
-from envs.basilisk.simulation import CHARGE, Constellation
+from envs.basilisk.satellites import CHARGE, ECLIPSE_LOOKAHEAD_S, Imager
+from envs.basilisk.simulation import Constellation
 from scenarios.schema import ScenarioConfig
 
 RATE_SCALE = 0.03  # rad/s, a brisk slew
@@ -27,7 +27,7 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
     blocks = (
         FeatureBlock("platform", 2, "battery fraction, body rate rad/s", 1.0),
         FeatureBlock("hardware", 4, "cos min elevation, log10 wheel torque, battery 100 Wh, power 100 W", 1.0),
-        FeatureBlock("eclipse", 3, "sunlit, s to eclipse start, s to eclipse end", ECLIPSE_LOOKAHEAD_S),
+        FeatureBlock("eclipse", 4, "sunlit, s to eclipse start and end, reserve", ECLIPSE_LOOKAHEAD_S),
         FeatureBlock("urgent", 1, "flag of the ground", 1.0, slots),
         FeatureBlock("priority", 1, "priority", 1.0, slots),
         FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
@@ -146,6 +146,7 @@ class FeatureExtractor:
             ]
         )
         self._capacity_Wh = np.array([h.battery_Wh for h in classes])
+        self._base_power_W = np.array([h.base_power_W for h in classes])
         self._known_imaged = np.zeros((count, len(targets)), dtype=np.bool_)
         self._known_count = [0] * count
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
@@ -194,10 +195,9 @@ class FeatureExtractor:
         """Observations [N, O] and action masks [N, A]; rows of satellites not asked are zero (charge legal)."""
         count, slots = len(active), self._slots
         platform = np.stack([now.battery, now.rate / RATE_SCALE], axis=-1)
-        eclipse = np.stack(
-            [now.sunlit, now.to_eclipse_start_s / ECLIPSE_LOOKAHEAD_S, now.to_eclipse_end_s / ECLIPSE_LOOKAHEAD_S],
-            axis=-1,
-        )
+        to_start = now.to_eclipse_start_s / ECLIPSE_LOOKAHEAD_S
+        to_end = now.to_eclipse_end_s / ECLIPSE_LOOKAHEAD_S
+        eclipse = np.stack([now.sunlit, to_start, to_end, self._reserve(now)], axis=-1)
         context = np.concatenate([platform, self._hardware, eclipse], axis=-1)
         width = context.shape[1]
         obs = np.zeros((count, width + slots * 8), dtype=np.float32)
@@ -231,6 +231,11 @@ class FeatureExtractor:
                 column += slots * block.shape[1]
         return obs, mask
 
+    def _reserve(self, now: Snapshot) -> NDArray[np.float64]:
+        """Battery fraction [N] that would be left if the satellite idled through the eclipse it is in, or the next."""
+        dark_s = now.to_eclipse_end_s - np.where(now.sunlit, now.to_eclipse_start_s, 0.0)
+        return np.asarray(now.battery - self._base_power_W * dark_s / 3600.0 / self._capacity_Wh)
+
     def _tasked(self) -> NDArray[np.int64]:
         """Index of the target that each living satellite is after, -1 for none."""
         return np.array([self._pursued(satellite) for satellite in self._constellation.satellites])
@@ -244,6 +249,7 @@ class FeatureExtractor:
         imaged = np.array(
             [target in self._constellation.rewarder.data.imaged for target in self._constellation.targets]
         )
+        reserve = self._reserve(now)
         rows = []
         for row, satellite in enumerate(self._constellation.satellites):
             windows = satellite.windows
@@ -266,7 +272,7 @@ class FeatureExtractor:
                 [
                     float(alive),
                     now.battery[row],
-                    now.battery[row] * self._capacity_Wh[row] / 100.0,
+                    reserve[row],
                     *self._hardware[row],
                     float(now.sunlit[row]),
                     now.to_eclipse_start_s[row] / ECLIPSE_LOOKAHEAD_S,

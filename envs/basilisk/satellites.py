@@ -15,6 +15,7 @@ from scipy.interpolate import CubicSpline
 from envs.basilisk.windows import Windows, access_windows
 from scenarios.schema import Communication, HardwareConfig
 
+CHARGE = "charge"
 WATT_HOUR_J = 3600.0
 TRAJECTORY_STEP_S = 30.0  # of BSK-RL's trajectory look-ahead
 ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
@@ -88,9 +89,9 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         """Point the panel at the Sun for ``duration_s``."""
         self.deadline_s = self.simulator.sim_time + duration_s
         self.requires_retasking = False
-        if self.running != "charge":  # an action that goes on is not restarted, as upstream
+        if self.running != CHARGE:  # an action that goes on is not restarted, as upstream
             self.fsw.action_charge()
-            self.running = "charge"
+            self.running = CHARGE
 
     def image(self, target: Target, close_s: float, timeout_s: float) -> None:
         """Track a target until it is captured, its window closes or the timeout passes."""

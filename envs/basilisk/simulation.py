@@ -29,7 +29,6 @@ from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, TrackClusters
 from scenarios.schema import Communication, ScenarioConfig
 
-CHARGE = "charge"
 BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
 
 COMMUNICATORS = {

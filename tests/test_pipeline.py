@@ -1,0 +1,138 @@
+"""The main job as a user runs it, at a size of seconds: end to end, again, killed and resumed, on 1 or 2 workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onboard.bundle import read_bundle
+
+ROOT = Path(__file__).parents[1]
+TINY = (
+    "preset=smoke",
+    "scenario.duration_s=240",
+    "teacher.hidden=24",
+    "teacher.episodes=8",
+    "teacher.episodes_per_update=2",
+    "teacher.imitation_episodes=2",
+    "distill.teacher_episodes=2",
+    "distill.student_episodes=2",
+    "distill.student_iterations=2",
+    "evaluation.episodes=3",
+    "compute.threads=1",
+)
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "kdmarl_sat.run", "scenario=imaging_constellation", *TINY, *overrides],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def newest(folder: Path) -> Path:
+    return sorted(path for path in (folder / "outputs").iterdir() if path.name != "cache")[-1]
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """metrics.json without what the clock and the place decide."""
+    metrics = json.loads((newest(folder) / "metrics.json").read_text())
+    del metrics["run"], metrics["config"]
+    for policy in metrics["policies"]:
+        del policy["timing"]
+    return dict(metrics)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("whole")
+    out = finish(start(folder))
+    assert "Captured priority over 3 held-out episodes" in out
+    return folder
+
+
+def test_a_run_leaves_report_metrics_figures_and_bundles(whole: Path) -> None:
+    folder = newest(whole)
+    assert {"report.html", "metrics.json", "run_record.json", "captured-priority.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+    metrics = json.loads((folder / "metrics.json").read_text())
+    names = [policy["name"] for policy in metrics["policies"]]
+    heuristics = ["random", "greedy_battery", "global_knowledge"]
+    assert names == [*heuristics, "teacher_fo", "kd_lh", "kd_lh_a", "mappo_lh_a"]
+    seeds = [[episode["seed"] for episode in policy["episodes"]] for policy in metrics["policies"]]
+    assert len(seeds[0]) == 3 and all(each == seeds[0] for each in seeds)
+    bundles = sorted((whole / "outputs/cache").glob("bundle-*/bundle"))
+    assert len(bundles) == 2
+    for bundle in bundles:
+        assert [s.spec.name for s in read_bundle(bundle).satellites] == metrics["satellites"]
+        blocks = [{block.name for block in s.spec.blocks} for s in read_bundle(bundle).satellites]
+        assert all("claimed" not in each for each in blocks)
+        assert "priority" not in blocks[1] and "window" not in blocks[2] and "angle" not in blocks[3]
+    logs = sorted((whole / "outputs/cache").glob("flight-kd_*/flight_log.jsonl"))
+    assert len(logs) == 2
+    events = [json.loads(line) for line in logs[0].read_text().splitlines()]
+    assert sum(event["kind"] == "decision" for event in events) > 10
+
+
+def test_a_second_run_redoes_nothing_and_measures_the_same(whole: Path) -> None:
+    before = measured(whole)
+    time.sleep(1.1)  # folders are named to the second
+    out = finish(start(whole))
+    assert "MAPPO" not in out and "flight" not in out
+    assert measured(whole) == before
+
+
+def test_one_worker_measures_what_two_do(whole: Path, tmp_path: Path) -> None:
+    finish(start(tmp_path, "compute.workers=1"))
+    assert measured(tmp_path) == measured(whole)
+
+
+@pytest.mark.parametrize("stage", ["teacher", "kd_lh", "mappo_lh_a"])
+def test_killed_in_a_stage_the_same_command_ends_in_the_same_result(whole: Path, tmp_path: Path, stage: str) -> None:
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "outputs/cache").glob(f"{stage}-*/checkpoint.safetensors")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    out = finish(start(tmp_path))
+    assert ("MAPPO: teacher" in out) == (stage == "teacher")
+    assert measured(tmp_path) == measured(whole)
+
+
+def test_a_bundle_that_is_over_budget_is_refused_in_one_sentence(whole: Path) -> None:
+    process = start(whole, "budget.max_macs_per_decision=1000", "budget.max_parameters=10")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "the bundle is over its budget: satellite 'sat_0_slow': parameters" in err
+    assert "MACs per decision" in err and "exceeds the limit 1000" in err
+    assert "Traceback" not in err
+
+
+def test_an_epoch_outside_the_ephemeris_is_refused_before_any_compute(tmp_path: Path) -> None:
+    process = start(tmp_path, "scenario.epoch_utc='2031 JAN 01 00:00:00.000 (UTC)'")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "flight" not in out
+    assert "scenario.epoch_utc=" in err and "Traceback" not in err
