@@ -1,0 +1,67 @@
+"""The hand-written rules on observations written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs.api import AgentSpec, FeatureBlock, Step
+from envs.heuristics import GreedyPolicy, RandomPolicy
+
+SPEC = AgentSpec(
+    "sat",
+    "wide",
+    (
+        FeatureBlock("platform", 2, "", 1.0),
+        FeatureBlock("priority", 1, "", 1.0, 3),
+        FeatureBlock("claimed", 2, "", 1.0, 3),
+    ),
+    ("charge",),
+    3,
+)
+
+
+def step(battery: float, priority: list[float], claimed: list[float], legal: list[bool]) -> Step:
+    obs = np.array([[[battery, 0.0, *priority, *np.ravel([[c, 1.0] for c in claimed])]]], np.float32)
+    one = np.ones((1, 1), bool)
+    return Step(
+        obs, np.array([[[True, *legal]]]), one, one, np.zeros(1), np.zeros(1), ~one[0], ~one[0], np.zeros((1, 1, 1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("knowing", "battery", "priority", "claimed", "legal", "expected"),
+    [
+        (False, 0.9, [0.1, 0.8, 0.3], [0, 0, 0], [True, True, True], 2),  # the most valuable
+        (False, 0.9, [0.1, 0.8, 0.3], [0, 1, 0], [True, True, True], 2),  # even if another is after it
+        (True, 0.9, [0.1, 0.8, 0.3], [0, 1, 0], [True, True, True], 3),  # but not if it knows
+        (False, 0.9, [0.1, 0.8, 0.3], [0, 0, 0], [True, False, True], 3),  # never an illegal one
+        (False, 0.24, [0.1, 0.8, 0.3], [0, 0, 0], [True, True, True], 0),  # low battery: charge
+        (False, 0.9, [0.1, 0.8, 0.3], [0, 0, 0], [False, False, False], 0),  # nothing on offer: charge
+        (True, 0.9, [0.1, 0.8, 0.3], [1, 2, 1], [True, True, True], 0),  # all taken: charge
+    ],
+)
+def test_greedy(
+    knowing: bool, battery: float, priority: list[float], claimed: list[float], legal: list[bool], expected: int
+) -> None:
+    policy = GreedyPolicy([SPEC], global_knowledge=knowing)
+    assert policy.act(step(battery, priority, claimed, legal)).tolist() == [[expected]]
+
+
+def test_random_takes_every_legal_action_equally_often_and_no_other() -> None:
+    policy = RandomPolicy()
+    policy.reset([0])
+    now = step(0.5, [0, 0, 0], [0, 0, 0], [True, False, True])
+    drawn = [int(policy.act(now)[0, 0]) for _ in range(3000)]
+    counts = np.bincount(drawn, minlength=4)
+    assert counts[2] == 0
+    assert np.abs(counts[[0, 1, 3]] - 1000).max() < 5 * np.sqrt(3000 * (1 / 3) * (2 / 3))
+
+
+def test_random_depends_on_the_episodes_seed_alone() -> None:
+    now = step(0.5, [0, 0, 0], [0, 0, 0], [True, True, True])
+    policy = RandomPolicy()
+    policy.reset([7])
+    first = [int(policy.act(now)[0, 0]) for _ in range(20)]
+    policy.reset([7])
+    assert [int(policy.act(now)[0, 0]) for _ in range(20)] == first
