@@ -44,7 +44,7 @@ class Communication(Enum):
 
 
 # The feature blocks an imaging satellite's sensors can give (envs/basilisk/features.py builds them).
-BLOCKS = ("platform", "hardware", "eclipse", "urgent", "priority", "window", "angle", "claimed")
+BLOCKS = ("platform", "hardware", "eclipse", "urgent", "priority", "window", "angle", "rate", "claimed")
 
 
 @dataclass
@@ -235,7 +235,7 @@ class StudentConfig:
 
     hidden: int = 32
     hidden_small: int = 16
-    small_below_columns: int = 60  # LH+A: satellites with fewer sensed columns get the small network
+    small_below_columns: int = 70  # LH+A: satellites with fewer sensed columns get the small network
 
     def __post_init__(self) -> None:
         _within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)

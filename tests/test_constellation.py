@@ -99,7 +99,7 @@ def test_target_angle_rate_is_the_derivative_of_pointing(env: ConstellationEnv) 
     satellite = episode.constellation.satellites[n]
     index = episode.features.offered[n][0]
     target = episode.constellation.targets[index]
-    rate = step.obs[0, n, env.specs[n].slice("angle")].reshape(-1, 2)[0, 1] * RATE_SCALE
+    rate = step.obs[0, n, env.specs[n].slice("rate")][0] * RATE_SCALE
     dt = 0.5
     lines = [target.r_LP_P - satellite.position_P(t) for t in (0.0, dt)]
     units = [line / np.linalg.norm(line) for line in lines]

@@ -88,7 +88,7 @@ def test_a_run_leaves_report_metrics_figures_and_bundles(whole: Path) -> None:
         assert [s.spec.name for s in read_bundle(bundle).satellites] == metrics["satellites"]
         blocks = [{block.name for block in s.spec.blocks} for s in read_bundle(bundle).satellites]
         assert all("claimed" not in each for each in blocks)
-        assert "priority" not in blocks[1] and "window" not in blocks[2] and "angle" not in blocks[3]
+        assert "priority" not in blocks[1] and "window" not in blocks[2] and "rate" not in blocks[3]
     logs = sorted((whole / "outputs/cache").glob("flight-kd_*/flight_log.jsonl"))
     assert len(logs) == 2
     events = [json.loads(line) for line in logs[0].read_text().splitlines()]

@@ -31,7 +31,8 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
         FeatureBlock("urgent", 1, "flag of the ground", 1.0, slots),
         FeatureBlock("priority", 1, "priority", 1.0, slots),
         FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
-        FeatureBlock("angle", 2, "rad off boresight, rad/s", 1.0, slots),
+        FeatureBlock("angle", 1, "rad off boresight", 1.0, slots),
+        FeatureBlock("rate", 1, "rad/s to track it against the rate now", RATE_SCALE, slots),
         FeatureBlock("claimed", 2, "others tasked with it, others that can still reach it", 1.0, slots),
     )
     return AgentSpec(satellite.name, hardware, blocks, (CHARGE,), slots)
@@ -224,7 +225,8 @@ class FeatureExtractor:
                 (self.priority[targets] >= self._urgent_above)[:, None],
                 self.priority[targets][:, None],
                 np.stack([self._offered_open_s - now.time_s, self._offered_close_s[row] - now.time_s], -1) / TIME_SCALE,
-                np.stack([np.arccos(np.clip(cosine, -1.0, 1.0)), rate / RATE_SCALE], axis=-1),
+                np.arccos(np.clip(cosine, -1.0, 1.0))[:, None],
+                (rate / RATE_SCALE)[:, None],
                 np.stack([claimed, reachable / max(1, count - 1)], axis=-1),
             ):
                 obs[row, column : column + block.size] = block.reshape(-1)
