@@ -191,6 +191,7 @@ def draw_orbits(
         if place == 0:
             tracks.append(orbit)
     scenario.tracks = tracks
+    scenario.behind_s = (constellation.per_plane - 1) * constellation.spacing_deg / 360.0 * tracks[0].period_s
     return elements
 
 

@@ -64,10 +64,11 @@ class CircularOrbit:
 
 class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     """BSK-RL scenario: ``per_cluster`` targets around each cluster centre, centres spread evenly at random along
-    the tracks from the start until a little past the end, so that the constellation never runs out of work.
+    the tracks of the planes' leaders, from where their last followers start until a little past the end, so that no
+    satellite is without work.
 
-    ``tracks`` and ``span_s`` are set by the environment before each reset; draws come from numpy's global
-    generator, which BSK-RL seeds per episode.
+    ``tracks``, ``behind_s`` (how far the last satellite follows) and ``span_s`` are set by the environment before each
+    reset; draws come from numpy's global generator, which BSK-RL seeds per episode.
     """
 
     def __init__(self, config: TargetsConfig) -> None:
@@ -75,6 +76,7 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.targets: list[Target] = []
         self.tracks: Sequence[CircularOrbit] = ()
         self.earth_angle_rad = 0.0
+        self.behind_s = 0.0
         self.span_s = 0.0
 
     def reset_overwrite_previous(self) -> None:
@@ -84,8 +86,9 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         config = self.config
         r_P = []
         for orbit in self.tracks:
-            count = max(1, round(config.clusters_per_orbit * self.span_s / orbit.period_s / len(self.tracks)))
-            time_s = np.random.uniform(0.0, self.span_s, count)
+            orbits = (self.behind_s + self.span_s) / orbit.period_s
+            count = max(1, round(config.clusters_per_orbit * orbits / len(self.tracks)))
+            time_s = np.random.uniform(-self.behind_s, self.span_s, count)
             centre = orbit.track(time_s, self.earth_angle_rad)
             ahead = orbit.track(time_s + 1.0, self.earth_angle_rad)
             across = np.cross(centre, ahead)
