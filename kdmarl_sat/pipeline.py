@@ -203,7 +203,7 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
         "stream": stream,
         "seed": config.seed,
     }
-    artifact = make(mission.cache, name, depends_on, _TEACHER, work)
+    artifact = make(mission.cache, name, depends_on, _TEACHER, work, mission.console.say)
     load_final(learner, artifact.path, artifact.digest)
     return artifact, learner
 
@@ -222,7 +222,7 @@ def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact
         return {"episodes": len(seeds)}
 
     depends_on = {**mission.simulated, "teacher": taught.digest, "seeds": seeds}
-    artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work)
+    artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work, mission.console.say)
     return Rollout.load(artifact.path / "rollout.npz")
 
 
@@ -256,7 +256,7 @@ def _distil(
         "teacher": taught.digest,
         "seed": config.seed,
     }
-    artifact = make(mission.cache, name, depends_on, _STUDENTS, work)
+    artifact = make(mission.cache, name, depends_on, _STUDENTS, work, mission.console.say)
     distiller.students.load_state_dict(final_weights(artifact.path, artifact.digest))
     return artifact, distiller.students
 
@@ -292,7 +292,7 @@ def _bundle(
         return {"bundle": "bundle"}
 
     depends_on = {"students": distilled.digest, "budget": to_dict(config.budget)}
-    return make(mission.cache, f"bundle-{name}", depends_on, _BUNDLE, work)
+    return make(mission.cache, f"bundle-{name}", depends_on, _BUNDLE, work, mission.console.say)
 
 
 def _fly(
@@ -309,7 +309,7 @@ def _fly(
         return {}
 
     flown = {**mission.simulated, "evaluation": to_dict(config.evaluation), **depends_on}
-    return Evaluation.load(make(mission.cache, f"flight-{name}", flown, _FLIGHT, work).path)
+    return Evaluation.load(make(mission.cache, f"flight-{name}", flown, _FLIGHT, work, mission.console.say).path)
 
 
 def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:

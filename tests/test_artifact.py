@@ -30,8 +30,8 @@ def counting(calls: list[Path]) -> Any:
 
 def test_made_once_and_found_again(tmp_path: Path) -> None:
     calls: list[Path] = []
-    first = make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls))
-    second = make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls))
+    first = make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls), print)
+    second = make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls), print)
     assert len(calls) == 1
     assert (first.reused, second.reused) == (False, True)
     assert first.path == second.path and second.info() == {"calls": 1}
@@ -40,10 +40,10 @@ def test_made_once_and_found_again(tmp_path: Path) -> None:
 
 def test_made_anew_when_config_kind_or_code_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Path] = []
-    digests = {make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls)).digest}
-    digests.add(make(tmp_path, "stage", {"a": 2}, SOURCES, counting(calls)).digest)
-    digests.add(make(tmp_path, "other", {"a": 1}, SOURCES, counting(calls)).digest)
-    digests.add(make(tmp_path, "stage", {"a": 1}, ("training/checkpoint.py",), counting(calls)).digest)
+    digests = {make(tmp_path, "stage", {"a": 1}, SOURCES, counting(calls), print).digest}
+    digests.add(make(tmp_path, "stage", {"a": 2}, SOURCES, counting(calls), print).digest)
+    digests.add(make(tmp_path, "other", {"a": 1}, SOURCES, counting(calls), print).digest)
+    digests.add(make(tmp_path, "stage", {"a": 1}, ("training/checkpoint.py",), counting(calls), print).digest)
     assert len(calls) == len(digests) == 4
 
 
@@ -68,9 +68,9 @@ def test_a_stage_that_crashed_is_not_taken_for_done(tmp_path: Path) -> None:
         raise Crash
 
     with pytest.raises(Crash):
-        make(tmp_path, "stage", {}, SOURCES, crash)
+        make(tmp_path, "stage", {}, SOURCES, crash, print)
     calls: list[Path] = []
-    again = make(tmp_path, "stage", {}, SOURCES, counting(calls))
+    again = make(tmp_path, "stage", {}, SOURCES, counting(calls), print)
     assert len(calls) == 1
     assert (again.path / "checkpoint").read_text() == "so far"  # it goes on from there
 
@@ -81,27 +81,34 @@ def hold(folder: str, begun: Any, end: Any) -> None:
         end.wait(30)
         return {}
 
-    make(Path(folder), "stage", {}, SOURCES, work)
+    make(Path(folder), "stage", {}, SOURCES, work, print)
 
 
-def test_two_processes_do_not_make_the_same_artifact(tmp_path: Path) -> None:
+def test_an_artifact_that_another_process_makes_is_waited_for(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     begun, end = context.Event(), context.Event()
     process = context.Process(target=hold, args=(str(tmp_path), begun, end))
     process.start()
+    said, calls = [], []  # type: list[str], list[Path]
+
+    def say(text: str) -> None:
+        said.append(text)
+        end.set()  # only now may the other one finish
+
     try:
         assert begun.wait(30)
-        with pytest.raises(ArtifactError, match="is being made by another process: wait for it"):
-            make(tmp_path, "stage", {}, SOURCES, counting([]))
+        made = make(tmp_path, "stage", {}, SOURCES, counting(calls), say)
     finally:
         end.set()
         process.join()
+    assert len(said) == 1 and "waiting for another process that is making" in said[0]
+    assert not calls and made.info() == {}
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="could not be written: Not a directory"):
-        make(tmp_path / "file", "stage", {}, SOURCES, counting([]))
+        make(tmp_path / "file", "stage", {}, SOURCES, counting([]), print)
 
 
 def test_json_appears_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -61,8 +61,9 @@ def make(
     depends_on: Mapping[str, Any],
     sources: tuple[str, ...],
     work: Callable[[Path, str], dict[str, Any]],
+    say: Callable[[str], None],
 ) -> Artifact:
-    """The artifact of a stage, made now or found.
+    """The artifact of a stage, made now or found; one that another process is making is waited for.
 
     Args:
         cache_dir: where artifacts are kept.
@@ -71,9 +72,10 @@ def make(
         sources: the code it depends on, see ``code_digest``.
         work: ``work(folder, digest)`` makes the files and returns what to write down; after a crash it is called again
             with the same folder, and what it saved there itself is where it goes on from.
+        say: told before a wait.
 
     Raises:
-        ArtifactError: another process is at the same artifact, or the folder cannot be written.
+        ArtifactError: the folder cannot be written.
     """
     key = digest({"kind": kind, **depends_on, "code": code_digest(sources), "versions": versions()})
     folder = cache_dir / f"{kind}-{key[:16]}"
@@ -85,7 +87,8 @@ def make(
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ArtifactError(f"artifact {folder} is being made by another process: wait for it") from None
+                say(f"waiting for another process that is making {folder}")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / _DONE).is_file():
                 info = work(folder, key)
                 write_json(folder / _DONE, {"kind": kind, "digest": key, "depends_on": depends_on, "info": info})

@@ -138,21 +138,21 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         imaging = [(s, s.fsw.insControl, ns) for s, ns in zip(living, deadlines_ns, strict=True) if s.imaging]
         in_flight: list[Imager] = []
         deadline_ns = min(limit_ns, *deadlines_ns) if living else limit_ns
-        while (now_ns := simulator.CurrentNanos) < limit_ns:
+        while True:
+            now_ns = simulator.CurrentNanos
             captured = [s for s in in_flight if s.stored_bits() > s.stored_bits_before]
             for satellite in captured:
                 satellite.imaged += 1
                 satellite.requires_retasking = True
             in_flight = [s for s, controller, _ in imaging if controller.imaged and not s.requires_retasking]
             due = [s for s, ns in zip(living, deadlines_ns, strict=True) if ns <= now_ns]
-            if captured or any(s not in in_flight for s in due):
+            if captured or now_ns >= limit_ns or any(s not in in_flight for s in due):
                 break
             # Without an image to watch for, nothing happens before the deadline.
             until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
             simulator.StepUntilStop(min(until_ns, limit_ns), -1)
-        now_ns = simulator.CurrentNanos
-        for satellite, ns in zip(living, deadlines_ns, strict=True):
-            if ns <= now_ns and satellite not in in_flight:
+        for satellite in due:
+            if satellite not in in_flight:
                 satellite.requires_retasking = True
 
     def over(self) -> bool:
