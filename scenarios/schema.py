@@ -211,6 +211,7 @@ class TeacherConfig:
     discount_per_s: float = 0.999  # gamma to the power of each decision's seconds
     gae_lambda: float = 0.85  # per decision; 0.95 learns more slowly here: the team reward is noisy
     clip: float = 0.2
+    target_kl: float = 0.015  # an update's actor steps end after the epoch in which the mean KL passes this
     entropy: list[float] = field(default_factory=lambda: [0.01, 0.001])  # first and last update
     max_grad_norm: float = 0.5
     imitation_episodes: int = 24  # episodes of the global-knowledge heuristic cloned before RL; 0: none
@@ -223,6 +224,7 @@ class TeacherConfig:
         _positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
         _within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
         _within("teacher", 0.01, 1, clip=self.clip)
+        _positive("teacher", target_kl=self.target_kl)
         ends = self.entropy
         _check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
         _positive("teacher", max_grad_norm=self.max_grad_norm)

@@ -99,7 +99,7 @@ def test_a_second_run_redoes_nothing_and_measures_the_same(whole: Path) -> None:
     before = measured(whole)
     time.sleep(1.1)  # folders are named to the second
     out = finish(start(whole))
-    assert "MAPPO" not in out and "flight" not in out
+    assert "MAPPO:" not in out and "flight:" not in out
     assert measured(whole) == before
 
 

@@ -70,7 +70,11 @@ def total_updates(config: TeacherConfig) -> int:
 
 
 def update(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[str, float]:
-    """One PPO update on the current policy's own episodes; learning rates and entropy bonus fall linearly."""
+    """One PPO update on the current policy's own episodes; learning rates and entropy bonus fall linearly.
+
+    The actor stops early, after the epoch in which its divergence passes ``target_kl``: a policy cloned from a
+    heuristic is nearly deterministic, and a few steps too many can unlearn charging.
+    """
     done = min(learner.updates / total_updates(config), 1.0)
     set_rate(learner.actor_optimiser, config.learning_rate * (1 - done))
     set_rate(learner.critic_optimiser, config.critic_learning_rate * (1 - done))
@@ -84,17 +88,23 @@ def update(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[st
     target = learner.value_norm.normalise(returns)
     advantage = normalised(advantage, batch.valid)
 
-    records: list[dict[str, Tensor]] = []
+    actor_records: list[dict[str, Tensor]] = []
+    critic_records: list[dict[str, Tensor]] = []
+    near = True  # the policy is still near the one that flew the episodes
     for epoch in range(config.epochs):
+        divergence: list[Tensor] = []
         for index in minibatches(batch.obs.shape[1], config.minibatches, (learner.seed, learner.updates, epoch)):
             part = batch.episodes(index)
             depth = len(part.obs)
-            record = _actor_step(learner, part, advantage[:depth, index], bonus, config)
-            record["value_loss"] = _critic_step(learner, part, target[:depth, index], config)
-            records.append(record)
+            if near:
+                actor_records.append(_actor_step(learner, part, advantage[:depth, index], bonus, config))
+                divergence.append(actor_records[-1]["approximate_kl"])
+            critic_records.append({"value_loss": _critic_step(learner, part, target[:depth, index], config)})
+        near = near and float(torch.stack(divergence).mean()) <= config.target_kl
     learner.updates += 1
     return {
-        **means(records),
+        **means(actor_records),
+        **means(critic_records),
         "explained_variance": float(explained),
         "learning_rate": config.learning_rate * (1 - done),
         "entropy_bonus": bonus,
