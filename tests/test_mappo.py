@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ CONFIG = TeacherConfig(
     critic_learning_rate=1e-2,
     discount_per_s=0.9,
     imitation_epochs=30,
+    target_kl=1.0,  # the toy is learnt in large steps
 )
 EVERYTHING = [block.name for block in ENV.specs[0].blocks]
 
@@ -69,6 +71,20 @@ def test_mappo_learns_the_toy_to_near_its_optimum(visible: list[str], shared: bo
     assert after.alive[-1].all()
     assert statistics["explained_variance"] > 0.7
     assert statistics["entropy_bonus"] == pytest.approx(CONFIG.entropy[1])
+
+
+@pytest.mark.parametrize(("target_kl", "actor_epochs"), [(1e-9, 2), (1e9, 8)])
+def test_the_actor_stops_after_the_epoch_that_went_too_far(target_kl: float, actor_epochs: int) -> None:
+    """The first minibatch of the first epoch is still on-policy, so at least a second step is taken before it shows."""
+    config = dataclasses.replace(CONFIG, target_kl=target_kl, minibatches=1)
+    learner = learner_of(team_of(EVERYTHING, shared=True))
+    update(learner, collect(ENV, NetworkPolicy(learner.team, sample=True), list(range(8))), config)
+    steps = [int(optimiser.state_dict()["state"][0]["step"]) for optimiser in _optimisers(learner)]
+    assert steps == [actor_epochs, 8]
+
+
+def _optimisers(learner: Learner) -> list[torch.optim.Adam]:
+    return [learner.actor_optimiser, learner.critic_optimiser]
 
 
 def test_an_agent_blind_to_values_cannot_learn_them() -> None:
