@@ -28,8 +28,9 @@ class RandomPolicy:
 class GreedyPolicy:
     """Image the most valuable target on offer; charge when the battery is low.
 
-    With ``global_knowledge`` it also knows what every other satellite is after and never takes the same target.
-    It uses nothing else of the observation, so it is the rule that an operator would write first.
+    With ``global_knowledge`` it also knows what every other satellite is after and does not take the same target (those
+    that are asked in the same instant cannot know of one another's choice). It uses nothing else of the observation,
+    so it is the rule that an operator would write first.
     """
 
     def __init__(self, specs: Sequence[AgentSpec], charge_below: float = 0.25, global_knowledge: bool = False) -> None:
@@ -55,7 +56,7 @@ class GreedyPolicy:
             if self._global_knowledge:
                 legal &= _slots(spec, obs, "claimed")[..., 0] == 0
             value[~legal] = -1.0
-            charge = (obs[:, spec.slice("platform")][:, 0] < self._charge_below) | ~legal.any(axis=-1)
+            charge = (obs[:, spec.slice("battery")][:, 0] < self._charge_below) | ~legal.any(axis=-1)
             actions[:, n] = np.where(charge, CHARGE_ACTION, 1 + value.argmax(axis=-1))
         return actions
 

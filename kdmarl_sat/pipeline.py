@@ -15,20 +15,23 @@ import torch
 
 from envs.api import AgentSpec
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.support_data import data_digest
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
 from kdmarl_sat.console import Console
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report import console_table, write_report
 from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
+from onboard.budget import check as check_budget
 from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
 from onboard.processors import find
 from scenarios.schema import RunConfig, to_dict
-from training.artifact import Artifact, make, write_json
+from training.artifact import Artifact, code_digest, make, write_json
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
-from training.export import export_students
+from training.export import budget_of, export_students
+from training.flight import onboard_spec
 from training.loops import (
     Pool,
     final_weights,
@@ -54,8 +57,8 @@ _STUDENTS = (
     "training/loops.py",
     "training/checkpoint.py",
 )
-_FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "onboard")
-_BUNDLE = (*_NETWORKS, "training/export.py", "onboard")
+_FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "training/distill.py", "onboard")
+_BUNDLE = (*_NETWORKS, "training/export.py", "training/flight.py", "onboard")
 
 HEURISTICS = {
     Heuristic.random: "random",
@@ -74,6 +77,8 @@ class Mission:
     cache: Path
     pool: Pool
     console: Console
+    origin: dict[str, Any]  # commit, versions ... as they were when the run began
+    support_data: str  # digest of Basilisk's support data
 
     @property
     def simulated(self) -> dict[str, Any]:
@@ -81,6 +86,7 @@ class Mission:
         compute = self.config.compute
         return {
             "scenario": to_dict(self.config.scenario),
+            "support_data": self.support_data,
             "episodes_per_job": compute.episodes_per_job,
             "threads": compute.threads,
         }
@@ -99,11 +105,15 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     """
     start = time.monotonic()
     torch.set_num_threads(config.compute.threads)
+    # The code may be edited while a long run goes on: what it is made of is noted now.
+    origin = provenance(config)
+    for sources in (_SIMULATION, _TEACHER, _STUDENTS, _FLIGHT, _BUNDLE, _NETWORKS):
+        code_digest(sources)
     env = ConstellationEnv(config.scenario)
+    support_data = data_digest(config.scenario.support_data_dir)
     cache = Path(config.output.cache_dir)
     with worker_pool(config.compute) as pool, Console() as console:
-        mission = Mission(config, env.specs, env.state_size, cache, pool, console)
-        result = _stages(mission)
+        result = _stages(Mission(config, env.specs, env.state_size, cache, pool, console, origin, support_data))
     result.run["wall_s"] = round(time.monotonic() - start, 1)
     report = write_report(result, folder)
     record = folder / "run_record.json"
@@ -126,6 +136,10 @@ def _stages(mission: Mission) -> RunResult:
     sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
     widths_lh = student_widths(sensings, config.student, by_sensing=False)
     widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
+    for widths in (widths_lh, widths_lh_a):  # before any compute
+        check_budget(
+            [(onboard_spec(s), width) for s, width in zip(sensings, widths, strict=True)], budget_of(config.budget)
+        )
 
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
@@ -164,7 +178,7 @@ def _stages(mission: Mission) -> RunResult:
             curves.append(_curve(label, distilled))
 
     return RunResult(
-        run={**provenance(config), "stage_s": mission.console.stage_s},
+        run={**mission.origin, "stage_s": mission.console.stage_s},
         config=to_dict(config),
         satellites=tuple(spec.name for spec in mission.specs),
         policies=tuple(results),
@@ -287,7 +301,7 @@ def _bundle(
                 plan.sensings(mission.specs),
                 samples,
                 config.budget,
-                {**provenance(config), "config_digest": distilled.digest},
+                {**mission.origin, "config_digest": distilled.digest},
             )
         return {"bundle": "bundle"}
 
@@ -308,7 +322,8 @@ def _fly(
         evaluation.save(folder)
         return {}
 
-    flown = {**mission.simulated, "evaluation": to_dict(config.evaluation), **depends_on}
+    asked = {"episodes": config.evaluation.episodes, "trace": config.evaluation.trace}
+    flown = {**mission.simulated, "evaluation": asked, **depends_on}
     return Evaluation.load(make(mission.cache, f"flight-{name}", flown, _FLIGHT, work, mission.console.say).path)
 
 
@@ -368,6 +383,7 @@ def _fly_bundle(
         agreement=evaluation.agreement,
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
+        events=evaluation.events,
     )
 
 

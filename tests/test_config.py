@@ -67,7 +67,7 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
         (["scenario.communication=radio"], "communication='radio' is not allowed: it must be one of none, free, line"),
         (["scenario.training_duration_s=9"], "=9 is not allowed: it must be a list (a number each) or null"),
         (["teacher.clip=5"], "teacher.clip=5.0 is not allowed: it must be between 0.01 and 1"),
-        (["scenario.sensing.full=[smell]"], "full='smell' is not allowed: it must be among the blocks platform, "),
+        (["scenario.sensing.full=[smell]"], "full='smell' is not allowed: it must be among the blocks battery, "),
         (["scenario.constellation.classes=[{hardware: wide}]"], "classes[0].sensing is not set: it must be text"),
         (
             ["scenario.constellation.classes=[{hardware: huge, sensing: full}]"],

@@ -206,6 +206,6 @@ def test_killed_and_resumed_distillation_is_the_same_to_the_byte(teacher: Teache
 
 def test_widths_follow_what_is_sensed() -> None:
     sensings = [sense(ENV.specs[0], visible) for visible in (["battery", "value"], ["battery", "value", "noise"])]
-    config = StudentConfig(hidden=32, hidden_small=16, small_below_columns=10)  # 4 and 10 columns
+    config = StudentConfig(hidden=32, hidden_small=16, small_below=0.9)  # 4 and 10 columns
     assert student_widths(sensings, config, by_sensing=True) == [16, 32]
     assert student_widths(sensings, config, by_sensing=False) == [32, 32]

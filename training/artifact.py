@@ -16,8 +16,9 @@ from typing import Any
 from training.checkpoint import digest
 
 ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINT = "checkpoint.safetensors"  # where a stage goes on from; dropped once it is done
 _DONE = "done.json"
-_PACKAGES = ("bsk", "bsk-rl", "torch", "numpy")  # whose versions may change results
+_PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may change results
 
 
 class ArtifactError(ValueError):
@@ -92,6 +93,7 @@ def make(
             if not (folder / _DONE).is_file():
                 info = work(folder, key)
                 write_json(folder / _DONE, {"kind": kind, "digest": key, "depends_on": depends_on, "info": info})
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"artifact {folder} could not be written: {error.strerror or error}") from error
     return Artifact(kind, folder, key)

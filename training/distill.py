@@ -87,13 +87,16 @@ class Distiller:
             setattr(self, name, state[name])
 
 
+_HEADS = 2**32  # keeps the heads' draws apart from the students'
 _STATEFUL = ("students", "heads", "optimiser")
 _COUNTERS = ("seed", "updates", "epochs")
 
 
 def new_distiller(students: Team, teacher: Teacher, config: DistillConfig, seed: int) -> Distiller:
     widths = [network.hidden for network in students.members]
-    heads = DistillationHeads(teacher.team.members[0].hidden, widths, config, torch.Generator().manual_seed(seed))
+    heads = DistillationHeads(
+        teacher.team.members[0].hidden, widths, config, torch.Generator().manual_seed(seed + _HEADS)
+    )
     parameters = [*students.parameters(), *heads.parameters()]
     return Distiller(students, heads, adam(parameters, config.learning_rate), seed)
 
@@ -102,7 +105,8 @@ def student_widths(sensings: Sequence[Sensing], config: StudentConfig, by_sensin
     """Hidden units per agent: LH gives all the same; LH+A (``by_sensing``) fewer to agents that sense little."""
     if not by_sensing:
         return [config.hidden] * len(sensings)
-    small = [sensing.spec.obs_size < config.small_below_columns for sensing in sensings]
+    widest = max(sensing.spec.obs_size for sensing in sensings)
+    small = [sensing.spec.obs_size < config.small_below * widest for sensing in sensings]
     return [config.hidden_small if is_small else config.hidden for is_small in small]
 
 

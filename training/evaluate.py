@@ -77,7 +77,7 @@ def evaluate(
         compared: students and teacher whose greedy choices are compared on the decisions that were flown.
     """
     seeds = episode_seeds("held_out", 0, 0, config.episodes)
-    work = jobs(scenario, flyer, seeds, compute, training=False, traced=min(1, config.traced_episodes))
+    work = jobs(scenario, flyer, seeds, compute, training=False, traced=int(config.trace))
     flown: list[Flown] = []
     for part in pool.map(work):
         flown.append(part)

@@ -14,7 +14,7 @@ from envs.sensing import Sensing
 from onboard.budget import Budget
 from onboard.bundle import SatelliteBundle, write_bundle
 from onboard.golden import Golden
-from scenarios.schema import BudgetConfig
+from scenarios.schema import BudgetConfig, ConfigError
 from training.flight import onboard_spec
 from training.networks import Team
 from training.rollout import Rollout, decisions
@@ -45,12 +45,24 @@ def export_students(
             hidden=network.hidden,
             weights={name: tensor.numpy().astype(np.float32) for name, tensor in network.state_dict().items()},
             golden=golden,
-            budget=Budget(**dataclasses.asdict(budget)),
+            budget=budget_of(budget),
             fallback=sensing.spec.fixed_actions,
         )
         for sensing, network, golden in zip(sensings, students.members, flown, strict=True)
     ]
     write_bundle(folder, scenario, satellites, provenance)
+
+
+def budget_of(config: BudgetConfig) -> Budget:
+    """The budget as the onboard executor knows it.
+
+    Raises:
+        ConfigError: the processor is not known.
+    """
+    try:
+        return Budget(**dataclasses.asdict(config))
+    except ValueError as error:
+        raise ConfigError(f"budget is not usable: {error}") from error
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from envs.api import AgentSpec
 from envs.workers import WorkerPool
 from scenarios.schema import ComputeConfig, DistillConfig, ScenarioConfig, TeacherConfig
 from training import checkpoint
+from training.artifact import CHECKPOINT
 from training.distill import Distiller, Teacher, distill_update, new_distiller
 from training.mappo import Learner, imitate, new_learner, total_updates, update
 from training.networks import Critic
@@ -22,7 +24,11 @@ Progress = Callable[[float, str], None]  # (share done, what to say)
 Pool = WorkerPool[Job, Flown]
 Curve = list[dict[str, float]]
 
-_CHECKPOINT = "checkpoint.safetensors"
+
+class TrainingError(ValueError):
+    """Training that went astray; the message is one sentence."""
+
+
 _FINAL = "final.safetensors"
 
 
@@ -60,7 +66,7 @@ def train_mappo(
         One record per update; ``episodes`` counts those flown so far, imitation's included.
     """
     curve: Curve = []
-    save = folder / _CHECKPOINT
+    save = folder / CHECKPOINT
     if save.exists():
         state = checkpoint.load(save, key)
         learner.load_state_dict(state["learner"])
@@ -75,13 +81,12 @@ def train_mappo(
         seeds = episode_seeds(stream, learner.seed, learner.updates * per_update, per_update)
         pilot = flyer(plan, learner.team, sample=True)
         rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
-        record = update(learner, rollout, config)
+        record = finite(update(learner, rollout, config), stream)
         curve.append({"episodes": config.imitation_episodes + learner.updates * per_update, **record})
         checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
         progress(learner.updates / updates, f"return {record['episode_return']:.1f} per episode")
     final = {name: getattr(learner, name).state_dict() for name in ("team", "critic", "value_norm")}
     checkpoint.save(folder / _FINAL, final, key)
-    save.unlink(missing_ok=True)
     return curve
 
 
@@ -116,7 +121,7 @@ def train_students(
         One record per source batch.
     """
     curve: Curve = []
-    save = folder / _CHECKPOINT
+    save = folder / CHECKPOINT
     if save.exists():
         state = checkpoint.load(save, key)
         distiller.load_state_dict(state["distiller"])
@@ -136,6 +141,7 @@ def train_students(
             rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
             source = "student"
         record = distill_update(distiller, teacher, rollout, "teacher" if source == "teacher" else "student", config)
+        record = finite(record, "distillation")
         record["episode_return"] = float(rollout.reward.sum(0).mean())
         flown = (config.teacher_episodes if expert is not None else 0) + config.student_episodes * (
             0 if iteration is None else iteration + 1
@@ -144,8 +150,19 @@ def train_students(
         checkpoint.save(save, {"distiller": distiller.state_dict(), "curve": curve}, key)
         progress((position + 1) / len(sources), f"agreement {record['agreement']:.0%}")
     checkpoint.save(folder / _FINAL, {"team": distiller.students.state_dict()}, key)
-    save.unlink(missing_ok=True)
     return curve
+
+
+def finite(record: dict[str, float], stage: str) -> dict[str, float]:
+    """The record of an update.
+
+    Raises:
+        TrainingError: a statistic is NaN or infinite, so the networks are no longer usable.
+    """
+    wrong = sorted(name for name, value in record.items() if not math.isfinite(value))
+    if wrong:
+        raise TrainingError(f"training ({stage}) diverged: {', '.join(wrong)} not finite; lower its learning rate")
+    return record
 
 
 def final_weights(folder: Path, key: str) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def update(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[st
 
     batch = to_batch(rollout, config.discount_per_s)
     advantage, returns = advantages(batch, learner.critic, learner.value_norm, config.gae_lambda)
-    explained = 1 - advantage[batch.valid].var() / returns[batch.valid].var().clamp_min(1e-12)
+    spread = returns[batch.valid].var(unbiased=False).clamp_min(1e-12)
+    explained = 1 - advantage[batch.valid].var(unbiased=False) / spread
     learner.value_norm.update(returns[batch.valid])
     target = learner.value_norm.normalise(returns)
     advantage = normalised(advantage, batch.valid)

@@ -138,15 +138,16 @@ def gather(pool: WorkerPool[Job, Flown], work: Sequence[Job]) -> Rollout:
     return concatenate([flown.rollout for flown in pool.map(work)])
 
 
-_STREAMS = {"teacher": 0, "imitation": 1, "expert": 2, "student": 3, "masked": 4, "held_out": 5}
+_STREAMS = {"teacher": 0, "imitation": 1, "expert": 2, "student": 3, "masked": 4, "validation": 5, "held_out": 6}
 
 
 def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[int]:
     """Seeds of episodes ``start`` ... of one purpose; streams never share one in practice.
 
-    The held-out stream does not depend on the run's seed: every run and policy is judged on the same episodes.
+    The held-out stream does not depend on the run's seed: every run and policy is judged on the same episodes. The
+    validation stream is for choosing settings; nothing is chosen on held-out episodes.
     """
-    entropy = [_STREAMS[stream], 0 if stream == "held_out" else run_seed]
+    entropy = [_STREAMS[stream], 0 if stream in ("validation", "held_out") else run_seed]
     return [
         int(np.random.SeedSequence([*entropy, index]).generate_state(1)[0]) for index in range(start, start + count)
     ]

@@ -25,15 +25,17 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
     """All blocks that the simulation can give of one satellite; sensing.py takes away what it cannot sense."""
     slots = config.actions.image_slots
     blocks = (
-        FeatureBlock("platform", 2, "battery fraction, body rate rad/s", 1.0),
-        FeatureBlock("hardware", 4, "cos min elevation, log10 wheel torque, battery 100 Wh, power 100 W", 1.0),
-        FeatureBlock("eclipse", 4, "sunlit, s to eclipse start and end, reserve", ECLIPSE_LOOKAHEAD_S),
+        FeatureBlock("battery", 2, "fraction now, fraction left after idling through the next or present eclipse", 1.0),
+        FeatureBlock("gyro", 1, "rad/s body rate", RATE_SCALE),
+        FeatureBlock("hardware", 4, "cos min elevation, log10 torque in N m, battery in 100 Wh, load in 100 W", 1.0),
+        FeatureBlock("sun", 1, "1 in sunlight", 1.0),
+        FeatureBlock("eclipse", 2, "s to the next start and to the next end", ECLIPSE_LOOKAHEAD_S),
         FeatureBlock("urgent", 1, "flag of the ground", 1.0, slots),
         FeatureBlock("priority", 1, "priority", 1.0, slots),
         FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
         FeatureBlock("angle", 1, "rad off boresight", 1.0, slots),
         FeatureBlock("rate", 1, "rad/s to track it against the rate now", RATE_SCALE, slots),
-        FeatureBlock("claimed", 2, "others tasked with it, others that can still reach it", 1.0, slots),
+        FeatureBlock("claimed", 2, "others tasked with it, share of others that can still reach it", 1.0, slots),
     )
     return AgentSpec(satellite.name, hardware, blocks, (CHARGE,), slots)
 
@@ -119,6 +121,7 @@ class FeatureExtractor:
 
     def __init__(self, config: ScenarioConfig, constellation: Constellation, shuffled: BoolArray, seed: int) -> None:
         """Prepare one episode; call after ``Constellation.reset``."""
+        self._spec = agent_spec(config, constellation.satellites[0], "")  # the layout, the same for all
         self._slots = config.actions.image_slots
         self._urgent_above = config.targets.urgent_above
         self._timeout_s = config.actions.image_timeout_s
@@ -194,44 +197,50 @@ class FeatureExtractor:
 
     def observe(self, now: Snapshot, active: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Observations [N, O] and action masks [N, A]; rows of satellites not asked are zero (charge legal)."""
-        count, slots = len(active), self._slots
-        platform = np.stack([now.battery, now.rate / RATE_SCALE], axis=-1)
-        to_start = now.to_eclipse_start_s / ECLIPSE_LOOKAHEAD_S
-        to_end = now.to_eclipse_end_s / ECLIPSE_LOOKAHEAD_S
-        eclipse = np.stack([now.sunlit, to_start, to_end, self._reserve(now)], axis=-1)
-        context = np.concatenate([platform, self._hardware, eclipse], axis=-1)
-        width = context.shape[1]
-        obs = np.zeros((count, width + slots * 8), dtype=np.float32)
-        mask = np.zeros((count, 1 + slots), dtype=np.bool_)
+        count = len(active)
+        context = {
+            "battery": np.stack([now.battery, self._reserve(now)], axis=-1),
+            "gyro": now.rate[:, None],
+            "hardware": self._hardware,
+            "sun": now.sunlit[:, None].astype(np.float64),
+            "eclipse": np.stack([now.to_eclipse_start_s, now.to_eclipse_end_s], axis=-1),
+        }
+        obs = np.zeros((count, self._spec.obs_size), dtype=np.float32)
+        mask = np.zeros((count, 1 + self._spec.slots), dtype=np.bool_)
         mask[:, 0] = True
         tasked = self._tasked()
         for row in np.nonzero(active)[0].tolist():
             self.offer(row, now.time_s)
-            targets = self.offered[row]
-            n = len(targets)
-            mask[row, 1 : 1 + n] = True
-            obs[row, :width] = context[row]
-            line = self._r_LP_P[targets] - now.r_BP_P[row]
-            distance = np.linalg.norm(line, axis=-1)
-            cosine = line @ now.boresight_P[row] / distance
-            # The rate at which the boresight must turn to follow the target, against the rate it has.
-            needed = np.cross(now.v_BP_P[row], line) / (distance**2)[:, None]
-            rate = np.linalg.norm(now.omega_BP_P[row] - needed, axis=-1)
-            others = np.arange(count) != row
-            claimed = np.array([np.sum(tasked[others] == target) for target in targets])
-            reachable = np.sum(self._last_close_s[others][:, targets] > now.time_s, axis=0)
-            column = width
-            for block in (
-                (self.priority[targets] >= self._urgent_above)[:, None],
-                self.priority[targets][:, None],
-                np.stack([self._offered_open_s - now.time_s, self._offered_close_s[row] - now.time_s], -1) / TIME_SCALE,
-                np.arccos(np.clip(cosine, -1.0, 1.0))[:, None],
-                (rate / RATE_SCALE)[:, None],
-                np.stack([claimed, reachable / max(1, count - 1)], axis=-1),
-            ):
-                obs[row, column : column + block.size] = block.reshape(-1)
-                column += slots * block.shape[1]
+            mask[row, 1 : 1 + len(self.offered[row])] = True
+            values = {name: rows[row] for name, rows in context.items()} | self._opportunities(row, now, tasked)
+            column = 0
+            for block in self._spec.blocks:
+                value = values[block.name] / block.scale
+                obs[row, column : column + value.size] = value.reshape(-1)  # slots without an opportunity stay 0
+                column += block.columns
         return obs, mask
+
+    def _opportunities(self, row: int, now: Snapshot, tasked: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        """The slot blocks of a satellite, in physical units, [offered, size] each."""
+        targets = self.offered[row]
+        line = self._r_LP_P[targets] - now.r_BP_P[row]
+        distance = np.linalg.norm(line, axis=-1)
+        cosine = line @ now.boresight_P[row] / distance
+        # The rate at which the boresight must turn to follow the target, against the rate it has.
+        needed = np.cross(now.v_BP_P[row], line) / (distance**2)[:, None]
+        rate = np.linalg.norm(now.omega_BP_P[row] - needed, axis=-1)
+        others = np.arange(len(tasked)) != row
+        claimed = np.array([np.sum(tasked[others] == target) for target in targets])
+        reachable = np.sum(self._last_close_s[others][:, targets] > now.time_s, axis=0)
+        priority = self.priority[targets]
+        return {
+            "urgent": (priority >= self._urgent_above)[:, None].astype(np.float64),
+            "priority": priority[:, None],
+            "window": np.stack([self._offered_open_s, self._offered_close_s[row]], axis=-1) - now.time_s,
+            "angle": np.arccos(np.clip(cosine, -1.0, 1.0))[:, None],
+            "rate": rate[:, None],
+            "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
+        }
 
     def _reserve(self, now: Snapshot) -> NDArray[np.float64]:
         """Battery fraction [N] that would be left if the satellite idled through the eclipse it is in, or the next."""

@@ -103,6 +103,12 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         self.stored_bits_before = self.stored_bits()
         self.latest_target = target
 
+    def retire(self) -> None:
+        """Switch everything off, once, when the satellite has died; upstream lets it go on imaging and earning."""
+        if self.running is not None:
+            self.fsw.action_drift()
+            self.running = None
+
     @property
     def imaging(self) -> bool:
         return isinstance(self.running, Target)

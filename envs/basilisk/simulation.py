@@ -119,6 +119,9 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         earned = self.rewarder.reward({s.name: s.data_store.update_from_logs() for s in self.satellites})
         self.scenario.after_step(self.time_s)
         self.communicator.communicate()
+        for satellite in self.satellites:
+            if not satellite.is_alive():
+                satellite.retire()
         return earned, self.time_s - start_s
 
     def _run_until_decision(self) -> None:
@@ -181,17 +184,16 @@ def draw_orbits(
     for index, satellite in enumerate(satellites):
         plane, place = divmod(index, constellation.per_plane)
         raan_deg = constellation.raan_deg + node_deg + plane * constellation.raan_spacing_deg
-        # The first satellite of a plane leads.
         u_deg = start_deg - place * constellation.spacing_deg + plane * constellation.phasing_deg
         orbit = CircularOrbit(
             radius_m, *(float(np.radians(angle)) for angle in (constellation.inclination_deg, raan_deg, u_deg))
         )
         elements[satellite] = {"oe": orbit.elements()}
         satellite.initial_generation_duration = scenario.span_s
-        if place == 0:
-            tracks.append(orbit)
+        tracks.append(orbit)
     scenario.tracks = tracks
-    scenario.behind_s = (constellation.per_plane - 1) * constellation.spacing_deg / 360.0 * tracks[0].period_s
+    string_deg = min(360.0, (constellation.per_plane - 1) * abs(constellation.spacing_deg))
+    scenario.length_s = string_deg / 360.0 * tracks[0].period_s
     return elements
 
 

@@ -73,6 +73,16 @@ def check_epoch(epoch_utc: str, duration_s: float, folder: str | Path | None = N
         )
 
 
+def data_digest(folder: str | Path | None) -> str:
+    """SHA-256 over the five files."""
+    path = _resolve(folder)
+    total = hashlib.sha256()
+    for name in FILES:
+        total.update(name.encode())
+        total.update((path / name).read_bytes())
+    return total.hexdigest()
+
+
 def parse_epoch(epoch_utc: str) -> datetime:
     """A date in Basilisk's format.
 

@@ -64,11 +64,11 @@ class CircularOrbit:
 
 class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     """BSK-RL scenario: ``per_cluster`` targets around each cluster centre, centres spread evenly at random along
-    the tracks of the planes' leaders, from where their last followers start until a little past the end, so that no
-    satellite is without work.
+    every satellite's own ground track until a little past the end. All tracks are begun ``length_s``, the length of
+    the string of satellites, before the start, so that the last satellite finds as many targets as the first.
 
-    ``tracks``, ``behind_s`` (how far the last satellite follows) and ``span_s`` are set by the environment before each
-    reset; draws come from numpy's global generator, which BSK-RL seeds per episode.
+    ``tracks``, ``length_s`` and ``span_s`` are set by the environment before each reset; draws come from numpy's global
+    generator, which BSK-RL seeds per episode. ``clusters_per_orbit`` counts the clusters of all tracks together.
     """
 
     def __init__(self, config: TargetsConfig) -> None:
@@ -76,7 +76,7 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.targets: list[Target] = []
         self.tracks: Sequence[CircularOrbit] = ()
         self.earth_angle_rad = 0.0
-        self.behind_s = 0.0
+        self.length_s = 0.0
         self.span_s = 0.0
 
     def reset_overwrite_previous(self) -> None:
@@ -85,10 +85,8 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     def reset_pre_sim_init(self) -> None:
         config = self.config
         r_P = []
-        for orbit in self.tracks:
-            orbits = (self.behind_s + self.span_s) / orbit.period_s
-            count = max(1, round(config.clusters_per_orbit * orbits / len(self.tracks)))
-            time_s = np.random.uniform(-self.behind_s, self.span_s, count)
+        for orbit, count in zip(self.tracks, self._counts(), strict=True):
+            time_s = np.random.uniform(-self.length_s, self.span_s, count)
             centre = orbit.track(time_s, self.earth_angle_rad)
             ahead = orbit.track(time_s + 1.0, self.earth_angle_rad)
             across = np.cross(centre, ahead)
@@ -107,6 +105,13 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
             min_elevation = satellite.sat_args_generator["imageTargetMinimumElevation"]
             for target in self.targets:
                 satellite.add_location_for_access_checking(target, target.r_LP_P, min_elevation, "target")
+
+    def _counts(self) -> list[int]:
+        """Clusters of each track: the total, dealt as evenly as it goes."""
+        orbits = (self.length_s + self.span_s) / self.tracks[0].period_s
+        total = max(1, round(self.config.clusters_per_orbit * orbits))
+        each, more = divmod(total, len(self.tracks))
+        return [each + (index < more) for index in range(len(self.tracks))]
 
 
 def _onto_sphere(r_P: NDArray[np.float64]) -> NDArray[np.float64]:
