@@ -22,7 +22,6 @@ from kdmarl_sat.console import Console
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report import console_table, write_report
 from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
-from onboard.budget import check as check_budget
 from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
 from onboard.processors import find
@@ -30,8 +29,7 @@ from scenarios.schema import RunConfig, to_dict
 from training.artifact import Artifact, code_digest, make, write_json
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
-from training.export import budget_of, export_students
-from training.flight import onboard_spec
+from training.export import export_students
 from training.loops import (
     Pool,
     final_weights,
@@ -136,11 +134,6 @@ def _stages(mission: Mission) -> RunResult:
     sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
     widths_lh = student_widths(sensings, config.student, by_sensing=False)
     widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
-    for widths in (widths_lh, widths_lh_a):  # before any compute
-        check_budget(
-            [(onboard_spec(s), width) for s, width in zip(sensings, widths, strict=True)], budget_of(config.budget)
-        )
-
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
     everything = [list(scenario.teacher_sensing)] * len(mission.specs)
@@ -383,7 +376,6 @@ def _fly_bundle(
         agreement=evaluation.agreement,
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
-        events=evaluation.events,
     )
 
 
