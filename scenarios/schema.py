@@ -162,7 +162,7 @@ class ScenarioConfig:
 
     name: str = MISSING
     epoch_utc: str = "2026 MAR 20 12:00:00.000 (UTC)"
-    support_data_dir: str | None = None  # null: the excerpt carried in the project (2000-2030)
+    support_data_dir: str | None = None  # null: the excerpt carried in the project (2000-2029)
     duration_s: float = 2850.0
     training_duration_s: list[float] | None = None  # [low, high] drawn per training episode; null: duration_s
     sim_step_s: float = 1.0

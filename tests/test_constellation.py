@@ -204,8 +204,36 @@ def test_death_costs_once_and_ends_only_the_satellite() -> None:
     total = sum(float(step.reward.sum()) for step in steps)
     assert result.deaths == 1
     assert total == pytest.approx(result.captured - config.death_penalty, rel=1e-5)
+    assert result.captured_by[0] == 0.0 and result.images[0] == 0  # the dead image nothing
     # 0.6 Wh, at 10 W + 30 W, last 54 s.
     assert sum(float(step.duration_s[0]) for step in steps[: died + 1]) == pytest.approx(54.0, abs=40.0)
+
+
+@pytest.mark.parametrize("spacing_deg", [8.0, -60.0, 120.0])
+def test_every_satellite_finds_targets_on_its_own_track(spacing_deg: float) -> None:
+    """Followers do not fly over the leader's ground track: the Earth has turned meanwhile."""
+    base = mission(1500.0)
+    string = dataclasses.replace(base.constellation, spacing_deg=spacing_deg, classes=[base.constellation.classes[0]])
+    env = ConstellationEnv(dataclasses.replace(base, constellation=string))
+    env.reset([1])
+    found = [len(s.windows.target) for s in env.episode(0).constellation.satellites]
+    assert min(found) > 0.3 * max(found)
+
+
+def test_clusters_stand_where_their_tracks_pass() -> None:
+    """Sub-satellite points of the real, propagated orbit against the places that the targets were strewn around."""
+    base = mission(1500.0)
+    close = dataclasses.replace(base.targets, cross_track_km=0.0, cluster_radius_km=0.0)
+    env = ConstellationEnv(dataclasses.replace(base, targets=close))
+    env.reset([3])
+    constellation = env.episode(0).constellation
+    time_s = np.linspace(0.0, 1500.0, 400)
+    for satellite in constellation.satellites:
+        under = satellite.position_P(time_s)
+        under *= EARTH_RADIUS_M / np.linalg.norm(under, axis=-1, keepdims=True)
+        targets = np.array([target.r_LP_P for target in constellation.targets])
+        distance_km = np.linalg.norm(targets[:, None] - under[None], axis=-1).min(axis=1) / 1e3
+        assert np.sort(distance_km)[len(targets) // 8] < 25.0  # an eighth of all at least is its own
 
 
 def test_account_is_the_sum_of_what_happened(env: ConstellationEnv) -> None:
