@@ -15,17 +15,30 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+PACKAGES = ("kdmarl_sat", "scenarios", "envs", "training", "onboard")  # whose errors carry a sentence for the user
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
+def is_ours(error: BaseException | None) -> bool:
+    """Whether an exception's class is defined in one of our packages, so that its message is meant for the user."""
+    return type(error).__module__.partition(".")[0] in PACKAGES
+
+
 class WorkerError(RuntimeError):
-    """A job that keeps killing or stalling its worker, or that raised."""
+    """A job that keeps killing or stalling its worker, or that raised; an error of ours is its sentence alone."""
+
+
+class _Outcome(Enum):
+    done = auto()  # with the result
+    refused = auto()  # with a sentence for the user
+    raised = auto()  # with a traceback
 
 
 @dataclass
@@ -101,12 +114,14 @@ class WorkerPool(Generic[Job, Result]):
                     failure = ""
                     if worker.pipe in ready:
                         try:
-                            ok, value = pickle.loads(worker.pipe.recv_bytes())
+                            outcome, value = pickle.loads(worker.pipe.recv_bytes())
                         except (EOFError, OSError):
                             worker.process.join()
                             failure = f"its worker died (exit code {worker.process.exitcode})"
                         else:
-                            if not ok:
+                            if outcome is _Outcome.refused:
+                                raise WorkerError(value)
+                            if outcome is _Outcome.raised:
                                 raise WorkerError(f"job {index} failed: {value}")
                             done[index] = value
                             worker.job = None
@@ -157,9 +172,9 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = (True, function(job))
-        except Exception:
-            answer = (False, traceback.format_exc())
+            answer = (_Outcome.done, function(job))
+        except Exception as error:
+            answer = (_Outcome.refused, str(error)) if is_ours(error) else (_Outcome.raised, traceback.format_exc())
         try:
             pipe.send_bytes(pickle.dumps(answer))
         except OSError:

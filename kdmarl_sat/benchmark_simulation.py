@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import math
+import os
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.progress import track
@@ -20,8 +24,10 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.provenance import provenance
+from kdmarl_sat.report.metrics import json_ready
+from kdmarl_sat.run import verdict
 from scenarios.compose import composed
-from scenarios.schema import RunConfig
+from scenarios.schema import Communication, ConfigError, RunConfig
 from training.artifact import write_json
 
 WANTED_RATIO = 2.5
@@ -35,17 +41,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resets", type=int, default=300, help="short episodes over which memory is watched; 0: none")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_simulation.json"))
     options = parser.parse_args(arguments)
-    config = composed(*options.overrides)
-    record = {"run": provenance(config), "speed": compare_speed(config, options.episodes)}
-    if options.resets:
-        record["memory"] = watch_memory(config, options.resets)
-    options.record.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.record, record)
-    print(json.dumps({name: value for name, value in record.items() if name != "run"}, indent=1))
+    for name, least in (("episodes", 1), ("resets", 0)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
+    try:
+        measured = measure(composed(*options.overrides), options.episodes, options.resets, options.record)
+    except Exception as error:
+        known = verdict(error)
+        if known is None:
+            raise
+        code, sentence = known
+        print(f"{parser.prog}: {sentence}", file=sys.stderr)
+        sys.exit(code)
+    print(json.dumps(measured, indent=1))
+
+
+def measure(config: RunConfig, episodes: int, resets: int, record: Path) -> dict[str, Any]:
+    """What was measured; the record says beside it of what code and configuration.
+
+    Raises:
+        ConfigError: a mission that plain BSK-RL is not built for here.
+    """
+    if config.scenario.communication is Communication.line_of_sight:
+        raise ConfigError(
+            "scenario.communication='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
+        )
+    record.parent.mkdir(parents=True, exist_ok=True)
+    measured: dict[str, Any] = {}
+    if resets:  # first: plain BSK-RL leaks, in this process too
+        measured["memory"] = watch_memory(config, resets)
+    measured["speed"] = compare_speed(config, episodes)
+    plain: dict[str, Any] = json_ready(measured)
+    write_json(record, {"run": provenance(config), **plain})
+    return plain
 
 
 def compare_speed(config: RunConfig, episodes: int) -> dict[str, float | bool]:
-    """Decisions per CPU second both ways, and the largest difference of the cumulative reward."""
+    """Decisions per CPU second both ways, and the largest difference of the cumulative reward; infinite, and rewards
+    not equal, where steps end at other times."""
     scenario = config.scenario
     env = ConstellationEnv(scenario)
     policy = GreedyPolicy(env.specs, global_knowledge=True)
@@ -73,9 +106,7 @@ def compare_speed(config: RunConfig, episodes: int) -> dict[str, float | bool]:
             start = time.process_time()
             theirs = replay(environment, seed, decisions)
             seconds[name] += time.process_time() - start
-            ends, totals = zip(*theirs, strict=True)
-            known = dict(zip(np.round(ends, 2), np.cumsum(totals), strict=True))
-            difference = max(difference, *(abs(known[round(end, 2)] - value) for end, value in earned[1:]))
+            difference = max(difference, largest_difference(earned[1:], theirs))
     rates = {f"decisions per CPU second, {name}": count / value for name, value in seconds.items()}
     ratio = seconds["plain"] / seconds["ours"]
     return {
@@ -91,10 +122,21 @@ def compare_speed(config: RunConfig, episodes: int) -> dict[str, float | bool]:
     }
 
 
+def largest_difference(earned: Sequence[tuple[float, float]], theirs: Sequence[tuple[float, float]]) -> float:
+    """Of the cumulative reward at the ends of our steps; infinite if one of them is not the end of one of theirs.
+
+    Args:
+        earned: (end [s], cumulative reward) of each step of ours.
+        theirs: (end [s], reward of the step).
+    """
+    totals = np.cumsum([reward for _, reward in theirs])
+    known = {round(end, 2): float(total) for (end, _), total in zip(theirs, totals, strict=True)}
+    return max((abs(known.get(round(end, 2), math.inf) - value) for end, value in earned), default=0.0)
+
+
 def watch_memory(config: RunConfig, resets: int) -> dict[str, float]:
-    """Peak resident memory of this process after a fifth of the resets and at the end."""
-    config.scenario.duration_s = 60.0
-    env = ConstellationEnv(config.scenario)
+    """Resident memory of this process after a fifth of the resets and at the end."""
+    env = ConstellationEnv(replace(config.scenario, duration_s=60.0))
     policy = RandomPolicy()
     warm = 0.0
     for seed in track(range(resets), description="resets"):
@@ -103,12 +145,14 @@ def watch_memory(config: RunConfig, resets: int) -> dict[str, float]:
         while not (step.terminated | step.truncated).all():
             step = env.step(policy.act(step))
         if seed == resets // 5:
-            warm = _peak_mib()
-    return {"resets": resets, "peak MiB after a fifth": warm, "peak MiB at the end": _peak_mib()}
+            warm = resident_mib()
+    return {"resets": resets, "resident MiB after a fifth": warm, "resident MiB at the end": resident_mib()}
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def resident_mib() -> float:
+    """Now, not at the worst moment so far."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -13,23 +13,23 @@ Claim = tuple[str, float, float, bool]  # text, measured, wanted at least, met
 
 
 def claims(policies: Sequence[PolicyResult], preset: str) -> tuple[Claim, ...]:
-    """Every claim of a preset against the held-out episodes' means."""
+    """Every claim of a preset against the held-out episodes' means; NaN, and not met, where there is no ratio."""
     by_name = {policy.name: policy for policy in policies}
     captured = {name: float(np.mean([e.captured for e in p.episodes])) for name, p in by_name.items()}
     random, teacher = captured["random"], captured["teacher_fo"]
     span = teacher - random
 
     def kept(name: str) -> float:
-        return (captured[name] - random) / span if span > 0 else float("nan")
+        return _ratio(captured[name] - random, span)
 
     macs = {name: max(p.macs_per_decision) for name, p in by_name.items() if p.macs_per_decision}
-    measured = [("teacher / greedy + battery", teacher / captured["greedy_battery"], 1.15)]
+    measured = [("teacher / greedy + battery", _ratio(teacher, captured["greedy_battery"]), 1.15)]
     if preset == "full":
-        measured = [("teacher / global-knowledge heuristic", teacher / captured["global_knowledge"], 1.1)]
+        measured = [("teacher / global-knowledge heuristic", _ratio(teacher, captured["global_knowledge"]), 1.1)]
     floor = 0.95 if preset == "full" else 0.9
     for name, label in (("kd_lh", "KD-MARL LH"), ("kd_lh_a", "KD-MARL LH+A")):
         measured.append((f"{label}, normalised retention", kept(name), floor))
-        measured.append((f"{label} / teacher, plain", captured[name] / teacher, floor))
+        measured.append((f"{label} / teacher, plain", _ratio(captured[name], teacher), floor))
     measured += [
         ("teacher's MACs / KD-MARL LH's, per decision", macs["teacher_fo"] / macs["kd_lh"], MAC_RATIO),
         ("teacher's MACs / KD-MARL LH+A's, per decision", macs["teacher_fo"] / macs["kd_lh_a"], MAC_RATIO),
@@ -39,3 +39,7 @@ def claims(policies: Sequence[PolicyResult], preset: str) -> tuple[Claim, ...]:
         survived = float(np.mean([e.deaths == 0 for e in by_name["teacher_fo"].episodes]))
         found.append(("share of the teacher's episodes without a lost satellite", survived, 1.0, survived == 1.0))
     return tuple(found)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else float("nan")

@@ -6,6 +6,8 @@ Each stage is a function from configuration and artifacts to an artifact; finish
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from kdmarl_sat.console import Console
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report import console_table, write_report
 from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
+from onboard.budget import check as check_budget
 from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
 from onboard.processors import find
@@ -29,7 +32,8 @@ from scenarios.schema import RunConfig, to_dict
 from training.artifact import Artifact, code_digest, make, write_json
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
-from training.export import export_students
+from training.export import budget_of, export_students
+from training.flight import onboard_spec
 from training.loops import (
     Pool,
     final_weights,
@@ -120,7 +124,8 @@ def run(config: RunConfig, folder: Path) -> RunResult:
         _keep_record(folder, Path(config.output.records_dir), result)
     console.show(console_table(result))
     for text, measured, wanted, met in result.claims:
-        console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {measured:.3g}, wanted {wanted:.3g}")
+        found = f"{measured:.3g}" if math.isfinite(measured) else "not defined"
+        console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {found}, wanted {wanted:.3g}")
     console.say(f"report: {report}")
     return result
 
@@ -134,6 +139,10 @@ def _stages(mission: Mission) -> RunResult:
     sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
     widths_lh = student_widths(sensings, config.student, by_sensing=False)
     widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
+    for plan_widths in (widths_lh, widths_lh_a):  # an impossible budget is refused before any compute
+        networks = [(onboard_spec(sensing), width) for sensing, width in zip(sensings, plan_widths, strict=True)]
+        check_budget(networks, budget_of(config.budget))
+
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
     everything = [list(scenario.teacher_sensing)] * len(mission.specs)
@@ -376,6 +385,7 @@ def _fly_bundle(
         agreement=evaluation.agreement,
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
+        events=evaluation.events,
     )
 
 
@@ -400,7 +410,8 @@ def _curve(label: str, artifact: Artifact) -> Curve:
 def _keep_record(folder: Path, records: Path, result: RunResult) -> None:
     """The measured numbers of the run, for tables made later."""
     records.mkdir(parents=True, exist_ok=True)
-    name = f"{result.config['scenario']['name']}-{result.run['preset']}-seed{result.run['seed']}.json"
+    what = f"{result.run['scenario']}-{result.run['preset']}-{result.run['config_digest'][:8]}"
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', what)}-seed{result.run['seed']}.json"
     temporary = records / f"{name}.tmp"
     temporary.write_bytes((folder / "metrics.json").read_bytes())
     temporary.replace(records / name)

@@ -11,11 +11,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from envs.workers import is_ours
 from scenarios.check import Stopped
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.schema import ConfigError, load, register
-
-PACKAGES = ("kdmarl_sat", "scenarios", "envs", "training", "onboard")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://scenarios", config_name="config")
@@ -39,7 +38,7 @@ def verdict(error: BaseException | None) -> tuple[int, str] | None:
     """Exit code (2: the configuration; 1: anything else) and sentence of an error meant for the user, or None."""
     if isinstance(error, COMPOSITION_ERRORS):
         return 2, explain(error)
-    if type(error).__module__.partition(".")[0] in PACKAGES:  # an exception class of ours carries such a sentence
+    if is_ours(error):
         return 2 if isinstance(error, ConfigError) else 1, " ".join(str(error).split())
     if isinstance(error, OSError):
         return 1, ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onboard import fields, network, processors
 from onboard.processors import Processor
+from onboard.spec import AgentSpec
 
 if TYPE_CHECKING:  # a bundle holds budgets, so bundle.py imports this module
     from onboard.bundle import Bundle, SatelliteBundle
@@ -76,18 +78,24 @@ class Margin:
     limit: float
 
 
-def measure(satellite: SatelliteBundle, processor: Processor) -> Measurement:
-    macs = network.count_macs(satellite.spec, satellite.hidden)
+def estimate(spec: AgentSpec, hidden: int, processor: Processor) -> Measurement:
+    """What a network of ``hidden`` units will cost, trained or not."""
+    parameters, macs = network.count_parameters(spec, hidden), network.count_macs(spec, hidden)
     return Measurement(
-        satellite=satellite.spec.name,
+        satellite=spec.name,
         processor=processor.name,
-        parameters=sum(tensor.size for tensor in satellite.weights.values()),
-        bytes=sum(tensor.nbytes for tensor in satellite.weights.values()),
+        parameters=parameters,
+        bytes=4 * parameters,
         macs=macs,
-        instructions=processor.instructions(macs, satellite.hidden),
-        latency_ms=processor.latency_ms(macs, satellite.hidden),
-        energy_mj=processor.energy_mj(macs, satellite.hidden),
+        instructions=processor.instructions(macs, hidden),
+        latency_ms=processor.latency_ms(macs, hidden),
+        energy_mj=processor.energy_mj(macs, hidden),
     )
+
+
+def measure(satellite: SatelliteBundle, processor: Processor) -> Measurement:
+    """What a satellite's network costs; its weights were checked to be those of its spec."""
+    return estimate(satellite.spec, satellite.hidden, processor)
 
 
 def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
@@ -122,11 +130,24 @@ def admit(bundle: Bundle) -> tuple[Measurement, ...]:
     Raises BudgetError: any satellite exceeds its budget.
     """
     measurements = tuple(measure(each, processors.find(each.budget.processor)) for each in bundle.satellites)
+    _refuse_excess(zip(measurements, (each.budget for each in bundle.satellites), strict=True))
+    return measurements
+
+
+def check(specs_and_hidden: Sequence[tuple[AgentSpec, int]], budget: Budget) -> None:
+    """Whether networks of these satellites and numbers of units will be admitted, before any is trained.
+
+    Raises BudgetError: any of them will exceed the budget.
+    """
+    processor = processors.find(budget.processor)
+    _refuse_excess((estimate(spec, hidden, processor), budget) for spec, hidden in specs_and_hidden)
+
+
+def _refuse_excess(measured: Iterable[tuple[Measurement, Budget]]) -> None:
     broken = [
-        f"satellite {each.spec.name!r}: {violation}"
-        for each, measurement in zip(bundle.satellites, measurements, strict=True)
-        for violation in violations(measurement, each.budget)
+        f"satellite {measurement.satellite!r}: {violation}"
+        for measurement, budget in measured
+        for violation in violations(measurement, budget)
     ]
     if broken:
         raise BudgetError(f"the bundle is over its budget: {'; '.join(broken)}")
-    return measurements

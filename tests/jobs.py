@@ -7,6 +7,9 @@ import signal
 import time
 from pathlib import Path
 
+from onboard.bundle import BundleError
+from scenarios.schema import ConfigError
+
 
 def square(job: int) -> int:
     return job * job
@@ -38,3 +41,8 @@ def always_crash(job: int) -> int:
 
 def refuse(job: int) -> int:
     raise ValueError(f"job {job} makes no sense")
+
+
+def refuse_in_our_words(job: int) -> int:
+    """As a mission does whose support data are missing, or an executor whose bundle is damaged."""
+    raise ConfigError(f"job={job} is not allowed: it must be even") if job % 2 else BundleError("bundle x is damaged")

@@ -12,7 +12,7 @@ SPEC = AgentSpec(
     "sat",
     "wide",
     (
-        FeatureBlock("platform", 2, "", 1.0),
+        FeatureBlock("battery", 2, "", 1.0),
         FeatureBlock("priority", 1, "", 1.0, 3),
         FeatureBlock("claimed", 2, "", 1.0, 3),
     ),

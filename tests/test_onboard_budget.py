@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from onboard_samples import BLIND, BUDGET, PROVENANCE, TINY, make_satellite
+from onboard_samples import BLIND, BUDGET, PROVENANCE, TINY, make_actor, make_satellite
 
-from onboard.budget import Budget, BudgetError, admit, margins, measure, violations
+from onboard.budget import Budget, BudgetError, admit, check, estimate, margins, measure, violations
 from onboard.bundle import Bundle
 from onboard.processors import PROCESSORS, Processor, find
+from onboard.spec import AgentSpec
 
 # Emulated instruction counts of a C engine on networks of 80 inputs, 11 actions and 16, 32 or 256 units.
 MACS = {16: 2992, 32: 9056, 256: 416512}
@@ -50,6 +51,28 @@ def test_costs_by_hand() -> None:
     assert measure(make_satellite(), find("SAMV71Q21RT")).latency_ms == pytest.approx(
         (6 * 208 + 81 * 12 + 260) * 2 / 300e3
     )
+
+
+@pytest.mark.parametrize(("spec", "hidden"), [(TINY, 4), (BLIND, 6), (TINY, 32)])
+def test_what_is_estimated_before_training_is_measured_after(spec: AgentSpec, hidden: int) -> None:
+    actor = make_actor(spec, hidden, 0)  # torch's own count
+    cost = estimate(spec, hidden, find("RAD750"))
+    assert cost.parameters == sum(parameter.numel() for parameter in actor.parameters())
+    assert cost.bytes == sum(parameter.float().nbytes for parameter in actor.parameters())
+    assert cost == measure(make_satellite(spec, hidden), find("RAD750"))
+
+
+def test_a_budget_is_checked_before_training() -> None:
+    exact = Budget(194, 776, 208, 3160 * 3 / 80e3, 1.0, "GR712RC")
+    check([(TINY, 4), (dataclasses.replace(TINY, name="twin"), 4)], exact)
+    with pytest.raises(BudgetError) as caught:
+        check([(TINY, 4), (TINY, 3), (dataclasses.replace(TINY, name="wide"), 5)], exact)
+    for quantity in ("parameters", "weights", "MACs per decision", "modelled latency on GR712RC"):
+        assert str(caught.value).count(f"satellite 'wide': {quantity} ") == 1
+    assert "'scout'" not in str(caught.value)
+    with pytest.raises(BudgetError) as both:
+        check([(TINY, 4), (BLIND, 6)], dataclasses.replace(BUDGET, max_parameters=100))
+    assert [name in str(both.value) for name in ("'scout': parameters 194", "'relay-1': parameters ")] == [True, True]
 
 
 def test_within_budget() -> None:

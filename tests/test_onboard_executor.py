@@ -23,8 +23,9 @@ from onboard_samples import (
 
 from onboard.budget import BudgetError
 from onboard.bundle import Bundle, SatelliteBundle
-from onboard.executor import Executor, ExecutorError, GoldenError, fallback_action
+from onboard.executor import Executor, ExecutorError, GoldenError, check_golden, fallback_action
 from onboard.flightlog import FlightLog, Kind
+from onboard.golden import Golden
 from onboard.runners import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
 
@@ -246,7 +247,34 @@ def test_a_machine_that_does_not_reproduce_the_golden_vectors_does_not_fly() -> 
         Executor(make_bundle(), make_runner=Drifting)
 
 
-def test_another_action_within_the_tolerance_does_not_fly() -> None:
+def tied_satellite(lead: float) -> SatelliteBundle:
+    """Five slots that look alike, one after another recorded as chosen, its recorded logit larger by ``lead``."""
+    spec = dataclasses.replace(
+        TINY, slots=5, blocks=tuple(dataclasses.replace(block, slots=5 * (block.slots > 0)) for block in TINY.blocks)
+    )
+    actor, generator = make_actor(spec, 4, 31), np.random.default_rng(3)
+    platform, priority, window = (generator.normal(0, 1, (20, size)).astype(np.float32) for size in (3, 1, 2))
+    obs = np.hstack((platform, np.tile(priority, 5), np.tile(window, 5)))
+    mask = np.tile([False, True, True, True, True, True], (20, 1))
+    logits, _ = fly_torch(actor, spec, obs, mask)
+    assert np.ptp(logits[:, 1:], axis=1).max() < 1e-12
+    action = 1 + np.arange(20) % 5
+    logits[np.arange(20), action] += lead * np.maximum(1, np.abs(logits[:, 1]))
+    return dataclasses.replace(
+        make_satellite(),
+        spec=spec,
+        weights={name: tensor.float().numpy() for name, tensor in actor.state_dict().items()},
+        golden=Golden(obs, mask, logits.astype(np.float32), action),
+    )
+
+
+@pytest.mark.parametrize("lead", [0.0, 5e-6])
+def test_another_of_tied_actions_flies(lead: float) -> None:
+    satellite = tied_satellite(lead)
+    assert check_golden(satellite, ReferenceRunner(satellite)) < 1e-5
+
+
+def test_another_action_than_recorded_does_not_fly_whatever_its_logits() -> None:
     satellite = make_satellite()
     action = satellite.golden.action.copy()
     t = int(np.flatnonzero(satellite.golden.mask.sum(axis=1) > 1)[0])

@@ -353,6 +353,56 @@ def test_metrics_are_strict_json():
     assert json_ready(odd) == {"a": None, "b": 1.5, "c": [1, 2], "d": "x/y", "e": [True, None, None]}
 
 
+def test_a_claim_without_a_number_is_null_and_a_dash(result, tmp_path):
+    run = bare(result.policies[:1], claims=(("teacher / greedy", math.nan, 1.15, False),))
+    page = Page(write_report(run, tmp_path).read_text())
+    assert "0 of 1 claims met" in page.text and "measured \u2013, wanted 1.15" in page.text
+    [claim] = json.loads((tmp_path / "metrics.json").read_text())["claims"]
+    assert claim == {"text": "teacher / greedy", "measured": None, "wanted": 1.15, "met": False}
+
+
+CLEAN = {"admitted": 80, "decision": 4000, "late": 0, "bad_output": 0, "bad_observation": 0, "fallback": 0}
+FAULTY = {**CLEAN, "decision": 3991, "late": 7, "bad_output": 2, "fallback": 9}
+
+
+def flown(result, *events) -> RunResult:
+    """Random, and students whose flight logs say so."""
+    random, *_, student = result.policies[:5]
+    students = [dataclasses.replace(student, label=f"{HOSTILE} {i}", events=e) for i, e in enumerate(events)]
+    return bare([random, *students])
+
+
+def test_the_flight_log_is_counted(result, tmp_path):
+    source = write_report(flown(result, CLEAN, FAULTY), tmp_path).read_text()
+    table = source[source.index("<h3>Flight log</h3>") :]
+    head, *rows = re.findall(r"<tr[^>]*>.*?</tr>", table[: table.index("</table>")])
+    assert re.findall("<th>([^<]*)</th>", head) == [
+        "bundle", "decisions", "late", "bad output", "bad observation", "no legal action", "fallbacks",
+    ]  # fmt: skip
+    assert [re.findall("<td>([^<]*)</td>", row) for row in rows] == [
+        ["4\u202f000", "0", "0", "0", "0", "0"],
+        ["3\u202f991", "7", "2", "0", "0", "9"],
+    ]
+    assert ['class="over"' in row for row in rows] == [False, True]
+    stored = json.loads((tmp_path / "metrics.json").read_text())["policies"]
+    assert [policy["events"] for policy in stored] == [None, CLEAN, FAULTY]
+
+
+def test_a_fallback_in_flight_is_a_warning(result):
+    def shown(run) -> str:
+        console = Console(width=400, file=io.StringIO())
+        console.print(console_table(run))
+        return " ".join(console.file.getvalue().split())  # the caption is wrapped
+
+    assert "warning" not in shown(flown(result, CLEAN))
+    text = shown(flown(result, CLEAN, FAULTY))
+    assert text.count("warning") == 1
+    assert (
+        f"warning: {HOSTILE} 1: 9 of 4 000 decisions in flight were the fallback action instead of the network's "
+        "(7 late answers, 2 unusable answers)"
+    ) in text
+
+
 def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
     def half(self, content):
         with open(self, "wb") as file:

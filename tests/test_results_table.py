@@ -11,6 +11,7 @@ import pytest
 from kdmarl_sat.results_table import BEGIN, END, RecordError, inserted, read_records, table
 
 ROOT = Path(__file__).parents[1]
+NAMES = ("random", "global_knowledge", "teacher_fo", "kd_lh")
 
 
 def record(seed: int, captured: dict[str, list[float]]) -> dict[str, Any]:
@@ -34,6 +35,11 @@ def record(seed: int, captured: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def row(text: str, label: str) -> list[str]:
+    [line] = [line for line in text.splitlines() if line.startswith(f"| {label} ")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def two_seeds() -> list[dict[str, Any]]:
     first = {"random": [2.0, 2.0], "global_knowledge": [8.0, 8.0], "teacher_fo": [10.0, 12.0], "kd_lh": [9.0, 9.0]}
     second = {**first, "teacher_fo": [12.0, 14.0], "kd_lh": [11.0, 11.0]}
@@ -43,13 +49,49 @@ def two_seeds() -> list[dict[str, Any]]:
 def test_numbers_by_hand() -> None:
     text = table(two_seeds())
     assert "### toy, preset=default: 2 training seeds × 2 held-out episodes of 100 s (commit 0123456789)" in text
-    [row] = [line for line in text.splitlines() if line.startswith("| KD_LH")]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    cells = row(text, "KD_LH")
     assert cells[1].startswith("10.0 [9.0, 11.0]")
     assert cells[2].startswith("1.25 ")
     assert cells[3].startswith("80 [")  # (10 - 2) / (12 - 2)
     assert cells[4:] == ["1.0", "0.00", "40", "25.0", "60%"]
     assert "- teacher / greedy: 1.5, 2.5 / 2: **met in part**" in text
+
+
+def test_runs_configured_otherwise_stand_apart() -> None:
+    records = [*two_seeds(), *two_seeds()]
+    for index, each in enumerate(records):
+        each["config"] |= {"seed": index, "output": {"records_dir": index}, "compute": {"workers": index}}
+    for each in records[2:]:
+        each["config"]["teacher"] = {"episodes": 960, "hidden": [1, 2]}
+        each["config"]["scenario"] = {"duration_s": 50.0}
+    first, second = table(records).split("### ")[1:]
+    assert first.startswith("toy, preset=default: 2 training seeds × 2 held-out episodes of 100 s")
+    assert "otherwise" not in first
+    assert second.startswith("toy, preset=default: 2 training seeds × 2 held-out episodes of 50 s")
+    assert (
+        "Configured otherwise than the first: `scenario.duration_s` 50.0 (there 100.0), `teacher.episodes` 960 "
+        "(there not set), `teacher.hidden` [1, 2] (there not set)."
+    ) in second
+    assert table(records[:2]) == f"### {first}".removesuffix("\n")
+
+
+def test_unequal_numbers_of_episodes() -> None:
+    records = two_seeds()
+    for policy in records[1]["policies"]:
+        policy["episodes"].append({"captured": 1000.0, "duplicates": 9, "deaths": 9})
+    text = table(records)
+    assert "2 training seeds × 2 held-out episodes" in text
+    assert "Some flew up to 3 episodes; the first 2 count." in text
+    assert row(text, "KD_LH") == row(table(two_seeds()), "KD_LH")
+
+
+def test_numbers_that_are_not_there() -> None:
+    records = [record(seed, {**{name: [0.0, 0.0] for name in NAMES}, "kd_lh": [0.0, 4.0]}) for seed in (0, 1)]
+    records[0]["claims"][0]["measured"] = None
+    text = table(records)
+    assert "- teacher / greedy: –, 2.5 / 2: **met in part**" in text
+    assert row(text, "KD_LH")[1:4] == ["2.0 [0.0, 4.0]", "–", "–"]
+    assert "nan" not in text
 
 
 def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path) -> None:

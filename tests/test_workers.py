@@ -38,8 +38,20 @@ def test_a_job_that_keeps_killing_workers_is_named() -> None:
 
 
 def test_a_job_that_raises_says_why_at_once() -> None:
-    with WorkerPool(jobs.refuse, 1) as pool, pytest.raises(WorkerError, match="job 8 makes no sense"):
+    with WorkerPool(jobs.refuse, 1) as pool, pytest.raises(WorkerError) as caught:
         list(pool.map([8]))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "job 0 failed: Traceback (most recent call last):"
+    assert lines[-1] == "ValueError: job 8 makes no sense"
+
+
+@pytest.mark.parametrize(
+    ("job", "sentence"), [(7, "job=7 is not allowed: it must be even"), (8, "bundle x is damaged")]
+)
+def test_an_error_of_ours_is_its_sentence_and_no_more(job: int, sentence: str) -> None:
+    with WorkerPool(jobs.refuse_in_our_words, 1) as pool, pytest.raises(WorkerError) as caught:
+        list(pool.map([job]))
+    assert str(caught.value) == sentence
 
 
 def test_an_abandoned_map_leaves_nothing_behind() -> None:

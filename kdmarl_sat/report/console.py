@@ -11,6 +11,7 @@ from rich.text import Text
 from kdmarl_sat.report.formats import count, factor, number, percent, spread
 from kdmarl_sat.report.summary import PolicySummary, confidence_of, summarise
 from kdmarl_sat.results import RunResult
+from onboard.flightlog import Kind
 
 _HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "agrees")
 _LEGEND = (
@@ -18,6 +19,12 @@ _LEGEND = (
     "and satellites lost per episode; MACs: per decision of the costliest satellite, and how many times less than the "
     "teacher"
 )
+_CAUSES = {
+    Kind.LATE: "late answers",
+    Kind.BAD_OUTPUT: "unusable answers",
+    Kind.BAD_OBSERVATION: "unusable observations",
+    Kind.EMPTY_MASK: "without a legal action",
+}
 
 
 def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None = None) -> Table:
@@ -28,7 +35,7 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
     table = Table(
         title=f"Captured priority over {episodes} held-out episodes",
         title_justify="left",
-        caption=_LEGEND.format(percent(confidence_of(result))),
+        caption=_caption(result),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -41,6 +48,22 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
     for row, texts in zip(rows, cells, strict=True):
         table.add_row(Text(row.policy.label), *texts)  # Text, not a string: labels are no markup
     return table
+
+
+def _caption(result: RunResult) -> Text:
+    """The legend, and a warning where a bundle's network did not decide everything itself."""
+    caption = Text(_LEGEND.format(percent(confidence_of(result))), "table.caption")
+    for policy in result.policies:
+        events = policy.events or {}
+        if fallbacks := events.get(Kind.FALLBACK, 0):
+            asked = events.get(Kind.DECISION, 0) + fallbacks
+            causes = ", ".join(f"{count(events[kind])} {cause}" for kind, cause in _CAUSES.items() if events.get(kind))
+            caption.append(
+                f"\nwarning: {policy.label}: {count(fallbacks)} of {count(asked)} decisions in flight were the "
+                f"fallback action instead of the network's ({causes})",
+                "bold",
+            )
+    return caption
 
 
 def _cells(row: PolicySummary) -> tuple[str, ...]:

@@ -17,10 +17,19 @@ from kdmarl_sat.report.render import inline_svg
 from kdmarl_sat.report.statistics import Interval
 from kdmarl_sat.report.style import family
 from kdmarl_sat.report.summary import PolicySummary, confidence_of
-from kdmarl_sat.results import RunResult
+from kdmarl_sat.results import PolicyResult, RunResult
+from onboard.flightlog import Kind
 
 _HEADER = ("preset", "seed", "date", "commit")  # of RunResult.run: below the title
 _OWN_TABLES = ("versions", "stage_s")
+_FLIGHT_LOG = (
+    ("decisions", Kind.DECISION),
+    ("late", Kind.LATE),
+    ("bad output", Kind.BAD_OUTPUT),
+    ("bad observation", Kind.BAD_OBSERVATION),
+    ("no legal action", Kind.EMPTY_MASK),
+    ("fallbacks", Kind.FALLBACK),
+)
 
 
 def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequence[Exhibit]) -> str:
@@ -41,6 +50,8 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
         episodes=max((len(policy.episodes) for policy in result.policies), default=0),
         satellites=result.satellites,
         networks=[row for summary in summaries for row in _network_rows(result.satellites, summary)],
+        logged=[heading for heading, _ in _FLIGHT_LOG],
+        flights=[_flight_row(policy) for policy in result.policies if policy.events is not None],
         budget=[
             {
                 "bundle": row.bundle,
@@ -134,6 +145,15 @@ def _network_rows(satellites: Sequence[str], summary: PolicySummary) -> list[dic
             }
         )
     return rows
+
+
+def _flight_row(policy: PolicyResult) -> dict[str, Any]:
+    events = policy.events or {}
+    return {
+        "label": policy.label,
+        "counts": [count(events.get(kind, 0)) for _, kind in _FLIGHT_LOG],
+        "over": events.get(Kind.FALLBACK, 0) > 0,
+    }
 
 
 def _stages(seconds: Any) -> list[dict[str, Any]]:

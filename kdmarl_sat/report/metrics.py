@@ -24,7 +24,7 @@ def metrics(result: RunResult, summaries: Sequence[PolicySummary] | None = None)
     """A run as JSON types; NaN and infinities become null.
 
     What the machine's clock had a say in stands under "run" and under each policy's "timing"; all else is a
-    function of config and seed.
+    function of config and seed, unless a policy's "events" count late answers.
     """
     document = {
         "format": FORMAT,
@@ -60,6 +60,7 @@ def _policy(summary: PolicySummary) -> dict[str, Any]:
         "macs_per_decision": policy.macs_per_decision,
         "parameters": policy.parameters,
         "agreement": policy.agreement,
+        "events": policy.events,
         "episodes": policy.episodes,
         "timing": {"host_latency_us": policy.host_latency_us},
     }
