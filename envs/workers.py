@@ -31,6 +31,9 @@ def is_ours(error: BaseException | None) -> bool:
     return type(error).__module__.partition(".")[0] in PACKAGES
 
 
+_GOODBYE_S = 5.0
+
+
 class WorkerError(RuntimeError):
     """A job that keeps killing or stalling its worker, or that raised; an error of ours is its sentence alone."""
 
@@ -83,8 +86,11 @@ class WorkerPool(Generic[Job, Result]):
         self.close()
 
     def close(self) -> None:
+        """Idle workers leave by themselves, and tidily; busy ones are killed."""
         for worker in self._workers:
             worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(_GOODBYE_S if worker.job is None else 0.0)
             worker.process.kill()
             worker.process.join()
         self._workers = []
