@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.files import read_arrays, write_arrays
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -28,14 +30,8 @@ class Trace:
 
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""
-        temporary = path.with_suffix(".tmp.npz")
-        try:
-            np.savez_compressed(temporary, allow_pickle=False, **{name: getattr(self, name) for name in self.__slots__})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_arrays(path, {name: getattr(self, name) for name in self.__slots__}, compressed=True)
 
     @classmethod
     def load(cls, path: Path) -> Trace:
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in cls.__slots__})
+        return cls(**read_arrays(path))

@@ -22,13 +22,13 @@ from rich.progress import track
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
+from envs.files import write_json
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.run import verdict
 from scenarios.compose import composed
 from scenarios.schema import Communication, ConfigError, RunConfig
-from training.artifact import write_json
 
 WANTED_RATIO = 2.5
 REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64

@@ -18,6 +18,7 @@ import torch
 from envs.api import AgentSpec
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
+from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
 from kdmarl_sat.console import Console
@@ -29,7 +30,7 @@ from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
 from onboard.processors import find
 from scenarios.schema import RunConfig, to_dict
-from training.artifact import Artifact, code_digest, make, write_json
+from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
 from training.export import budget_of, export_students
@@ -412,6 +413,4 @@ def _keep_record(folder: Path, records: Path, result: RunResult) -> None:
     records.mkdir(parents=True, exist_ok=True)
     what = f"{result.run['scenario']}-{result.run['preset']}-{result.run['config_digest'][:8]}"
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', what)}-seed{result.run['seed']}.json"
-    temporary = records / f"{name}.tmp"
-    temporary.write_bytes((folder / "metrics.json").read_bytes())
-    temporary.replace(records / name)
+    write_whole(records / name, (folder / "metrics.json").read_bytes())

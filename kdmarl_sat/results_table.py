@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdmarl_sat.report.files import write_whole
+from envs.files import write_whole
 from kdmarl_sat.report.formats import MISSING
 from training.artifact import ROOT
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from envs.files import write_json
 from training import artifact
-from training.artifact import ArtifactError, make, write_json
+from training.artifact import ArtifactError, make
 
 SOURCES = ("training/artifact.py",)
 

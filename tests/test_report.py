@@ -28,7 +28,6 @@ from kdmarl_sat.report import (
     formats,
     metrics,
     style,
-    write_metrics,
     write_report,
 )
 from kdmarl_sat.report.exhibits import exhibits, traces_to_show
@@ -401,20 +400,6 @@ def test_a_fallback_in_flight_is_a_warning(result):
         f"warning: {HOSTILE} 1: 9 of 4 000 decisions in flight were the fallback action instead of the network's "
         "(7 late answers, 2 unusable answers)"
     ) in text
-
-
-def test_a_full_disk_leaves_no_half_written_file(tmp_path, monkeypatch):
-    def half(self, content):
-        with open(self, "wb") as file:
-            file.write(content[: len(content) // 2])
-        raise OSError(28, "No space left on device")
-
-    (tmp_path / "metrics.json").write_text("the last run's")
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="No space left"):
-        write_metrics({"a": 1}, tmp_path / "metrics.json")
-    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
-    assert (tmp_path / "metrics.json").read_text() == "the last run's"
 
 
 # --- numbers as text --------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from envs.files import write_json
 from training.checkpoint import digest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,17 +97,3 @@ def make(
     except OSError as error:
         raise ArtifactError(f"artifact {folder} could not be written: {error.strerror or error}") from error
     return Artifact(kind, folder, key)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """The file appears whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

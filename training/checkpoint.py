@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
+
+from envs.files import write_whole
 
 FORMAT_VERSION = 1
 _HEADER = "checkpoint"  # one metadata entry: safetensors would write several in random order
@@ -46,21 +47,10 @@ def save(path: Path, state: Mapping[str, Any], config_digest: str) -> None:
         "checksum": _checksum(tensors),
         "structure": structure,
     }
-    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(to_bytes(tensors, metadata={_HEADER: json.dumps(header)}))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(path, to_bytes(tensors, metadata={_HEADER: json.dumps(header)}))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise CheckpointError(f"checkpoint {path} could not be written: {error.strerror or error}") from error
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from envs.episode_result import EpisodeResult
+from envs.files import write_json
 from envs.trace import Trace
 from envs.workers import WorkerPool
 from onboard.flightlog import FlightLog, Kind
 from scenarios.schema import ComputeConfig, EvaluationConfig, ScenarioConfig
-from training.artifact import write_json
 from training.distill import agreement
 from training.networks import Team
 from training.rollout import concatenate

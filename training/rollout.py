@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.api import BoolArray, FloatArray, IntArray, Policy, Step, VectorEnv
+from envs.files import read_arrays, write_arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,11 @@ class Rollout:
 
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""
-        temporary = path.with_suffix(".tmp.npz")
-        try:
-            np.savez(temporary, allow_pickle=False, **{name: getattr(self, name) for name in self.__slots__})
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_arrays(path, {name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
     def load(cls, path: Path) -> Rollout:
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**{name: arrays[name] for name in cls.__slots__})
+        return cls(**read_arrays(path))
 
 
 @dataclass(frozen=True, slots=True)

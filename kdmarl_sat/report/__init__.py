@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from envs.files import write_whole
 from kdmarl_sat.report import html
 from kdmarl_sat.report.console import console_table
 from kdmarl_sat.report.exhibits import exhibits
-from kdmarl_sat.report.files import write_whole
 from kdmarl_sat.report.metrics import metrics, write_metrics
 from kdmarl_sat.report.render import png
 from kdmarl_sat.report.summary import summarise

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdmarl_sat.report.files import write_whole
+from envs.files import write_whole
 from kdmarl_sat.report.summary import PolicySummary, summarise
 from kdmarl_sat.results import RunResult
 
