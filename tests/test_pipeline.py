@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -115,8 +114,8 @@ def test_killed_in_a_stage_the_same_command_ends_in_the_same_result(whole: Path,
     while not list((tmp_path / "outputs/cache").glob(f"{stage}-*/checkpoint.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.communicate()
     out = finish(start(tmp_path))
     assert ("MAPPO: teacher" in out) == (stage == "teacher")
     assert measured(tmp_path) == measured(whole)
