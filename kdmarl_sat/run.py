@@ -50,6 +50,8 @@ def main() -> None:
     whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves errors to us
     register()
+    # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     try:
         run()
     except KeyboardInterrupt:

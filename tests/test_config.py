@@ -145,3 +145,11 @@ def test_exit_codes() -> None:
     assert verdict(full_disk) == (1, "No space left on device: outputs/metrics.json")
     assert verdict(BundleError("the bundle is\ndamaged")) == (1, "the bundle is damaged")
     assert verdict(ValueError("a bug")) is None
+
+
+def test_the_sweep_flag_may_stand_anywhere(tmp_path: Path) -> None:
+    """A sweep whose second run is refused gets as far as checking it, wherever -m stands."""
+    for arguments in (["-m", "preset=smoke", "seed=0,-1"], ["preset=smoke", "-m", "seed=0,-1"]):
+        result = command(tmp_path, *arguments)
+        assert result.returncode == 2
+        assert "seed=-1 is not allowed" in result.stderr
