@@ -7,10 +7,14 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: run test test-slow lint check clean
+.PHONY: run test test-slow lint check clean onboard-emulated
 
 run: $(VENV)/.installed
 	$(BIN)/python -m kdmarl_sat.run scenario=imaging_constellation $(ARGS)
+
+# Instructions of one decision on emulated flight processors; installs qemu and cross compilers where it may.
+onboard-emulated: $(VENV)/.installed
+	$(BIN)/python -m onboard.count_instructions --install $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

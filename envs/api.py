@@ -16,6 +16,9 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
 
+HEALTH = ("battery", "reserve", "wheel_speed", "storage")  # onboard/guard.py says what they mean
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureBlock:
     """Named columns of an observation that a sensor gives together or not at all.
@@ -89,6 +92,7 @@ class Step:
     terminated: BoolArray  # [E] no agent is left alive
     truncated: BoolArray  # [E] time limit
     state: FloatArray  # [E, N, S] one row per agent, for critics only: it never flies
+    health: FloatArray  # [E, N, 4] as HEALTH names them, fractions of capacity: for the guard, no policy sees it
 
 
 class VectorEnv(Protocol):

@@ -24,9 +24,9 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
 from envs.files import write_json
 from envs.heuristics import GreedyPolicy, RandomPolicy
+from kdmarl_sat.command import verdict
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
-from kdmarl_sat.run import verdict
 from scenarios.compose import composed
 from scenarios.schema import Communication, ConfigError, RunConfig
 

@@ -28,24 +28,28 @@ from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
 from onboard.budget import check as check_budget
 from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
-from onboard.processors import find
-from scenarios.schema import RunConfig, to_dict
+from onboard.network import Design
+from onboard.network import Dtype as OnboardDtype
+from scenarios.schema import Dtype, RunConfig, to_dict
 from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
 from training.export import budget_of, export_students
-from training.flight import onboard_spec
+from training.flight import FlightPlan, onboard_spec
 from training.loops import (
     Pool,
     final_weights,
     fresh_distiller,
     fresh_learner,
     load_final,
+    quantise_students,
+    save_team,
     train_mappo,
     train_students,
 )
 from training.mappo import Learner
 from training.networks import Team
+from training.quantise import in_int8
 from training.rollout import Rollout
 from training.simulate import Flyer, Heuristic, TeamPlan, episode_seeds, flyer, gather, jobs, worker_pool
 
@@ -61,7 +65,8 @@ _STUDENTS = (
     "training/checkpoint.py",
 )
 _FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "training/distill.py", "onboard")
-_BUNDLE = (*_NETWORKS, "training/export.py", "training/flight.py", "onboard")
+_INT8 = (*_STUDENTS, "training/quantise.py", "onboard/quantise.py", "onboard/reference.py")
+_BUNDLE = (*_NETWORKS, "training/export.py", "training/flight.py", "training/quantise.py", "onboard")
 
 HEURISTICS = {
     Heuristic.random: "random",
@@ -110,7 +115,7 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)
-    for sources in (_SIMULATION, _TEACHER, _STUDENTS, _FLIGHT, _BUNDLE, _NETWORKS):
+    for sources in (_SIMULATION, _TEACHER, _STUDENTS, _INT8, _FLIGHT, _BUNDLE, _NETWORKS):
         code_digest(sources)
     env = ConstellationEnv(config.scenario)
     support_data = data_digest(config.scenario.support_data_dir)
@@ -133,16 +138,16 @@ def run(config: RunConfig, folder: Path) -> RunResult:
 
 def _stages(mission: Mission) -> RunResult:
     config, scenario = mission.config, mission.config.scenario
-    sensed = [
-        list(scenario.sensing[scenario.constellation.classes[n % len(scenario.constellation.classes)].sensing])
-        for n in range(len(mission.specs))
-    ]
+    sensed = scenario.visible
     sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
     widths_lh = student_widths(sensings, config.student, by_sensing=False)
     widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
+    dtype = OnboardDtype(config.student.dtype.value)
     for plan_widths in (widths_lh, widths_lh_a):  # an impossible budget is refused before any compute
-        networks = [(onboard_spec(sensing), width) for sensing, width in zip(sensings, plan_widths, strict=True)]
-        check_budget(networks, budget_of(config.budget))
+        designs = [
+            (onboard_spec(each), Design(width, dtype=dtype)) for each, width in zip(sensings, plan_widths, strict=True)
+        ]
+        check_budget(designs, budget_of(config.budget))
 
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
@@ -160,10 +165,13 @@ def _stages(mission: Mission) -> RunResult:
     lh, lh_a = mission.plan(sensed, widths_lh), mission.plan(sensed, widths_lh_a)
     for name, label, plan in (("kd_lh", "KD-MARL LH", lh), ("kd_lh_a", "KD-MARL LH+A", lh_a)):
         distilled, students = _distil(mission, name, plan, teacher, taught, expert)
+        curves.append(_curve(label, distilled))
+        if config.student.dtype is Dtype.int8:
+            label = f"{label}, int8"
+            distilled, students = _quantise(mission, name, plan, students, distilled)
         bundle = _bundle(mission, name, plan, students, distilled, expert)
         results.append(_fly_bundle(mission, name, label, plan, students, teacher, bundle, taught))
         budget += _budget_rows(label, bundle)
-        curves.append(_curve(label, distilled))
 
     direct, masked = _teach(mission, "mappo_lh_a", lh_a)
     results.append(_fly_team(mission, "mappo_lh_a", "MAPPO LH+A", lh_a, masked.team, direct, teacher, taught))
@@ -278,6 +286,40 @@ def _distil(
     return artifact, distiller.students
 
 
+def _quantise(
+    mission: Mission, name: str, plan: TeamPlan, students: Team, distilled: Artifact
+) -> tuple[Artifact, Team]:
+    """Students fine-tuned to compute in int8."""
+    config = mission.config
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage(f"int8: {name}") as progress:
+            tuned = quantise_students(
+                students,
+                plan,
+                config.scenario,
+                config.quantise,
+                config.compute,
+                mission.pool,
+                config.seed,
+                progress,
+            )
+        save_team(tuned, folder, key)
+        return {}
+
+    depends_on = {
+        **mission.simulated,
+        "quantise": to_dict(config.quantise),
+        "plan": dataclasses.asdict(plan),
+        "students": distilled.digest,
+        "seed": config.seed,
+    }
+    artifact = make(mission.cache, f"int8-{name}", depends_on, _INT8, work, mission.console.say)
+    tuned = in_int8(students)
+    tuned.load_state_dict(final_weights(artifact.path, artifact.digest))
+    return artifact, tuned
+
+
 def _bundle(
     mission: Mission, name: str, plan: TeamPlan, students: Team, distilled: Artifact, expert: Rollout | None
 ) -> Artifact:
@@ -332,7 +374,7 @@ def _fly(
 
 def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
     evaluation = _fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
-    return PolicyResult(which.value, label, evaluation.episodes, trace=evaluation.trace)
+    return PolicyResult(which.value, label, evaluation.episodes, trace=evaluation.trace, overrides=evaluation.overrides)
 
 
 def _fly_team(
@@ -358,6 +400,7 @@ def _fly_team(
         agreement=evaluation.agreement,
         host_latency_us=host_latency_us(team),
         trace=evaluation.trace,
+        overrides=evaluation.overrides,
     )
 
 
@@ -372,11 +415,11 @@ def _fly_bundle(
     taught: Artifact,
 ) -> PolicyResult:
     """The packaged students under the onboard executor, in the loop with Basilisk."""
-    who = Flyer(plan=plan, bundle=bundle.path / "bundle")
+    who = Flyer(plan=plan, flight=FlightPlan(bundle.path / "bundle"))
     depends_on = {"bundle": bundle.digest, "teacher": taught.digest}
     evaluation = _fly(mission, name, who, depends_on, (students, teacher.team))
     flown = read_bundle(bundle.path / "bundle")
-    measured = [measure(satellite, find(satellite.budget.processor)) for satellite in flown.satellites]
+    measured = [measure(satellite) for satellite in flown.satellites]
     return PolicyResult(
         name,
         label,
@@ -386,6 +429,7 @@ def _fly_bundle(
         agreement=evaluation.agreement,
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
+        overrides=evaluation.overrides,
         events=evaluation.events,
     )
 
@@ -394,7 +438,7 @@ def _budget_rows(label: str, bundle: Artifact) -> list[BudgetRow]:
     return [
         BudgetRow(label, satellite.spec.name, margin.quantity, margin.unit, margin.value, margin.limit)
         for satellite in read_bundle(bundle.path / "bundle").satellites
-        for margin in margins(measure(satellite, find(satellite.budget.processor)), satellite.budget)
+        for margin in margins(measure(satellite), satellite.budget)
     ]
 
 

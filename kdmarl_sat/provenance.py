@@ -22,9 +22,16 @@ def provenance(config: RunConfig) -> dict[str, Any]:
         "scenario": config.scenario.name,
         "preset": config.preset,
         "seed": config.seed,
+        "config_digest": digest(to_dict(config)),
+        **code_versions(),
+    }
+
+
+def code_versions() -> dict[str, Any]:
+    """Commit, code digest, package versions and time."""
+    return {
         "commit": commit(),
         "code_digest": code_digest(_CODE),
-        "config_digest": digest(to_dict(config)),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in _PACKAGES},

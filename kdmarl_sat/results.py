@@ -22,6 +22,7 @@ class PolicyResult:
     host_latency_us: tuple[float, ...] = ()  # per satellite, median wall clock of one decision
     trace: Trace | None = None  # of the first held-out episode
     events: dict[str, int] | None = None  # flight log events by kind, of a flown bundle
+    overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
 
 
 @dataclass(frozen=True, slots=True)

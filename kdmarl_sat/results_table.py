@@ -110,12 +110,13 @@ def _section(scenario: str, preset: str, records: list[Record], differences: str
         *([f"Configured otherwise than the first: {differences}.", ""] if differences else []),
         *([f"Some flew up to {max(flown)} episodes; the first {episodes} count.", ""] if max(flown) > episodes else []),
         "| policy | captured priority | of global knowledge | kept of the teacher | duplicates | lost satellites | "
-        "MACs per decision | times fewer | agrees with teacher |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "guard's overrides | MACs per decision | times fewer | agrees with teacher |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     teacher_macs = max(_policy(first, "teacher_fo")["macs_per_decision"])
     for name in names:
         policies = [_policy(record, name) for record in records]
+        overrides = [count for policy in policies for count in policy.get("overrides", ())]
         flat = [episode for policy in policies for episode in policy["episodes"][:episodes]]
         macs = max(policies[0]["macs_per_decision"], default=None)
         agreement = [value for policy in policies for value in policy["agreement"]]
@@ -138,6 +139,7 @@ def _section(scenario: str, preset: str, records: list[Record], differences: str
             kept,
             f"{np.mean([e['duplicates'] for e in flat]):.1f}",
             f"{np.mean([e['deaths'] for e in flat]):.2f}",
+            f"{np.mean(overrides):.1f}" if overrides else MISSING,
             "–" if macs is None else f"{macs:,}",
             "–" if macs is None else f"{teacher_macs / macs:.1f}",
             "–" if not agreement else f"{np.mean(agreement):.0%}",

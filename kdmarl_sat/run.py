@@ -2,69 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from pathlib import Path
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
-from envs.workers import is_ours
-from scenarios.check import Stopped
-from scenarios.messages import COMPOSITION_ERRORS, explain
-from scenarios.schema import ConfigError, load, register
+from kdmarl_sat.command import command
+from scenarios.schema import RunConfig
 
 
-@hydra.main(version_base="1.3", config_path="pkg://scenarios", config_name="config")
-def run(cfg: DictConfig) -> None:
+def run(config: RunConfig, folder: Path) -> None:
     """One run, in the folder that Hydra has made for it."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        from kdmarl_sat import pipeline  # here, so that --help and a refused configuration do not wait for it
+    from kdmarl_sat import pipeline  # here, so that --help and a refused configuration do not wait for it
 
-        pipeline.run(load(cfg), folder)
-    except Exception as error:
-        if verdict(error):
-            raise Stopped from error
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # only where the run left nothing in it
-
-
-def verdict(error: BaseException | None) -> tuple[int, str] | None:
-    """Exit code (2: the configuration; 1: anything else) and sentence of an error meant for the user, or None."""
-    if isinstance(error, COMPOSITION_ERRORS):
-        return 2, explain(error)
-    if is_ours(error):
-        return 2 if isinstance(error, ConfigError) else 1, " ".join(str(error).split())
-    if isinstance(error, OSError):
-        return 1, ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
-    return None
+    pipeline.run(config, folder)
 
 
 def main() -> None:
-    """Compose, check, run; an error that the user can mend is one sentence, whole with HYDRA_FULL_ERROR=1."""
-    whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves errors to us
-    register()
-    # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    try:
-        run()
-    except KeyboardInterrupt:
-        code, sentence = 130, "interrupted: the same command again goes on from where it stopped"
-    except (Stopped, Exception) as caught:
-        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
-        if whole or known is None:
-            raise
-        code, sentence = known
-    else:
-        return
-    print(f"kdmarl-sat: {sentence}", file=sys.stderr)
-    sys.exit(code)
+    command("kdmarl-sat", "config", run)
 
 
 if __name__ == "__main__":

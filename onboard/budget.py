@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onboard import fields, network, processors
+from onboard.network import Design
 from onboard.processors import Processor
 from onboard.spec import AgentSpec
 
@@ -21,24 +22,26 @@ class BudgetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What one satellite grants its network.
-
-    A processor with less RAM than ``max_bytes``, or a deadline below ``max_latency_ms``, is the tighter limit.
-    """
+    """What one satellite grants its network. A deadline below ``max_latency_ms`` is the tighter limit, and so is a
+    processor with less RAM than ``max_ram_bytes``."""
 
     max_parameters: int
-    max_bytes: int  # of weights
+    max_bytes: int  # of weights, as uplinked
+    max_ram_bytes: int  # weights and working memory of the C engine
     max_macs_per_decision: int
-    max_latency_ms: float  # modelled on the processor
+    max_instructions: float  # modelled, and all below
+    max_latency_ms: float
+    max_energy_mj: float  # millijoules per decision
     deadline_ms: float  # wall clock of the executor, per decision
-    processor: str
+    max_misses: int  # decisions in a row without a usable answer, after which the satellite stays in safe mode
+    processor: Processor
 
     def __post_init__(self) -> None:
-        for name in ("max_parameters", "max_bytes", "max_macs_per_decision"):
+        for name in ("max_parameters", "max_bytes", "max_ram_bytes", "max_macs_per_decision"):
             fields.integer(f"budget.{name}", getattr(self, name), 1, 2**53)
-        for name in ("max_latency_ms", "deadline_ms"):
+        fields.integer("budget.max_misses", self.max_misses, 1, 2**31)
+        for name in ("max_instructions", "max_latency_ms", "max_energy_mj", "deadline_ms"):
             fields.positive(f"budget.{name}", getattr(self, name))
-        processors.find(fields.text("budget.processor", self.processor))
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -46,17 +49,28 @@ class Budget:
     @classmethod
     def from_dict(cls, value: object) -> Budget:
         """Raises ValueError: a key is missing or unknown, or a value is out of range."""
-        return cls(**fields.mapping("budget", value, [field.name for field in dataclasses.fields(cls)]))
+        entry = fields.mapping("budget", value, [field.name for field in dataclasses.fields(cls)])
+        return cls(**{**entry, "processor": Processor.from_dict(entry["processor"])})
+
+    @classmethod
+    def from_dict_1(cls, value: object) -> Budget:
+        """As bundles of version 1 had it: the processor by name, and no limit on RAM, instructions or energy."""
+        keys = ("max_parameters", "max_bytes", "max_macs_per_decision", "max_latency_ms", "deadline_ms", "processor")
+        entry = fields.mapping("budget", value, keys)
+        processor = processors.find(fields.text("budget.processor", entry["processor"]))
+        none = {"max_ram_bytes": 2**53, "max_instructions": 1e300, "max_energy_mj": 1e300, "max_misses": 3}
+        return cls(**{**entry, **none, "processor": processor})
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one decision of a satellite's network costs. Counted: parameters, bytes, MACs. Modelled: the rest."""
+    """What one decision of a satellite's network costs. Counted: parameters, bytes, RAM, MACs. Modelled: the rest."""
 
     satellite: str
     processor: str
     parameters: int
-    bytes: int  # of float32 weights
+    bytes: int
+    ram_bytes: int
     macs: int
     instructions: float
     latency_ms: float
@@ -78,36 +92,41 @@ class Margin:
     limit: float
 
 
-def estimate(spec: AgentSpec, hidden: int, processor: Processor) -> Measurement:
-    """What a network of ``hidden`` units will cost, trained or not."""
-    parameters, macs = network.count_parameters(spec, hidden), network.count_macs(spec, hidden)
+def estimate(spec: AgentSpec, design: Design, processor: Processor) -> Measurement:
+    """What a network of this design will cost, trained or not."""
+    work = network.work(spec, design)
+    instructions = processor.instructions(work)
     return Measurement(
         satellite=spec.name,
         processor=processor.name,
-        parameters=parameters,
-        bytes=4 * parameters,
-        macs=macs,
-        instructions=processor.instructions(macs, hidden),
-        latency_ms=processor.latency_ms(macs, hidden),
-        energy_mj=processor.energy_mj(macs, hidden),
+        parameters=network.count_parameters(spec, design),
+        bytes=network.count_bytes(spec, design),
+        ram_bytes=network.count_ram_bytes(spec, design),
+        macs=work.macs,
+        instructions=instructions,
+        latency_ms=processor.latency_ms(instructions),
+        energy_mj=processor.energy_mj(instructions),
     )
 
 
-def measure(satellite: SatelliteBundle, processor: Processor) -> Measurement:
-    """What a satellite's network costs; its weights were checked to be those of its spec."""
-    return estimate(satellite.spec, satellite.hidden, processor)
+def measure(satellite: SatelliteBundle) -> Measurement:
+    """What a satellite's network costs on the processor of its budget."""
+    return estimate(satellite.spec, satellite.network.design, satellite.budget.processor)
 
 
 def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
     """Every limited quantity beside its limit."""
-    ram = processors.find(budget.processor).ram_bytes
-    max_bytes = budget.max_bytes if ram is None else min(budget.max_bytes, ram)
+    ram, name = budget.processor.ram_bytes, budget.processor.name
+    max_ram_bytes = budget.max_ram_bytes if ram is None else min(budget.max_ram_bytes, ram)
     max_latency_ms = min(budget.max_latency_ms, budget.deadline_ms)
     return (
         Margin("parameters", "", measurement.parameters, budget.max_parameters),
-        Margin("weights", "bytes", measurement.bytes, max_bytes),
+        Margin("weights", "bytes", measurement.bytes, budget.max_bytes),
+        Margin("RAM", "bytes", measurement.ram_bytes, max_ram_bytes),
         Margin("MACs per decision", "", measurement.macs, budget.max_macs_per_decision),
-        Margin(f"modelled latency on {budget.processor}", "ms", measurement.latency_ms, max_latency_ms),
+        Margin(f"modelled instructions on {name}", "", measurement.instructions, budget.max_instructions),
+        Margin(f"modelled latency on {name}", "ms", measurement.latency_ms, max_latency_ms),
+        Margin(f"modelled energy on {name}", "mJ", measurement.energy_mj, budget.max_energy_mj),
     )
 
 
@@ -129,18 +148,17 @@ def admit(bundle: Bundle) -> tuple[Measurement, ...]:
 
     Raises BudgetError: any satellite exceeds its budget.
     """
-    measurements = tuple(measure(each, processors.find(each.budget.processor)) for each in bundle.satellites)
+    measurements = tuple(measure(each) for each in bundle.satellites)
     _refuse_excess(zip(measurements, (each.budget for each in bundle.satellites), strict=True))
     return measurements
 
 
-def check(specs_and_hidden: Sequence[tuple[AgentSpec, int]], budget: Budget) -> None:
-    """Whether networks of these satellites and numbers of units will be admitted, before any is trained.
+def check(designs: Sequence[tuple[AgentSpec, Design]], budget: Budget) -> None:
+    """Whether networks of these satellites and designs will be admitted, before any is trained.
 
     Raises BudgetError: any of them will exceed the budget.
     """
-    processor = processors.find(budget.processor)
-    _refuse_excess((estimate(spec, hidden, processor), budget) for spec, hidden in specs_and_hidden)
+    _refuse_excess((estimate(spec, design, budget.processor), budget) for spec, design in designs)
 
 
 def _refuse_excess(measured: Iterable[tuple[Measurement, Budget]]) -> None:

@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from onboard import fields, golden, network, tensors
+from onboard import fields, golden, table, tensors
 from onboard.budget import Budget
 from onboard.golden import Golden
+from onboard.network import TORCH_NAMES, Design, Network
 from onboard.spec import LARGEST, AgentSpec, FloatArray
 
 FORMAT = "kdmarl_sat bundle"
-VERSION = 1
-READABLE = (1,)
+VERSION = 2
+READABLE = (1, 2)
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
 LARGEST_FILE = 64 * 2**20  # bytes
 
@@ -41,8 +42,7 @@ class SatelliteBundle:
     """One satellite's network. Invalid content is refused when it is written or read."""
 
     spec: AgentSpec
-    hidden: int
-    weights: Mapping[str, FloatArray]  # named and shaped as network.shapes(spec, hidden)
+    network: Network
     golden: Golden
     budget: Budget
     fallback: tuple[str, ...]  # actions to take instead of a missing answer, in order of preference
@@ -111,14 +111,14 @@ def _encode(scenario: str, satellites: Sequence[SatelliteBundle], provenance: Ma
     for satellite in satellites:
         name = satellite.spec.name
         contents = {
-            "weights": (f"{name}.safetensors", tensors.dump(satellite.weights)),
+            "weights": (f"{name}.kdwt", _table(satellite)),
             "golden": (f"{name}.golden.npz", golden.dump(satellite.golden)),
         }
         files.update(contents.values())
         entries.append(
             {
                 "spec": satellite.spec.to_dict(),
-                "hidden": satellite.hidden,
+                "network": satellite.network.design.to_dict(),
                 "budget": satellite.budget.to_dict(),
                 "fallback": satellite.fallback,
                 **{
@@ -142,6 +142,13 @@ def _encode(scenario: str, satellites: Sequence[SatelliteBundle], provenance: Ma
     return files
 
 
+def _table(satellite: SatelliteBundle) -> bytes:
+    try:
+        return table.dump(satellite.network, satellite.spec)
+    except ValueError as error:
+        raise BundleError(f"satellite {satellite.spec.name!r} has weights that cannot be written: {error}") from error
+
+
 def _checksum(manifest: bytes) -> bytes:
     """One line, as sha256sum writes and checks it."""
     return f"{hashlib.sha256(manifest).hexdigest()}  {MANIFEST}\n".encode()
@@ -150,7 +157,8 @@ def _checksum(manifest: bytes) -> bytes:
 def _decode(fetch: Fetch, shown: str, expect: Sequence[AgentSpec] | None) -> Bundle:
     try:
         manifest = _manifest(fetch)
-        entries = [_Entry.from_dict(value) for value in fields.sequence("satellites", manifest["satellites"], LARGEST)]
+        listed = fields.sequence("satellites", manifest["satellites"], LARGEST)
+        entries = [_Entry.from_dict(value, manifest["version"]) for value in listed]
         names = [entry.spec.name for entry in entries]
         if not names or len(set(names)) < len(names):
             fields.refuse("satellites", names, "at least one name, all distinct")
@@ -224,16 +232,18 @@ class _File:
 class _Entry:
     """A satellite as the manifest lists it."""
 
+    version: int
     spec: AgentSpec
-    hidden: int
+    design: Design
     budget: Budget
     fallback: tuple[str, ...]
     weights: _File
     golden: _File
 
     @classmethod
-    def from_dict(cls, value: object) -> _Entry:
-        entry = fields.mapping("satellite", value, ("spec", "hidden", "budget", "fallback", "weights", "golden"))
+    def from_dict(cls, value: object, version: int) -> _Entry:
+        design = "hidden" if version == 1 else "network"
+        entry = fields.mapping("satellite", value, ("spec", design, "budget", "fallback", "weights", "golden"))
         spec = AgentSpec.from_dict(entry["spec"])
         where = f"satellite {spec.name!r}"
         listed = fields.sequence(f"{where} fallback", entry["fallback"], len(spec.actions))
@@ -241,33 +251,35 @@ class _Entry:
         if not fallback or not set(fallback) <= set(spec.actions):
             fields.refuse(f"{where} fallback", fallback, f"one or more of {', '.join(spec.actions)}")
         return cls(
+            version=version,
             spec=spec,
-            hidden=fields.integer(f"{where} hidden", entry["hidden"], 1, LARGEST),
-            budget=Budget.from_dict(entry["budget"]),
+            design=Design(entry["hidden"]) if version == 1 else Design.from_dict(entry["network"]),
+            budget=(Budget.from_dict_1 if version == 1 else Budget.from_dict)(entry["budget"]),
             fallback=fallback,
             weights=_File.from_dict(f"{where} weights", entry["weights"]),
             golden=_File.from_dict(f"{where} golden", entry["golden"]),
         )
 
     def load(self, fetch: Fetch) -> SatelliteBundle:
-        weights_file, golden_file = self.weights.load(fetch), self.golden.load(fetch)
+        weights, vectors = self.weights.load(fetch), self.golden.load(fetch)
         try:
-            weights = tensors.load(weights_file)
-            self._check_weights(weights)
+            if self.version == 1:
+                network = _network_1(tensors.load(weights), self.spec, self.design)
+            else:
+                network = table.load(weights, self.spec, self.design)
         except ValueError as error:
             raise ValueError(f"{self.weights.name} is malformed: {error}") from error
         try:
-            vectors = golden.load(golden_file, self.spec)
+            recorded = golden.load(vectors, self.spec, exact=self.version > 1)
         except ValueError as error:
             raise ValueError(f"{self.golden.name} is malformed: {error}") from error
-        return SatelliteBundle(self.spec, self.hidden, weights, vectors, self.budget, self.fallback)
+        return SatelliteBundle(self.spec, network, recorded, self.budget, self.fallback)
 
-    def _check_weights(self, weights: Mapping[str, FloatArray]) -> None:
-        shapes = network.shapes(self.spec, self.hidden)
-        if set(weights) != set(shapes):
-            fields.refuse("tensors", sorted(set(weights) ^ set(shapes)), f"exactly {', '.join(shapes)}")
-        for name, tensor in weights.items():
-            if tensor.shape != shapes[name]:
-                fields.refuse(f"{name}.shape", tensor.shape, str(shapes[name]))
-            if not np.isfinite(tensor).all():
-                raise ValueError(f"{name} is not finite everywhere")
+
+def _network_1(stored: Mapping[str, FloatArray], spec: AgentSpec, design: Design) -> Network:
+    named = {TORCH_NAMES.get(name, name): tensor for name, tensor in stored.items()}
+    if named.get("score.weight", np.zeros(0)).shape == (1, design.hidden):
+        named["score.weight"] = named["score.weight"][0]
+    network = Network(design, named)
+    network.check(spec)
+    return network

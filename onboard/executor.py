@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onboard import network
+from onboard import reference
 from onboard.budget import admit
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind
-from onboard.runners import ReferenceRunner, Runner
+from onboard.guard import Guard, Health, Limits
+from onboard.runners import BrokenError, BuildError, DeadlineError, Runner, RunnerError, UpsetError
+from onboard.runners.reference import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
 
-GOLDEN_TOLERANCE = 1e-5  # of a logit; relative where its magnitude is above 1
+GOLDEN_TOLERANCE = 1e-5  # of a logit that is not recorded to the bit; relative where its magnitude is above 1
+
+MakeRunner = Callable[[SatelliteBundle, float], Runner]  # (satellite, deadline in milliseconds)
+
+
+def make_reference(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
+    return ReferenceRunner(satellite.network, satellite.spec)
 
 
 class GoldenError(ValueError):
@@ -36,15 +44,20 @@ class _Station:
     satellite: SatelliteBundle
     runner: Runner
     deadline_ms: float
+    guard: Guard | None
     hidden: FloatArray  # of the last accepted decision
     latencies_ms: list[float] = field(default_factory=list)
+    misses: int = 0  # decisions without a usable answer, since the last one with
+    stopped: bool = False  # the runner must be started again before it is asked
+    safe: bool = False  # the network is asked no more
 
 
 class Executor:
     """Decides for every satellite of a bundle. ``executor.log`` is the flight log.
 
-    Values that a sensor or a network may get wrong never raise in flight: they are logged and answered with a
-    fallback action.
+    Values that a sensor, a network or a runner may get wrong never raise in flight: they are logged and answered with
+    a fallback action. Upset weights are reloaded, a runner that was stopped is started again, and a satellite whose
+    budget's ``max_misses`` decisions in a row had no usable answer stays in safe mode until ``resume``.
     """
 
     def __init__(
@@ -52,67 +65,167 @@ class Executor:
         bundle: Bundle,
         deadline_ms: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
-        make_runner: Callable[[SatelliteBundle], Runner] = ReferenceRunner,
+        make_runner: MakeRunner = make_reference,
+        limits: Mapping[str, Limits] | None = None,
     ) -> None:
-        """``deadline_ms`` None: each satellite's own budget says it. ``clock`` gives wall-clock seconds.
+        """
+        Args:
+            bundle: of the satellites that are to be flown.
+            deadline_ms: None: each satellite's own budget says it.
+            clock: wall-clock seconds.
+            make_runner: starts what computes a satellite's decisions.
+            limits: of each satellite's guard; None: nobody is guarded.
 
         Raises:
             BudgetError: a satellite exceeds its budget.
+            BuildError: this machine cannot build or start the runner.
             GoldenError: the runner does not reproduce the golden vectors.
         """
         self.log = FlightLog()
         self._clock = clock
         self._stations: dict[str, _Station] = {}
-        for satellite, cost in zip(bundle.satellites, admit(bundle), strict=True):
-            runner = make_runner(satellite)
-            error = check_golden(satellite, runner)
-            limit_ms = positive("deadline_ms", satellite.budget.deadline_ms if deadline_ms is None else deadline_ms)
-            self._stations[satellite.spec.name] = _Station(satellite, runner, limit_ms, _zeros(satellite))
-            self.log.add(
-                0.0,
-                satellite.spec.name,
-                Kind.ADMITTED,
-                f"{cost.parameters} parameters, {cost.bytes} bytes, {cost.macs} MACs, {cost.latency_ms:.3g} ms "
-                f"(modelled, {cost.processor}); {len(satellite.golden.action)} golden decisions within {error:.1g}",
-            )
+        try:
+            for satellite, cost in zip(bundle.satellites, admit(bundle), strict=True):
+                limit_ms = positive("deadline_ms", satellite.budget.deadline_ms if deadline_ms is None else deadline_ms)
+                runner = make_runner(satellite, limit_ms)
+                name, actions = satellite.spec.name, satellite.spec.actions
+                guard = None if limits is None else Guard(limits[name], actions, satellite.fallback)
+                self._stations[name] = _Station(satellite, runner, limit_ms, guard, _zeros(satellite))
+                error = check_golden(satellite, runner)
+                self.log.add(
+                    0.0,
+                    satellite.spec.name,
+                    Kind.ADMITTED,
+                    f"{cost.parameters} parameters, {cost.bytes} bytes, {cost.macs} MACs, {cost.latency_ms:.3g} ms "
+                    f"(modelled, {cost.processor}); {len(satellite.golden.action)} golden decisions "
+                    + ("to the bit" if satellite.golden.exact else f"within {error:.1g}"),
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop every runner."""
+        for station in self._stations.values():
+            station.runner.close()
+
+    def runner(self, satellite: str) -> Runner:
+        """A satellite's runner, for fault injection."""
+        return self._station(satellite).runner
+
+    def resume(self, satellite: str, time_s: float) -> None:
+        """Leave safe mode, by command from the ground."""
+        station = self._station(satellite)
+        station.safe, station.misses = False, 0
+        self.log.add(time_s, satellite, Kind.RESUMED, "by command")
 
     def reset(self, time_s: float = 0.0) -> None:
         """Forget the past: every hidden state is zero again. The log goes on."""
         for name, station in self._stations.items():
             station.hidden = _zeros(station.satellite)
+            if station.guard is not None:
+                station.guard.reset()
             self.log.add(time_s, name, Kind.RESET, "hidden state zero")
 
     def latencies_ms(self, satellite: str) -> tuple[float, ...]:
         """Wall clock of every answer of the runner so far, late ones included."""
         return tuple(self._station(satellite).latencies_ms)
 
-    def decide(self, satellite: str, obs: ArrayLike, mask: ArrayLike, time_s: float) -> int:
+    def decide(
+        self, satellite: str, obs: ArrayLike, mask: ArrayLike, time_s: float, health: Health | None = None
+    ) -> int:
         """The action of a satellite for its observation [O] and legal actions [A], at mission time ``time_s``.
+
+        A guarded satellite needs ``health``, and its guard has the last word; the hidden state is carried on as if the
+        network's action had been taken.
 
         An observation that is not finite, an empty mask, or a late or unusable answer gives the first legal fallback
         action, and the hidden state stays that of the last accepted decision.
 
-        Raises ExecutorError: no such satellite, or an observation or a mask of the wrong shape or type.
+        Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type, or no health.
         """
         station = self._station(satellite)
         observed, legal = _checked(station.satellite, obs, mask, time_s)
-        fault = _input_fault(observed, legal)
-        if fault is None:
-            start = self._clock()
-            logits, hidden = station.runner.step(observed, legal, station.hidden)
-            elapsed_ms = (self._clock() - start) * 1e3
-            station.latencies_ms.append(elapsed_ms)
-            fault = _output_fault(station, logits, hidden, elapsed_ms)
-        actions = station.satellite.spec.actions
-        if fault is None:
-            station.hidden = _carried(hidden)
-            action = network.choose(logits, legal)
-            self.log.add(time_s, satellite, Kind.DECISION, actions[action])
+        action = self._decided(station, observed, legal, time_s)
+        if station.guard is None:
             return action
-        self.log.add(time_s, satellite, *fault)
+        if health is None:
+            raise ExecutorError(f"satellite {satellite!r}: its guard needs health, and None is given")
+        override = station.guard.override(health, action, legal)
+        if override is None:
+            return action
+        actions = station.satellite.spec.actions
+        self.log.add(time_s, satellite, Kind.OVERRIDE, f"{actions[override[0]]}, not {actions[action]}: {override[1]}")
+        return override[0]
+
+    def _decided(self, station: _Station, observed: FloatArray, legal: BoolArray, time_s: float) -> int:
+        """The network's action, or a fallback."""
+        satellite, actions = station.satellite.spec.name, station.satellite.spec.actions
+        fault = _input_fault(observed, legal)
+        if fault is not None:
+            self.log.add(time_s, satellite, *fault)
+        elif not station.safe:
+            answer = self._answer(station, observed, legal, time_s)
+            if answer is not None:
+                logits, station.hidden = answer
+                station.misses = 0
+                action = reference.choose(logits, legal)
+                self.log.add(time_s, satellite, Kind.DECISION, actions[action])
+                return action
+            station.misses += 1
+            if station.misses >= station.satellite.budget.max_misses:
+                station.safe = True
+                self.log.add(time_s, satellite, Kind.SAFE_MODE, f"{station.misses} decisions in a row without answer")
         action = fallback_action(station.satellite, legal)
         self.log.add(time_s, satellite, Kind.FALLBACK, actions[action])
         return action
+
+    def _answer(
+        self, station: _Station, obs: FloatArray, mask: BoolArray, time_s: float
+    ) -> tuple[FloatArray, FloatArray] | None:
+        """Logits and the next hidden state, or None; upset weights are reloaded and asked again, once."""
+        name, start = station.satellite.spec.name, self._clock()
+        for _ in range(2):
+            if station.stopped:
+                if not self._reload(station, time_s):
+                    return None
+                station.stopped = False
+                self.log.add(time_s, name, Kind.RESPAWNED, "the runner was started again")
+            try:
+                logits, hidden = station.runner.step(obs, mask, station.hidden)
+            except UpsetError as error:
+                self.log.add(time_s, name, Kind.UPSET, str(error))
+                if not self._reload(station, time_s):
+                    return None
+                continue
+            except DeadlineError as error:
+                station.stopped = True  # started again with the next decision: this one has no time left
+                self.log.add(time_s, name, Kind.LATE, str(error))
+                return None
+            except (BrokenError, BuildError, OSError) as error:
+                station.stopped = True
+                self.log.add(time_s, name, Kind.FAILED, str(error))
+                return None
+            except RunnerError as error:
+                self.log.add(time_s, name, Kind.BAD_OUTPUT, str(error))
+                return None
+            elapsed_ms = (self._clock() - start) * 1e3
+            station.latencies_ms.append(elapsed_ms)
+            fault = _output_fault(station, logits, hidden, elapsed_ms)
+            if fault is None:
+                return logits, _carried(hidden)
+            self.log.add(time_s, name, *fault)
+            return None
+        return None
+
+    def _reload(self, station: _Station, time_s: float) -> bool:
+        try:
+            station.runner.reload()
+        except (RunnerError, BuildError, OSError) as error:
+            station.stopped = True
+            self.log.add(time_s, station.satellite.spec.name, Kind.FAILED, str(error))
+            return False
+        return True
 
     def _station(self, satellite: str) -> _Station:
         if satellite not in self._stations:
@@ -123,21 +236,28 @@ class Executor:
 def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
     """Fly the golden decisions; the largest difference of a logit, relative where its magnitude is above 1.
 
-    Raises GoldenError: a logit differs by more than GOLDEN_TOLERANCE, or an action is chosen whose recorded logit does.
-    Of actions that tie within the tolerance, float arithmetic elsewhere may take another.
+    Raises GoldenError: the logits are not those recorded to the bit; or, where they were not recorded so, a logit
+    differs by more than GOLDEN_TOLERANCE, or an action is chosen whose recorded logit does: of actions that tie within
+    the tolerance, float arithmetic elsewhere may take another.
     """
+    tolerance = 0.0 if satellite.golden.exact else GOLDEN_TOLERANCE
     vectors, hidden, largest = satellite.golden, _zeros(satellite), 0.0
     for t, (obs, mask, expected, action) in enumerate(
         zip(vectors.obs, vectors.mask, vectors.logits, vectors.action, strict=True)
     ):
-        logits, hidden = runner.step(obs, mask, hidden)
+        try:
+            logits, hidden = runner.step(obs, mask, hidden)
+        except RunnerError as failure:
+            raise GoldenError(
+                f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t}: {failure}"
+            ) from failure
         error = float(np.max(_off(logits, expected)))
-        chosen = network.choose(logits, mask)
+        chosen = reference.choose(logits, mask)
         gap = float(_off(expected[chosen], expected[action]))
-        if not error <= GOLDEN_TOLERANCE or gap > GOLDEN_TOLERANCE:  # NaN is not within any tolerance
+        if not error <= tolerance or gap > tolerance:  # NaN is not within any tolerance
             raise GoldenError(
                 f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t} gives action "
-                f"{chosen} where {action} was recorded, its logits off by {error:.3g}, allowed {GOLDEN_TOLERANCE:g}"
+                f"{chosen} where {action} was recorded, its logits off by {error:.3g}, allowed {tolerance:g}"
             )
         largest = max(largest, error)
     return largest
@@ -214,4 +334,4 @@ def _carried(hidden: FloatArray) -> FloatArray:
 
 
 def _zeros(satellite: SatelliteBundle) -> FloatArray:
-    return _carried(np.zeros(satellite.hidden, np.float32))
+    return _carried(np.zeros(satellite.network.design.hidden, np.float32))

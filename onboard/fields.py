@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import reprlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NoReturn
+from enum import StrEnum
+from typing import Any, NoReturn, TypeVar
+
+_Name = TypeVar("_Name", bound=StrEnum)
 
 # What may name a satellite or a file of a bundle: it cannot leave the folder and is safe on every file system.
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -65,9 +67,32 @@ def integer(where: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def choice(where: str, value: object, allowed: type[_Name]) -> _Name:
+    """A member of an enumeration of names."""
+    names = [member.value for member in allowed]
+    if not isinstance(value, str) or value not in names:
+        refuse(where, value, f"one of {', '.join(names)}")
+    return allowed(value)
+
+
 def positive(where: str, value: object) -> float:
     """A finite number above 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= 1e300 or not math.isfinite(value):  # type: ignore[operator, arg-type]
+    number = _number(value)
+    if number is None or number <= 0:
         refuse(where, value, "a finite number above 0")
-    return float(value)  # type: ignore[arg-type]
+    return number
+
+
+def not_negative(where: str, value: object) -> float:
+    """A finite number, 0 or above."""
+    number = _number(value)
+    if number is None or number < 0:
+        refuse(where, value, "a finite number, 0 or above")
+    return number
+
+
+def _number(value: object) -> float | None:
+    """Neither a bool, nor NaN, nor beyond what a float holds."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= 1e300:
+        return None
+    return float(value)

@@ -17,8 +17,14 @@ class Kind(StrEnum):
     BAD_OBSERVATION = "bad_observation"  # not finite
     EMPTY_MASK = "empty_mask"  # no action is legal
     LATE = "late"  # the answer came after the deadline and was discarded
+    FAILED = "failed"  # the runner broke down
+    UPSET = "upset"  # the weights in memory had changed; they were reloaded
+    RESPAWNED = "respawned"  # a runner that was stopped, or had broken down, was started again
+    SAFE_MODE = "safe_mode"  # too many decisions in a row without answer: the network is asked no more
+    RESUMED = "resumed"  # safe mode was left
     BAD_OUTPUT = "bad_output"  # the answer was not finite, or out of bounds
     FALLBACK = "fallback"  # the action taken instead
+    OVERRIDE = "override"  # the guard's action, taken instead of the network's or the fallback
 
 
 @dataclass(frozen=True, slots=True)

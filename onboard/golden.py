@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard import fields
+from onboard import fields, reference
+from onboard.network import Network
 from onboard.spec import AgentSpec, BoolArray, FloatArray, IntArray
 
 DTYPES = {"obs": "<f4", "mask": "|b1", "logits": "<f4", "action": "<i8"}
@@ -18,12 +19,26 @@ DTYPES = {"obs": "<f4", "mask": "|b1", "logits": "<f4", "action": "<i8"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Golden:
-    """T consecutive decisions; the hidden state is zero before the first and carried from each to the next."""
+    """T consecutive decisions; the hidden state is zero before the first and carried from each to the next.
+
+    ``exact``: the logits are the reference's to the bit; else those of another implementation, within a tolerance.
+    """
 
     obs: FloatArray  # [T, O]
     mask: BoolArray  # [T, A]
     logits: FloatArray  # [T, A]
     action: IntArray  # [T] the legal action of the largest logit
+    exact: bool = True
+
+
+def record(network: Network, spec: AgentSpec, obs: FloatArray, mask: BoolArray) -> Golden:
+    """The reference's answers to consecutive observations [T, O] under masks [T, A], none of them empty."""
+    prepared, hidden = reference.prepared(network), np.zeros(network.design.hidden, np.float32)
+    logits = np.zeros(mask.shape, np.float32)
+    for t in range(len(obs)):
+        logits[t], hidden = reference.step(prepared, spec, obs[t], mask[t], hidden)
+    action = np.array([reference.choose(*pair) for pair in zip(logits, mask, strict=True)], np.int64)
+    return Golden(obs, mask, logits, action)
 
 
 def dump(golden: Golden) -> bytes:
@@ -39,7 +54,7 @@ def dump(golden: Golden) -> bytes:
     return stream.getvalue()
 
 
-def load(data: bytes, spec: AgentSpec) -> Golden:
+def load(data: bytes, spec: AgentSpec, exact: bool) -> Golden:
     """The vectors of an npz; nothing is unpickled, and nothing is allocated beyond the file's own bytes.
 
     Raises ValueError: not an npz of exactly these arrays, or vectors that cannot be this satellite's.
@@ -58,7 +73,7 @@ def load(data: bytes, spec: AgentSpec) -> Golden:
     except Exception as error:  # zipfile, zlib and numpy's header parser raise a dozen types on hostile bytes
         raise ValueError(f"it is not a readable npz ({type(error).__name__}: {error})") from error
     _check(arrays, spec)
-    return Golden(**arrays)
+    return Golden(**arrays, exact=exact)
 
 
 def _array(name: str, data: bytes, dtype: str) -> NDArray[Any]:

@@ -1,108 +1,194 @@
-"""The reference forward pass of an opportunity actor in numpy float32, and what one decision costs.
+"""What a student's network is made of: its tensors, and what one decision of it costs.
 
-C context columns, K slots of F columns, M fixed actions, A = M + K actions, H hidden units.
+O observation columns, of which C describe the satellite and F each of K slots; M fixed actions, A = M + K actions; H
+hidden units. FORMAT.md has the equations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onboard.spec import AgentSpec, BoolArray, FloatArray
-
-
-def shapes(spec: AgentSpec, hidden: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the weights, all float32; linear maps are [outputs, inputs], gates in the order r, z, n."""
-    fixed, units = len(spec.fixed_actions), hidden
-    return {
-        "context.weight": (units, spec.context_size),
-        "context.bias": (units,),
-        "slot.weight": (units, spec.slot_size),
-        "gru.weight_ih_l0": (3 * units, units),
-        "gru.weight_hh_l0": (3 * units, units),
-        "gru.bias_ih_l0": (3 * units,),
-        "gru.bias_hh_l0": (3 * units,),
-        "query.weight": (units, units),
-        "query.bias": (units,),
-        "key.weight": (units, units),
-        "fixed.weight": (fixed, units),
-        "fixed.bias": (fixed,),
-        "score.weight": (1, units),
-        "score.bias": (1,),
-    }
+from onboard import fields
+from onboard.spec import LARGEST, AgentSpec
 
 
-def count_parameters(spec: AgentSpec, hidden: int) -> int:
-    return sum(math.prod(shape) for shape in shapes(spec, hidden).values())
+class Architecture(StrEnum):
+    OPPORTUNITY = "opportunity"  # every slot is scored by shared weights (training/networks.py)
+    RECURRENT = "recurrent"  # linear, activation, GRU, linear: the paper's student
 
 
-def count_macs(spec: AgentSpec, hidden: int) -> int:
+class Activation(StrEnum):
+    RELU = "relu"
+    TANH = "tanh"
+
+
+class Dtype(StrEnum):
+    FLOAT32 = "float32"
+    INT8 = "int8"  # weights, with a float32 scale for each output; biases and the slot score stay float32
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    hidden: int
+    architecture: Architecture = Architecture.OPPORTUNITY
+    activation: Activation = Activation.RELU  # of the recurrent network's first layer
+    dtype: Dtype = Dtype.FLOAT32
+
+    def __post_init__(self) -> None:
+        fields.integer("network.hidden", self.hidden, 1, LARGEST)
+        if self.architecture is Architecture.OPPORTUNITY and self.activation is not Activation.RELU:
+            fields.refuse(
+                "network.activation", self.activation.value, "relu: the opportunity network is defined with it"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture.value,
+            "hidden": self.hidden,
+            "activation": self.activation.value,
+            "dtype": self.dtype.value,
+        }
+
+    @classmethod
+    def from_dict(cls, value: object) -> Design:
+        """Raises ValueError: a key is missing or unknown, or a value is not one that is allowed."""
+        entry = fields.mapping("network", value, ("architecture", "hidden", "activation", "dtype"))
+        return cls(
+            hidden=entry["hidden"],
+            architecture=fields.choice("network.architecture", entry["architecture"], Architecture),
+            activation=fields.choice("network.activation", entry["activation"], Activation),
+            dtype=fields.choice("network.dtype", entry["dtype"], Dtype),
+        )
+
+
+# torch's names of a GRU's tensors, which bundles of version 1 kept.
+TORCH_NAMES = {
+    "gru.weight_ih_l0": "gru_input.weight",
+    "gru.weight_hh_l0": "gru_hidden.weight",
+    "gru.bias_ih_l0": "gru_input.bias",
+    "gru.bias_hh_l0": "gru_hidden.bias",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """A linear map of a network; its tensors are ``name.weight`` [outputs, inputs], and so on."""
+
+    name: str
+    outputs: int
+    inputs: int
+    bias: bool = True
+    uses: int = 1  # times that one decision applies it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A satellite's weights, as they fly."""
+
+    design: Design
+    tensors: Mapping[str, NDArray[Any]]  # named, shaped and typed as tensor_types says
+
+    def check(self, spec: AgentSpec) -> None:
+        """Raises ValueError: a tensor is missing, unknown, of another shape or type, or not finite."""
+        expected = tensor_types(spec, self.design)
+        if set(self.tensors) != set(expected):
+            wrong = sorted(set(self.tensors) ^ set(expected))
+            fields.refuse("tensors", wrong, f"exactly {', '.join(expected)}")
+        for name, (shape, dtype) in expected.items():
+            tensor = self.tensors[name]
+            if tensor.shape != shape or tensor.dtype != dtype:
+                fields.refuse(name, f"{tensor.dtype} {tensor.shape}", f"{dtype} {shape}")
+            if not np.isfinite(tensor).all():
+                raise ValueError(f"{name} is not finite everywhere")
+
+
+def linears(spec: AgentSpec, design: Design) -> tuple[Linear, ...]:
+    """The linear maps of a network, in the order of its table; the opportunity network has the slot score besides."""
+    units, slots, fixed = design.hidden, spec.slots, len(spec.fixed_actions)
+    recurrence = (Linear("gru_input", 3 * units, units), Linear("gru_hidden", 3 * units, units))
+    if design.architecture is Architecture.RECURRENT:
+        encoder, head = Linear("encoder", units, spec.obs_size), Linear("head", len(spec.actions), units)
+        return (encoder, *recurrence, head)
+    return (
+        Linear("context", units, spec.context_size),
+        Linear("slot", units, spec.slot_size, bias=False, uses=slots),
+        *recurrence,
+        Linear("query", units, units),
+        Linear("key", units, units, bias=False, uses=slots + 1),
+        Linear("fixed", fixed, units),
+    )
+
+
+def tensor_types(spec: AgentSpec, design: Design) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Names, shapes and types of a network's tensors, in the order of its table."""
+    float32, weight = np.dtype(np.float32), np.dtype(np.float32 if design.dtype is Dtype.FLOAT32 else np.int8)
+    types: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    for linear in linears(spec, design):
+        if design.dtype is Dtype.INT8:
+            types[f"{linear.name}.scale"] = ((linear.outputs,), float32)
+        types[f"{linear.name}.weight"] = ((linear.outputs, linear.inputs), weight)
+        if linear.bias:
+            types[f"{linear.name}.bias"] = ((linear.outputs,), float32)
+    if design.architecture is Architecture.OPPORTUNITY:
+        types["score.weight"] = ((design.hidden,), float32)
+        types["score.bias"] = ((1,), float32)
+    return types
+
+
+def count_parameters(spec: AgentSpec, design: Design) -> int:
+    """Weights and biases; the scales of int8 weights are not counted."""
+    types = tensor_types(spec, design)
+    return sum(math.prod(shape) for name, (shape, _) in types.items() if not name.endswith(".scale"))
+
+
+def count_bytes(spec: AgentSpec, design: Design) -> int:
+    """Bytes of the weights as they are uplinked, scales included."""
+    return sum(math.prod(shape) * dtype.itemsize for shape, dtype in tensor_types(spec, design).values())
+
+
+def count_macs(spec: AgentSpec, design: Design) -> int:
     """Multiply-accumulates of one decision: the matrix products; no biases, relu or gate non-linearities."""
-    units, slots = hidden, spec.slots
-    encoder = units * spec.context_size + slots * units * spec.slot_size
-    recurrence = 6 * units * units
-    heads = units * units + (slots + 1) * units * units + len(spec.fixed_actions) * units + slots * units
-    return encoder + recurrence + heads
+    score = spec.slots * design.hidden if design.architecture is Architecture.OPPORTUNITY else 0
+    return score + sum(linear.outputs * linear.inputs * linear.uses for linear in linears(spec, design))
 
 
-def split(spec: AgentSpec, obs: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The context [C] and the slots [K, F] of an observation [O]."""
-    context, slots, start = [obs[:0]], [np.zeros((spec.slots, 0), np.float32)], 0
-    for block in spec.blocks:
-        columns = obs[start : start + block.columns]
-        if block.slots == 0:
-            context.append(columns)
-        else:
-            slots.append(columns.reshape(block.slots, block.size))
-        start += block.columns
-    return np.concatenate(context), np.concatenate(slots, axis=1)
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one decision does; instructions are modelled from it."""
+
+    macs: int
+    gates: int  # non-linearities of the GRU, 3H
+    outputs: int  # of all linear maps, as often as they are applied
 
 
-def step(
-    weights: Mapping[str, FloatArray], spec: AgentSpec, obs: FloatArray, mask: BoolArray, hidden: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """One decision: obs [O], mask [A], hidden [H] to logits [A], of illegal actions too, and the next hidden [H].
-
-    The next hidden state stays within [-1, 1], rounding included, if the given one does.
-    """
-    context, slots = split(spec, obs)
-    legal = mask[len(spec.fixed_actions) :]
-    u = weights["context.weight"] @ context + weights["context.bias"]
-    alone = _relu(u)
-    each = _relu(u + slots @ weights["slot.weight"].T)
-    given = alone + each[legal].mean(axis=0) if legal.any() else alone
-    hidden = _gru(weights, given, hidden)
-    query = weights["query.weight"] @ hidden + weights["query.bias"]
-    score = _relu(np.vstack((alone, each)) @ weights["key.weight"].T + query)
-    fixed_logits = weights["fixed.weight"] @ score[0] + weights["fixed.bias"]
-    slot_logits = score[1:] @ weights["score.weight"][0] + weights["score.bias"]
-    return np.concatenate((fixed_logits, slot_logits)), hidden
+def work(spec: AgentSpec, design: Design) -> Work:
+    outputs = sum(linear.outputs * linear.uses for linear in linears(spec, design))
+    return Work(count_macs(spec, design), 3 * design.hidden, outputs)
 
 
-def choose(logits: FloatArray, mask: BoolArray) -> int:
-    """The legal action of the largest logit, the first of equals; the mask is not empty."""
-    return int(np.argmax(np.where(mask, logits, np.float32(-np.inf))))
+def count_ram_bytes(spec: AgentSpec, design: Design) -> int:
+    """What the C engine holds in memory on a 32-bit processor, built with maxima that just fit: weights, padded to blocks
+    of 8 outputs, working memory, a model and another to check tables with, and one hidden state."""
+    item = 4 if design.dtype is Dtype.FLOAT32 else 1
+    words = 0
+    for linear in linears(spec, design):
+        rows = _padded(linear.outputs)
+        words += rows * linear.inputs * item // 4 + rows * (1 if design.dtype is Dtype.FLOAT32 else 2)
+    units = _padded(design.hidden)
+    if design.architecture is Architecture.OPPORTUNITY:
+        words += units + 1
+    quantised = -(-max(spec.obs_size, design.hidden) // 2)
+    working = 2 * spec.obs_size + quantised + (3 + 6 + spec.slots + 1) * units + _padded(len(spec.actions))
+    models = 2 * (59 + len(spec.blocks))  # fields of kd_model, and a word for each block
+    return 4 * (words + working + models + design.hidden)
 
 
-def _gru(weights: Mapping[str, FloatArray], x: FloatArray, hidden: FloatArray) -> FloatArray:
-    """torch's GRU cell: b_hn is inside the product with the reset gate."""
-    units = len(hidden)
-    from_input = weights["gru.weight_ih_l0"] @ x + weights["gru.bias_ih_l0"]
-    from_hidden = weights["gru.weight_hh_l0"] @ hidden + weights["gru.bias_hh_l0"]
-    gates = _sigmoid(from_input[: 2 * units] + from_hidden[: 2 * units])
-    r, z = gates[:units], gates[units:]
-    n = np.tanh(from_input[2 * units :] + r * from_hidden[2 * units :])
-    result: FloatArray = (1 - z) * n + z * hidden
-    return result
-
-
-def _relu(x: FloatArray) -> FloatArray:
-    return np.maximum(x, 0)
-
-
-def _sigmoid(x: FloatArray) -> FloatArray:
-    """By tanh, which cannot overflow."""
-    result: FloatArray = 0.5 * np.tanh(0.5 * x) + 0.5
-    return result
+def _padded(outputs: int) -> int:
+    return -(-outputs // 8) * 8

@@ -15,4 +15,6 @@ def composed(*overrides: str) -> RunConfig:
     """
     register()
     with initialize_config_module("scenarios", version_base="1.3"):
-        return load(compose("config", list(overrides)))
+        config = load(compose("config", list(overrides)))
+    assert isinstance(config, RunConfig)
+    return config

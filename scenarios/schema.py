@@ -22,19 +22,19 @@ class ConfigError(ValueError):
     """A configuration value that cannot be used; the message is one sentence for the user."""
 
 
-def _check(name: str, value: Any, ok: bool, allowed: str) -> None:
+def check(name: str, value: Any, ok: bool, allowed: str) -> None:
     if not ok:
         raise ConfigError(f"{name}={value!r} is not allowed: it must be {allowed}")
 
 
-def _positive(owner: str, **values: float) -> None:
+def positive(owner: str, **values: float) -> None:
     for name, value in values.items():
-        _check(f"{owner}.{name}", value, math.isfinite(value) and value > 0, "a number above 0")
+        check(f"{owner}.{name}", value, math.isfinite(value) and value > 0, "a number above 0")
 
 
-def _within(owner: str, low: float, high: float, **values: float) -> None:
+def within(owner: str, low: float, high: float, **values: float) -> None:
     for name, value in values.items():
-        _check(f"{owner}.{name}", value, low <= value <= high, f"between {low:g} and {high:g}")
+        check(f"{owner}.{name}", value, low <= value <= high, f"between {low:g} and {high:g}")
 
 
 class Communication(Enum):
@@ -53,6 +53,7 @@ class HardwareConfig:
 
     min_elevation_deg: float = MISSING  # lowest elevation, seen from the target, at which it can be imaged
     max_wheel_torque_Nm: float = MISSING  # per reaction wheel: how fast it slews
+    max_wheel_speed_rpm: float = 6000.0  # beyond which a wheel, and with it the satellite, fails
     battery_Wh: float = MISSING
     initial_charge: list[float] = field(default_factory=lambda: [0.3, 0.6])  # fraction, drawn uniformly
     panel_area_m2: float = MISSING
@@ -64,26 +65,27 @@ class HardwareConfig:
     image_rate_error_rad_s: float = 0.01
 
     def __post_init__(self) -> None:
-        _within("hardware", 1, 89, min_elevation_deg=self.min_elevation_deg)
-        _positive(
+        within("hardware", 1, 89, min_elevation_deg=self.min_elevation_deg)
+        positive(
             "hardware",
             max_wheel_torque_Nm=self.max_wheel_torque_Nm,
+            max_wheel_speed_rpm=self.max_wheel_speed_rpm,
             battery_Wh=self.battery_Wh,
             panel_area_m2=self.panel_area_m2,
             image_attitude_error_mrp=self.image_attitude_error_mrp,
             image_rate_error_rad_s=self.image_rate_error_rad_s,
         )
-        _within("hardware", 0, 1, panel_efficiency=self.panel_efficiency)
-        _within("hardware", 0, 1e6, base_power_W=self.base_power_W, instrument_power_W=self.instrument_power_W)
+        within("hardware", 0, 1, panel_efficiency=self.panel_efficiency)
+        within("hardware", 0, 1e6, base_power_W=self.base_power_W, instrument_power_W=self.instrument_power_W)
         charge = self.initial_charge
-        _check(
+        check(
             "hardware.initial_charge",
             charge,
             len(charge) == 2 and 0 < charge[0] <= charge[1] <= 1,
             "[low, high] with 0 < low <= high <= 1",
         )
         normal = self.panel_normal_B
-        _check(
+        check(
             "hardware.panel_normal_B",
             normal,
             len(normal) == 3 and any(c != 0 for c in normal),
@@ -115,11 +117,11 @@ class ConstellationConfig:
     classes: list[SatelliteClassConfig] = MISSING
 
     def __post_init__(self) -> None:
-        _within("constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
-        _within("constellation", 250, 2000, altitude_km=self.altitude_km)
-        _within("constellation", 0, 180, inclination_deg=self.inclination_deg)
+        within("constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
+        within("constellation", 250, 2000, altitude_km=self.altitude_km)
+        within("constellation", 0, 180, inclination_deg=self.inclination_deg)
         for name in ("raan_deg", "raan_spacing_deg", "spacing_deg", "phasing_deg"):
-            _within("constellation", -360, 360, **{name: getattr(self, name)})
+            within("constellation", -360, 360, **{name: getattr(self, name)})
 
     @property
     def size(self) -> int:
@@ -138,11 +140,11 @@ class TargetsConfig:
     urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
 
     def __post_init__(self) -> None:
-        _within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
-        _within("targets", 1, 1000, per_cluster=self.per_cluster)
-        _within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
-        _within("targets", 0, 10, priority_exponent=self.priority_exponent)
-        _within("targets", 0, 1, urgent_above=self.urgent_above)
+        within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
+        within("targets", 1, 1000, per_cluster=self.per_cluster)
+        within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
+        within("targets", 0, 10, priority_exponent=self.priority_exponent)
+        within("targets", 0, 1, urgent_above=self.urgent_above)
 
 
 @dataclass
@@ -152,8 +154,23 @@ class ActionsConfig:
     charge_duration_s: float = 60.0
 
     def __post_init__(self) -> None:
-        _within("actions", 1, 64, image_slots=self.image_slots)
-        _positive("actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
+        within("actions", 1, 64, image_slots=self.image_slots)
+        positive("actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
+
+
+@dataclass
+class GuardConfig:
+    """Hard limits of every flight; beyond them a safe action overrides the policy (onboard/guard.py)."""
+
+    enabled: bool = True  # in flights; training is never guarded, so that a teacher learns what it costs
+    reserve_min_Wh: float = 6.0  # battery left at the lowest point ahead, if it images once more and then charges
+    wheel_speed_max: float = 0.9  # fraction of the speed at which a wheel fails
+    storage_max: float = 0.95  # fraction filled
+    release: float = 0.02  # by how much a quantity must be within its limit again before the guard lets go
+
+    def __post_init__(self) -> None:
+        within("guard", 0, 1e6, reserve_min_Wh=self.reserve_min_Wh)
+        within("guard", 0, 1, wheel_speed_max=self.wheel_speed_max, storage_max=self.storage_max, release=self.release)
 
 
 @dataclass
@@ -174,29 +191,36 @@ class ScenarioConfig:
     communication: Communication = Communication.free
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     death_penalty: float = 10.0  # team reward lost with each satellite
+    guard: GuardConfig = field(default_factory=GuardConfig)
 
     def __post_init__(self) -> None:
-        _positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
-        _within("scenario", 0.05, 5, sim_step_s=self.sim_step_s)
-        _within("scenario", 0, 1e6, death_penalty=self.death_penalty)
+        positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
+        within("scenario", 0.05, 5, sim_step_s=self.sim_step_s)
+        within("scenario", 0, 1e6, death_penalty=self.death_penalty)
         for group, blocks in {**self.sensing, "teacher_sensing": self.teacher_sensing}.items():
             for block in blocks:
-                _check(f"scenario.sensing.{group}", block, block in BLOCKS, f"among the blocks {', '.join(BLOCKS)}")
-            _check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
+                check(f"scenario.sensing.{group}", block, block in BLOCKS, f"among the blocks {', '.join(BLOCKS)}")
+            check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
         for index, member in enumerate(self.constellation.classes):
             where = f"scenario.constellation.classes[{index}]"
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
-            _check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
-            _check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
-        _check("scenario.constellation.classes", [], bool(self.constellation.classes), "at least one class")
+            check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
+            check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
+        check("scenario.constellation.classes", [], bool(self.constellation.classes), "at least one class")
         window = self.training_duration_s
         if window is not None:
-            _check(
+            check(
                 "scenario.training_duration_s",
                 window,
                 len(window) == 2 and 0 < window[0] <= window[1],
                 "[low, high] in seconds with 0 < low <= high, or null",
             )
+
+    @property
+    def visible(self) -> list[list[str]]:
+        """The blocks that each satellite senses."""
+        classes = self.constellation.classes
+        return [list(self.sensing[classes[n % len(classes)].sensing]) for n in range(self.constellation.size)]
 
 
 @dataclass
@@ -204,7 +228,7 @@ class TeacherConfig:
     """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision."""
 
     hidden: int = 256
-    episodes: int = 320
+    episodes: int = 272
     episodes_per_update: int = 8
     epochs: int = 6
     minibatches: int = 4
@@ -220,18 +244,23 @@ class TeacherConfig:
     imitation_epochs: int = 16
 
     def __post_init__(self) -> None:
-        _within("teacher", 1, 4096, hidden=self.hidden)
-        _within("teacher", 1, 1e7, episodes=self.episodes, episodes_per_update=self.episodes_per_update)
-        _within("teacher", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
-        _positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
-        _within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
-        _within("teacher", 0.01, 1, clip=self.clip)
-        _positive("teacher", target_kl=self.target_kl)
+        within("teacher", 1, 4096, hidden=self.hidden)
+        within("teacher", 1, 1e7, episodes=self.episodes, episodes_per_update=self.episodes_per_update)
+        within("teacher", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
+        positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
+        within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
+        within("teacher", 0.01, 1, clip=self.clip)
+        positive("teacher", target_kl=self.target_kl)
         ends = self.entropy
-        _check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
-        _positive("teacher", max_grad_norm=self.max_grad_norm)
-        _within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)
-        _within("teacher", 1, 1e4, imitation_epochs=self.imitation_epochs)
+        check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
+        positive("teacher", max_grad_norm=self.max_grad_norm)
+        within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)
+        within("teacher", 1, 1e4, imitation_epochs=self.imitation_epochs)
+
+
+class Dtype(Enum):
+    float32 = "float32"
+    int8 = "int8"  # weights; a quarter of the bytes
 
 
 @dataclass
@@ -241,10 +270,11 @@ class StudentConfig:
     hidden: int = 32
     hidden_small: int = 16
     small_below: float = 0.9  # LH+A: satellites with a smaller share of the widest one's columns get the small network
+    dtype: Dtype = Dtype.float32  # of the weights that fly; int8: fine-tuned as ``quantise`` says
 
     def __post_init__(self) -> None:
-        _within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
-        _within("student", 0, 1, small_below=self.small_below)
+        within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
+        within("student", 0, 1, small_below=self.small_below)
 
 
 @dataclass
@@ -253,7 +283,7 @@ class DistillConfig:
 
     teacher_episodes: int = 32  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
-    student_iterations: int = 12  # own rollouts labelled by the teacher; 0: none
+    student_iterations: int = 14  # own rollouts labelled by the teacher; 0: none
     student_episodes: int = 8  # per iteration
     student_epochs: int = 6
     minibatches: int = 4
@@ -272,18 +302,18 @@ class DistillConfig:
     max_grad_norm: float = 0.5
 
     def __post_init__(self) -> None:
-        _within("distill", 0, 1e6, teacher_episodes=self.teacher_episodes, student_iterations=self.student_iterations)
-        _within("distill", 1, 1e6, teacher_epochs=self.teacher_epochs, student_episodes=self.student_episodes)
-        _within("distill", 1, 1e4, student_epochs=self.student_epochs, minibatches=self.minibatches)
-        _positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
-        _within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
-        _within("distill", 0, 1e3, entropy=self.entropy)
-        _within("distill", 0, 1, imitation_left=self.imitation_left)
-        _within("distill", 0.01, 1, clip=self.clip)
-        _within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)
+        within("distill", 0, 1e6, teacher_episodes=self.teacher_episodes, student_iterations=self.student_iterations)
+        within("distill", 1, 1e6, teacher_epochs=self.teacher_epochs, student_episodes=self.student_episodes)
+        within("distill", 1, 1e4, student_epochs=self.student_epochs, minibatches=self.minibatches)
+        positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
+        within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
+        within("distill", 0, 1e3, entropy=self.entropy)
+        within("distill", 0, 1, imitation_left=self.imitation_left)
+        within("distill", 0.01, 1, clip=self.clip)
+        within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)
         last = self.ppo + self.entropy + self.relation + self.role + (self.kl + self.ce) * self.imitation_left
-        _check("distill", "every weight 0", last > 0, "at least one loss term whose weight stays above 0 to the end")
-        _check(
+        check("distill", "every weight 0", last > 0, "at least one loss term whose weight stays above 0 to the end")
+        check(
             "distill",
             "teacher_episodes=0, student_iterations=0",
             self.teacher_episodes > 0 or self.student_iterations > 0,
@@ -292,24 +322,71 @@ class DistillConfig:
 
 
 @dataclass
+class QuantiseConfig:
+    """Fine-tuning of distilled students for int8 weights (Jacob et al. 2018)."""
+
+    episodes: int = 32  # flown by the float32 students, whose policies are the labels
+    epochs: int = 20
+    minibatches: int = 2
+    learning_rate: float = 3e-4
+    max_grad_norm: float = 0.5
+
+    def __post_init__(self) -> None:
+        within("quantise", 1, 1e6, episodes=self.episodes)
+        within("quantise", 1, 1e4, epochs=self.epochs, minibatches=self.minibatches)
+        positive("quantise", learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+
+
+@dataclass
+class ProcessorConfig:
+    """A flight processor of the user's own; onboard/processors.py has the built-in ones, and what the fields mean."""
+
+    core: str = MISSING
+    clock_mhz: float = MISSING
+    ram_bytes: int | None = None  # null: as much as its board carries
+    power_w: float = MISSING  # at work
+    cpi: float = MISSING  # cycles per instruction
+    per_mac: float = MISSING  # instructions per multiply-accumulate,
+    per_gate: float = 0.0  # per gate non-linearity,
+    per_output: float = 0.0  # per output of a linear map
+    fixed: float = 0.0  # and per decision
+    basis: str = "the user's own figures"
+
+    def __post_init__(self) -> None:
+        positive("processor", clock_mhz=self.clock_mhz, power_w=self.power_w, cpi=self.cpi, per_mac=self.per_mac)
+        within("processor", 0, 1e9, per_gate=self.per_gate, per_output=self.per_output, fixed=self.fixed)
+        if self.ram_bytes is not None:
+            within("processor", 1, 2**53, ram_bytes=self.ram_bytes)
+
+
+@dataclass
 class BudgetConfig:
     """What one satellite's flight processor grants one decision."""
 
     max_parameters: int = 20000
-    max_bytes: int = 100000
+    max_bytes: int = 100000  # of weights, as uplinked
+    max_ram_bytes: int = 150000  # weights and working memory of the C engine
     max_macs_per_decision: int = 60000
-    max_latency_ms: float = 50.0  # modelled on the processor below
+    max_instructions: float = 500000.0  # modelled on the processor below, as the next two
+    max_latency_ms: float = 50.0
+    max_energy_mj: float = 100.0
     deadline_ms: float = 250.0  # wall clock of the executor, per decision
+    max_misses: int = 3  # decisions in a row without a usable answer, after which the satellite stays in safe mode
     processor: str = "GR712RC"
+    processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
 
     def __post_init__(self) -> None:
-        _positive(
+        positive(
             "budget",
             max_parameters=self.max_parameters,
             max_bytes=self.max_bytes,
+            max_ram_bytes=self.max_ram_bytes,
             max_macs_per_decision=self.max_macs_per_decision,
+            max_instructions=self.max_instructions,
             max_latency_ms=self.max_latency_ms,
+            max_energy_mj=self.max_energy_mj,
             deadline_ms=self.deadline_ms,
+            max_misses=self.max_misses,
         )
 
 
@@ -321,8 +398,8 @@ class EvaluationConfig:
     confidence: float = 0.95
 
     def __post_init__(self) -> None:
-        _within("evaluation", 1, 1e6, episodes=self.episodes)
-        _within("evaluation", 0.5, 0.999, confidence=self.confidence)
+        within("evaluation", 1, 1e6, episodes=self.episodes)
+        within("evaluation", 0.5, 0.999, confidence=self.confidence)
 
 
 @dataclass
@@ -334,9 +411,9 @@ class ComputeConfig:
     max_restarts: int = 3  # of one job, before the run gives up
 
     def __post_init__(self) -> None:
-        _within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
-        _positive("compute", job_timeout_s=self.job_timeout_s)
-        _within("compute", 0, 100, max_restarts=self.max_restarts)
+        within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
+        positive("compute", job_timeout_s=self.job_timeout_s)
+        within("compute", 0, 100, max_restarts=self.max_restarts)
 
 
 @dataclass
@@ -356,13 +433,14 @@ class RunConfig:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    quantise: QuantiseConfig = field(default_factory=QuantiseConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        _check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+        check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
 
 
 def register() -> None:
@@ -370,14 +448,13 @@ def register() -> None:
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
 
 
-def load(cfg: Any) -> RunConfig:
-    """A composed Hydra config as typed, checked objects.
+def load(cfg: Any) -> Any:
+    """A composed Hydra config as the typed, checked object that its root declares.
 
     Raises:
         ConfigError: a value out of range, with field, value and what is allowed.
     """
     config = OmegaConf.to_object(cfg)
-    assert isinstance(config, RunConfig)
     _refuse_strays(config, "")
     return config
 

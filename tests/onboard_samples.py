@@ -1,7 +1,9 @@
-"""Small bundles for the onboard tests; ``python tests/onboard_samples.py FOLDER`` writes the one kept in tests/data."""
+"""Small networks and bundles for the onboard tests; ``python tests/onboard_samples.py FOLDER`` writes the bundle that is
+kept in tests/data."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -14,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onboard import golden, quantise
 from onboard.budget import Budget
 from onboard.bundle import Bundle, SatelliteBundle, write_bundle
-from onboard.golden import Golden
+from onboard.network import TORCH_NAMES, Activation, Architecture, Design, Dtype, Network, tensor_types
+from onboard.processors import Processor
 from onboard.spec import AgentSpec, Block
 
 PROVENANCE = {
@@ -26,13 +30,31 @@ PROVENANCE = {
     "versions": {"numpy": "2"},
     "when": "2026-01-01T00:00Z",
 }
+# A processor of round figures, so that costs can be worked out by hand.
+ROUND = Processor(
+    name="round",
+    core="none",
+    clock_mhz=10,
+    ram_bytes=None,
+    power_w=2.0,
+    cpi=4.0,
+    per_mac=5.0,
+    per_gate=100.0,
+    per_output=10.0,
+    fixed=1000.0,
+    basis="made up",
+)
 BUDGET = Budget(
     max_parameters=20000,
     max_bytes=100000,
+    max_ram_bytes=150000,
     max_macs_per_decision=60000,
-    max_latency_ms=50.0,
+    max_instructions=500000.0,
+    max_latency_ms=300.0,
+    max_energy_mj=600.0,
     deadline_ms=250.0,
-    processor="GR712RC",
+    max_misses=3,
+    processor=ROUND,
 )
 
 # C = 3 context columns, K = 2 slots of F = 3 columns in two blocks, M = 1 fixed action: O = 9, A = 3.
@@ -55,6 +77,8 @@ BLIND = AgentSpec(
     fixed_actions=("charge", "drift"),
     slots=1,
 )
+# No slots at all, for the recurrent architecture: O = 7, A = 3.
+PLAIN = AgentSpec("probe", "deep", (Block("all", 7, "1", 1.0),), ("charge", "drift", "point"), 0)
 
 
 class TorchActor(nn.Module):
@@ -80,17 +104,57 @@ class TorchActor(nn.Module):
         return torch.cat([self.fixed(s[:1])[0], self.score(s[1:])[:, 0]]), h[0]
 
 
+class TorchRecurrent(nn.Module):
+    """The recurrent student in torch.nn: linear, relu or tanh, GRU, linear."""
+
+    def __init__(self, obs: int, actions: int, hidden: int, activation: Activation) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(obs, hidden)
+        self.activation = nn.Tanh() if activation is Activation.TANH else nn.ReLU()
+        self.gru = nn.GRU(hidden, hidden)
+        self.head = nn.Linear(hidden, actions)
+
+    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """obs [T, O] -> logits [T, A], hidden states [T, H]."""
+        states, _ = self.gru(self.activation(self.encoder(obs)))
+        return self.head(states), states
+
+
+def network_of(actor: nn.Module, design: Design) -> Network:
+    """A torch network's weights under the names of the onboard one."""
+    named = {TORCH_NAMES.get(name, name): t.detach().float().numpy() for name, t in actor.state_dict().items()}
+    if "score.weight" in named:
+        named["score.weight"] = named["score.weight"][0]
+    return Network(design, named)
+
+
+def draw_network(spec: AgentSpec, design: Design, seed: int, scale: float = 2.0) -> Network:
+    """Random weights, rounded to int8 if the design asks for it."""
+    generator, kept = np.random.default_rng(seed), dataclasses.replace(design, dtype=Dtype.FLOAT32)
+    tensors = {
+        name: generator.normal(0, scale / np.sqrt(max(1, shape[-1])), shape).astype(np.float32)
+        for name, (shape, _) in tensor_types(spec, kept).items()
+    }
+    network = Network(kept, tensors)
+    return quantise.quantised(network) if design.dtype is Dtype.INT8 else network
+
+
 def make_actor(spec: AgentSpec, hidden: int, seed: int) -> TorchActor:
     """Weights drawn by numpy, larger than torch's defaults so that the gates move; float64."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of layers without inputs
         actor = TorchActor(spec.context_size, spec.slot_size, len(spec.fixed_actions), hidden).double()
+    fill(actor, seed)
+    return actor
+
+
+def fill(module: nn.Module, seed: int) -> None:
+    """Every parameter anew, from numpy."""
     generator = np.random.default_rng(seed)
     with torch.no_grad():
-        for parameter in actor.parameters():
+        for parameter in module.parameters():
             drawn = generator.normal(0, 0.6, tuple(parameter.shape)).astype(np.float32)
             parameter.copy_(torch.from_numpy(drawn))
-    return actor
 
 
 def make_inputs(spec: AgentSpec, steps: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -137,22 +201,21 @@ def columns(spec: AgentSpec, name: str) -> list[int]:
 
 
 def make_satellite(spec: AgentSpec = TINY, hidden: int = 4, seed: int = 31, budget: Budget = BUDGET) -> SatelliteBundle:
-    """A satellite whose golden vectors come from torch in float64; the seeds used here choose every action."""
-    actor = make_actor(spec, hidden, seed)
+    """The weights of ``make_actor``; the seeds used here choose every action."""
+    network = network_of(make_actor(spec, hidden, seed), Design(hidden))
+    return fly_golden(spec, network, seed, budget)
+
+
+def fly_golden(spec: AgentSpec, network: Network, seed: int, budget: Budget = BUDGET) -> SatelliteBundle:
     obs, mask = make_inputs(spec, 12, seed + 1)
-    logits, _ = fly_torch(actor, spec, obs, mask)
-    return SatelliteBundle(
-        spec=spec,
-        hidden=hidden,
-        weights={name: tensor.float().numpy() for name, tensor in actor.state_dict().items()},
-        golden=Golden(obs, mask, logits.astype(np.float32), np.where(mask, logits, -np.inf).argmax(axis=1)),
-        budget=budget,
-        fallback=("charge",),
-    )
+    return SatelliteBundle(spec, network, golden.record(network, spec, obs, mask), budget, ("charge",))
 
 
 def make_bundle() -> Bundle:
-    return Bundle("sample", (make_satellite(TINY, 4, 31), make_satellite(BLIND, 6, 32)), PROVENANCE)
+    """Both architectures, both types of weights."""
+    quantised = draw_network(PLAIN, Design(5, Architecture.RECURRENT, Activation.TANH, Dtype.INT8), 33)
+    third = fly_golden(PLAIN, quantised, 33)
+    return Bundle("sample", (make_satellite(TINY, 4, 31), make_satellite(BLIND, 6, 32), third), PROVENANCE)
 
 
 def write_sample(folder: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdmarl_sat.run import verdict
+from kdmarl_sat.command import verdict
 from onboard.bundle import BundleError
 from scenarios.compose import composed
 from scenarios.schema import Communication, ConfigError, HardwareConfig, RunConfig

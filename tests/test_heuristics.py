@@ -24,9 +24,9 @@ SPEC = AgentSpec(
 def step(battery: float, priority: list[float], claimed: list[float], legal: list[bool]) -> Step:
     obs = np.array([[[battery, 0.0, *priority, *np.ravel([[c, 1.0] for c in claimed])]]], np.float32)
     one = np.ones((1, 1), bool)
-    return Step(
-        obs, np.array([[[True, *legal]]]), one, one, np.zeros(1), np.zeros(1), ~one[0], ~one[0], np.zeros((1, 1, 1))
-    )
+    none, no_rows = np.zeros(1, np.float32), np.zeros((1, 1, 4), np.float32)
+    mask = np.array([[[True, *legal]]])
+    return Step(obs, mask, one, one, none, none, ~one[0], ~one[0], no_rows[..., :1], no_rows)
 
 
 @pytest.mark.parametrize(

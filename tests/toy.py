@@ -142,6 +142,7 @@ class ToyEnv:
             terminated=np.asarray(dead),
             truncated=(self.clock >= self.horizon_s) & ~dead,
             state=state.astype(np.float32),
+            health=np.tile(np.float32([1, 1, 0, 0]), (*self.alive.shape, 1)),
         )
 
 

@@ -33,6 +33,7 @@ class Evaluation:
     agreement: tuple[float, ...] = ()  # per satellite, share of decisions as the greedy teacher would have made them
     latency_us: tuple[float, ...] = ()  # per satellite, median wall clock of the onboard executor's runner
     events: dict[str, int] | None = None  # flight log events by kind, of a flown bundle
+    overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
     trace: Trace | None = None  # of the first episode
 
     def save(self, folder: Path) -> None:
@@ -44,6 +45,7 @@ class Evaluation:
             "agreement": self.agreement,
             "latency_us": self.latency_us,
             "events": self.events,
+            "overrides": self.overrides,
         }
         write_json(folder / "evaluation.json", content)
 
@@ -56,6 +58,7 @@ class Evaluation:
             agreement=tuple(content["agreement"]),
             latency_us=tuple(content["latency_us"]),
             events=content["events"],
+            overrides=tuple(content["overrides"]),
             trace=Trace.load(trace) if trace.exists() else None,
         )
 
@@ -97,6 +100,7 @@ def evaluate(
             for n in range(satellites)
         ),
         events=_count(logs) if logs else None,
+        overrides=tuple(count for part in flown for count in part.overrides),
         trace=traces[0] if traces else None,
     )
 

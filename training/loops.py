@@ -11,12 +11,13 @@ import torch
 
 from envs.api import AgentSpec
 from envs.workers import WorkerPool
-from scenarios.schema import ComputeConfig, DistillConfig, ScenarioConfig, TeacherConfig
+from scenarios.schema import ComputeConfig, DistillConfig, QuantiseConfig, ScenarioConfig, TeacherConfig
 from training import checkpoint
 from training.artifact import CHECKPOINT
 from training.distill import Distiller, Teacher, distill_update, new_distiller
 from training.mappo import Learner, imitate, new_learner, total_updates, update
-from training.networks import Critic
+from training.networks import Critic, Team
+from training.quantise import fine_tune
 from training.rollout import Rollout
 from training.simulate import Flown, Flyer, Heuristic, Job, TeamPlan, episode_seeds, flyer, gather, jobs
 
@@ -149,8 +150,25 @@ def train_students(
         curve.append({"episodes": flown, "own": float(source == "student"), **record})
         checkpoint.save(save, {"distiller": distiller.state_dict(), "curve": curve}, key)
         progress((position + 1) / len(sources), f"agreement {record['agreement']:.0%}")
-    checkpoint.save(folder / _FINAL, {"team": distiller.students.state_dict()}, key)
+    save_team(distiller.students, folder, key)
     return curve
+
+
+def quantise_students(
+    students: Team,
+    plan: TeamPlan,
+    scenario: ScenarioConfig,
+    config: QuantiseConfig,
+    compute: ComputeConfig,
+    pool: Pool,
+    seed: int,
+    progress: Progress,
+) -> Team:
+    """The students in int8 (``training.quantise``), fine-tuned on training episodes that they fly in float32."""
+    seeds = episode_seeds("quantise", seed, 0, config.episodes)
+    progress(0.0, "flying in float32")
+    rollout = gather(pool, jobs(scenario, flyer(plan, students, sample=False), seeds, compute, training=True))
+    return fine_tune(students, rollout, config, seed, progress)
 
 
 def finite(record: dict[str, float], stage: str) -> dict[str, float]:
@@ -163,6 +181,11 @@ def finite(record: dict[str, float], stage: str) -> dict[str, float]:
     if wrong:
         raise TrainingError(f"training ({stage}) diverged: {', '.join(wrong)} not finite; lower its learning rate")
     return record
+
+
+def save_team(team: Team, folder: Path, key: str) -> None:
+    """For ``final_weights``."""
+    checkpoint.save(folder / _FINAL, {"team": team.state_dict()}, key)
 
 
 def final_weights(folder: Path, key: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,9 +17,9 @@ from envs.heuristics import GreedyPolicy, RandomPolicy
 from envs.sensing import Sensing, sense
 from envs.trace import Trace
 from envs.workers import WorkerPool
-from onboard.flightlog import FlightLog
+from onboard.flightlog import FlightLog, Kind
 from scenarios.schema import ComputeConfig, ScenarioConfig
-from training.flight import OnboardPolicy
+from training.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
 from training.networks import Team
 from training.policies import NetworkPolicy
 from training.rollout import Rollout, collect, concatenate
@@ -55,16 +54,17 @@ class Flyer:
     plan: TeamPlan | None = None
     weights: dict[str, NDArray[np.float32]] | None = None
     sample: bool = False  # draw from the policy; else its most likely action
-    bundle: Path | None = None
+    flight: FlightPlan | None = None
 
-    def policy(self, specs: tuple[AgentSpec, ...]) -> Policy:
+    def policy(self, specs: tuple[AgentSpec, ...], scenario: ScenarioConfig) -> Policy:
         if self.heuristic is Heuristic.random:
             return RandomPolicy()
         if self.heuristic is not None:
             return GreedyPolicy(specs, global_knowledge=self.heuristic is Heuristic.global_knowledge)
         assert self.plan is not None
-        if self.bundle is not None:
-            return OnboardPolicy(self.bundle, specs, self.plan.visible)
+        if self.flight is not None:
+            limits = limits_of(scenario, specs)
+            return OnboardPolicy(self.flight, specs, self.plan.visible, limits, scenario.duration_s)
         assert self.weights is not None
         team = self.plan.build(specs)
         team.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
@@ -97,20 +97,27 @@ class Flown:
     traces: tuple[Trace, ...]
     logs: tuple[FlightLog, ...] = ()  # one per episode, of a flown bundle
     latencies_us: tuple[tuple[float, ...], ...] = ()  # per satellite, of a flown bundle
+    injected: tuple[dict[str, int], ...] = ()  # faults by name, one count per episode, of a flown bundle
+    overrides: tuple[int, ...] = ()  # by the guards, one count per episode
 
 
 def fly(job: Job) -> Flown:
     """Runs in a worker."""
     torch.set_num_threads(1)  # the workers share the cores
     env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced > 0)
-    policy = job.flyer.policy(env.specs)
-    rollout = collect(env, policy, job.seeds)
+    policy = job.flyer.policy(env.specs, job.scenario)
+    limits = None if job.training or isinstance(policy, OnboardPolicy) else limits_of(job.scenario, env.specs)
+    guarded = GuardedPolicy(policy, env.specs, limits) if limits else None
+    rollout = collect(env, guarded or policy, job.seeds)
     traces = tuple(env.traces()[: job.traced]) if job.traced else ()
     results = tuple(env.results())
     env.close()
     if isinstance(policy, OnboardPolicy):
-        return Flown(rollout, results, traces, policy.logs, policy.latencies_us)
-    return Flown(rollout, results, traces)
+        policy.close()
+        overrides = tuple(log.counts()[Kind.OVERRIDE] for log in policy.logs)
+        injected = tuple(dict(counted) for counted in policy.injected)
+        return Flown(rollout, results, traces, policy.logs, policy.latencies_us, injected, overrides)
+    return Flown(rollout, results, traces, overrides=tuple(guarded.overrides) if guarded else ())
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:
@@ -138,7 +145,7 @@ def gather(pool: WorkerPool[Job, Flown], work: Sequence[Job]) -> Rollout:
     return concatenate([flown.rollout for flown in pool.map(work)])
 
 
-_STREAMS = {"teacher": 0, "imitation": 1, "expert": 2, "student": 3, "masked": 4, "validation": 5, "held_out": 6}
+_STREAMS = ("teacher", "imitation", "expert", "student", "masked", "validation", "held_out", "quantise")
 
 
 def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[int]:
@@ -147,7 +154,7 @@ def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[in
     The held-out stream does not depend on the run's seed: every run and policy is judged on the same episodes. The
     validation stream is for choosing settings; nothing is chosen on held-out episodes.
     """
-    entropy = [_STREAMS[stream], 0 if stream in ("validation", "held_out") else run_seed]
+    entropy = [_STREAMS.index(stream), 0 if stream in ("validation", "held_out") else run_seed]
     return [
         int(np.random.SeedSequence([*entropy, index]).generate_state(1)[0]) for index in range(start, start + count)
     ]

@@ -87,6 +87,7 @@ def _standstill(moment: Moment) -> Moment:
         moment.terminated,
         moment.truncated,
         moment.state,
+        moment.health,
     )
 
 
@@ -101,4 +102,5 @@ def _stack(moments: Sequence[Moment]) -> Step:
         terminated=np.array([m.terminated for m in moments]),
         truncated=np.array([m.truncated for m in moments]),
         state=np.stack([m.state for m in moments]),
+        health=np.stack([m.health for m in moments]),
     )

@@ -29,6 +29,7 @@ class Moment:
     terminated: bool
     truncated: bool
     state: FloatArray  # [N, S]
+    health: FloatArray  # [N, 4]
 
 
 class Episode:
@@ -105,7 +106,16 @@ class Episode:
         obs, self._mask = self.features.observe(now, self._active)
         state = self.features.state(now)
         return Moment(
-            obs, self._mask, self._active, self._alive.copy(), reward, duration_s, terminated, truncated, state
+            obs,
+            self._mask,
+            self._active,
+            self._alive.copy(),
+            reward,
+            duration_s,
+            terminated,
+            truncated,
+            state,
+            self.features.health(now, self._active),
         )
 
     def _remember_images(self, already: set[object]) -> None:

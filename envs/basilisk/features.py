@@ -17,6 +17,9 @@ from envs.basilisk.simulation import Constellation
 from scenarios.schema import ScenarioConfig
 
 RATE_SCALE = 0.03  # rad/s, a brisk slew
+WHEELS_IDLE_W = 1.2  # three wheels of 0.4 W, BSK-RL's default
+SOLAR_FLUX_W_m2 = 1361.0  # at 1 AU
+TURN_TO_SUN_S = 120.0  # a slow bus needs about 100 s from any attitude
 TIME_SCALE = 120.0  # s, the timeout of an image
 STATE_HORIZONS_S = (120.0, 600.0)  # over which the critic sees each satellite's open value
 
@@ -151,6 +154,10 @@ class FeatureExtractor:
         )
         self._capacity_Wh = np.array([h.battery_Wh for h in classes])
         self._base_power_W = np.array([h.base_power_W for h in classes])
+        self._idle_power_W = self._base_power_W + WHEELS_IDLE_W
+        self._imaging_power_W = self._idle_power_W + np.array([h.instrument_power_W for h in classes])
+        panels_W = [SOLAR_FLUX_W_m2 * h.panel_area_m2 * h.panel_efficiency for h in classes]
+        self._charge_power_W = np.array(panels_W) - self._idle_power_W
         self._known_imaged = np.zeros((count, len(targets)), dtype=np.bool_)
         self._known_count = [0] * count
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
@@ -246,6 +253,28 @@ class FeatureExtractor:
         """Battery fraction [N] that would be left if the satellite idled through the eclipse it is in, or the next."""
         dark_s = now.to_eclipse_end_s - np.where(now.sunlit, now.to_eclipse_start_s, 0.0)
         return np.asarray(now.battery - self._base_power_W * dark_s / 3600.0 / self._capacity_Wh)
+
+    def _used(self, power_W: NDArray[np.float64], time_s: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Battery fractions [N] that a power takes in a time."""
+        return np.asarray(power_W * time_s / 3600.0 / self._capacity_Wh)
+
+    def health(self, now: Snapshot, active: BoolArray) -> FloatArray:
+        """What the bus of each satellite that is asked tells its guard, [N, 4] as ``envs.api.HEALTH`` says; else 0."""
+        # An action is not interrupted: so this is the lowest charge ahead if it takes one more image, for as long as
+        # an image may last, then turns to the Sun, and charges until the coming eclipse.
+        after = now.battery - self._used(self._imaging_power_W, self._timeout_s)
+        turned = after - self._used(self._idle_power_W, TURN_TO_SUN_S)
+        sunlit_s = np.maximum(0.0, now.to_eclipse_start_s - self._timeout_s - TURN_TO_SUN_S)
+        filled = np.minimum(1.0, turned + self._used(self._charge_power_W, sunlit_s))
+        dark_s = now.to_eclipse_end_s - np.where(now.sunlit, now.to_eclipse_start_s, self._timeout_s)
+        end = np.where(now.sunlit, filled, after) - self._used(self._idle_power_W, np.maximum(0.0, dark_s))
+        reserve = np.minimum(turned, end)
+        rows = np.zeros((len(active), 4), dtype=np.float32)
+        for row in np.nonzero(active)[0].tolist():
+            dynamics = self._constellation.satellites[row].dynamics
+            wheel = float(np.max(np.abs(dynamics.wheel_speeds_fraction)))
+            rows[row] = now.battery[row], reserve[row], wheel, float(dynamics.storage_level_fraction)
+        return rows
 
     def _tasked(self) -> NDArray[np.int64]:
         """Index of the target that each living satellite is after, -1 for none."""

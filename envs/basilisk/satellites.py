@@ -149,6 +149,7 @@ def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
         "imageAttErrorRequirement": hardware.image_attitude_error_mrp,
         "imageRateErrorRequirement": hardware.image_rate_error_rad_s,
         "u_max": hardware.max_wheel_torque_Nm,
+        "maxWheelSpeed": hardware.max_wheel_speed_rpm,
         "batteryStorageCapacity": capacity_J,
         "storedCharge_Init": lambda: np.random.uniform(low * capacity_J, high * capacity_J),
         "panelArea": hardware.panel_area_m2,

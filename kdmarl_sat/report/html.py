@@ -26,9 +26,14 @@ _FLIGHT_LOG = (
     ("decisions", Kind.DECISION),
     ("late", Kind.LATE),
     ("bad output", Kind.BAD_OUTPUT),
+    ("broken down", Kind.FAILED),
+    ("upsets", Kind.UPSET),
+    ("started again", Kind.RESPAWNED),
+    ("safe mode", Kind.SAFE_MODE),
     ("bad observation", Kind.BAD_OBSERVATION),
     ("no legal action", Kind.EMPTY_MASK),
     ("fallbacks", Kind.FALLBACK),
+    ("guard's overrides", Kind.OVERRIDE),
 )
 
 
@@ -103,6 +108,7 @@ def _policy_row(summary: PolicySummary) -> dict[str, Any]:
         "ratio": _percent_interval(summary.ratio),
         "duplicates": number(summary.duplicates),
         "deaths": number(summary.deaths, 2),
+        "overrides": number(summary.overrides, 1),
         "macs_max": count(summary.macs_max),
         "macs_mean": count(summary.macs_mean),
         "macs_ratio": factor(summary.macs_ratio),

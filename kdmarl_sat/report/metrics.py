@@ -61,6 +61,7 @@ def _policy(summary: PolicySummary) -> dict[str, Any]:
         "parameters": policy.parameters,
         "agreement": policy.agreement,
         "events": policy.events,
+        "overrides": policy.overrides,
         "episodes": policy.episodes,
         "timing": {"host_latency_us": policy.host_latency_us},
     }

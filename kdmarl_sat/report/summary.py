@@ -37,6 +37,7 @@ class PolicySummary:
     difference: Interval | None  # captured minus the teacher's, paired by seed
     duplicates: float  # per episode
     deaths: float  # per episode
+    overrides: float | None  # by the guards, per episode
     share: tuple[float, ...]  # of the captured priority, per satellite
     agreement: float | None  # with the teacher's greedy action, mean over satellites
     macs_max: int | None  # per decision, of the satellite that computes most
@@ -99,6 +100,7 @@ def _summary(
         difference=paired_difference(captured, _captured(teacher), confidence, seed) if teacher else None,
         duplicates=float(np.mean([e.duplicates for e in policy.episodes])) if policy.episodes else np.nan,
         deaths=float(np.mean([e.deaths for e in policy.episodes])) if policy.episodes else np.nan,
+        overrides=float(np.mean(policy.overrides)) if policy.overrides else None,
         share=_share(policy),
         agreement=mean_of_measured(policy.agreement),
         macs_max=macs_max,

@@ -1,0 +1,72 @@
+"""What our commands have in common: Hydra at the door, and errors that the user can mend as one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from envs.workers import is_ours
+from scenarios import onboard_sim, quantise, schema
+from scenarios.check import Stopped
+from scenarios.messages import COMPOSITION_ERRORS, explain
+from scenarios.schema import ConfigError, load
+
+
+def command(name: str, config_name: str, work: Callable[[Any, Path], object]) -> None:
+    """Compose the configuration from the command line, check it, and call ``work(config, folder)``.
+
+    Ends the program with a sentence where the user can mend what is wrong; whole errors with HYDRA_FULL_ERROR=1.
+    """
+
+    @hydra.main(version_base="1.3", config_path="pkg://scenarios", config_name=config_name)
+    def composed(cfg: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            work(load(cfg), folder)
+        except Exception as error:
+            if verdict(error):
+                raise Stopped from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only where the run left nothing in it
+
+    whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves errors to us
+    schema.register()
+    onboard_sim.register()
+    quantise.register()
+    # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    try:
+        composed()
+    except KeyboardInterrupt:
+        code, sentence = 130, "interrupted: the same command again goes on from where it stopped"
+    except (Stopped, Exception) as caught:
+        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
+        if whole or known is None:
+            raise
+        code, sentence = known
+    else:
+        return
+    print(f"{name}: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def verdict(error: BaseException | None) -> tuple[int, str] | None:
+    """Exit code (2: the configuration; 1: anything else) and sentence of an error meant for the user, or None."""
+    if isinstance(error, COMPOSITION_ERRORS):
+        return 2, explain(error)
+    if is_ours(error):
+        return 2 if isinstance(error, ConfigError) else 1, " ".join(str(error).split())
+    if isinstance(error, OSError):
+        return 1, ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
+    return None

@@ -1,0 +1,96 @@
+"""Instructions of one decision without an emulator: a closed form, fitted to counts on emulated processors.
+
+closed_form.json has its coefficients for each core and weight type; ``make onboard-emulated ARGS=--fit`` writes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from onboard import fields, network
+from onboard.network import Architecture, Design, Dtype
+from onboard.spec import AgentSpec
+
+FILE = Path(__file__).with_suffix(".json")
+_BLOCK = 8  # outputs that the engine accumulates side by side; it pads to whole blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the engine does in one decision, padding included."""
+
+    macs: int
+    gates: int  # non-linearities of the GRU, 3H
+    outputs: int  # of all linear maps, as often as they are applied
+    inputs: int  # likewise
+    calls: int  # applications of linear maps
+    elements: int  # observation columns and hidden units of slots, each handled by itself
+    words: int  # of weights in memory: their sum is checked in every decision
+
+
+def terms(spec: AgentSpec, design: Design) -> Terms:
+    linears = network.linears(spec, design)
+    rows = [(linear, -(-linear.outputs // _BLOCK) * _BLOCK) for linear in linears]
+    scored = design.architecture is Architecture.OPPORTUNITY
+    packed, kept = (1, 1) if design.dtype is Dtype.FLOAT32 else (4, 2)  # weights in a word, floats with each output
+    words = sum(padded * linear.inputs // packed + padded * kept for linear, padded in rows)
+    return Terms(
+        macs=sum(padded * linear.inputs * linear.uses for linear, padded in rows),
+        gates=3 * design.hidden,
+        outputs=sum(padded * linear.uses for linear, padded in rows),
+        inputs=sum(linear.inputs * linear.uses for linear in linears),
+        calls=sum(linear.uses for linear in linears),
+        elements=spec.obs_size + (spec.slots * design.hidden if scored else 0),
+        words=words + (-(-design.hidden // _BLOCK) * _BLOCK + 1 if scored else 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """Instructions of kd_decide: a coefficient for each of the terms, and a constant."""
+
+    macs: float
+    gates: float
+    outputs: float
+    inputs: float
+    calls: float
+    elements: float
+    words: float
+    fixed: float
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            fields.not_negative(f"closed form {field.name}", getattr(self, field.name))
+
+    def __call__(self, counted: Terms) -> float:
+        return (
+            self.macs * counted.macs
+            + self.gates * counted.gates
+            + self.outputs * counted.outputs
+            + self.inputs * counted.inputs
+            + self.calls * counted.calls
+            + self.elements * counted.elements
+            + self.words * counted.words
+            + self.fixed
+        )
+
+
+@cache
+def find(core: str, dtype: Dtype) -> ClosedForm:
+    """``core``: a name of emulation.TARGETS.
+
+    Raises ValueError: no such core was fitted.
+    """
+    cores = json.loads(FILE.read_text())["cores"]
+    if core not in cores:
+        fields.refuse("core", core, f"one of {', '.join(cores)}")
+    return ClosedForm(**cores[core][dtype.value]["coefficients"])
+
+
+def instructions(core: str, spec: AgentSpec, design: Design) -> float:
+    """Modelled: of one decision with the check of its weights."""
+    return find(core, design.dtype)(terms(spec, design))

@@ -1,0 +1,78 @@
+"""The C engine in this process, by ctypes. Fast, and neither interruptible nor kept from this process's memory."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import numpy as np
+
+from onboard import build, table
+from onboard.network import Network
+from onboard.runners import BuildError, failure
+from onboard.spec import AgentSpec, BoolArray, FloatArray
+
+SCRUB_WORDS = 16  # of the weights, whose CRC-32 is carried on with each decision
+
+
+class NativeRunner:
+    def __init__(self, network: Network, spec: AgentSpec) -> None:
+        """Raises BuildError: no compiler, or a network beyond the engine's maxima."""
+        self._engine = _engine()
+        self._table = table.dump(network, spec)
+        words = self._engine.kd_required_words(self._table, len(self._table))
+        if words < 0:
+            raise BuildError(f"satellite {spec.name!r}: the C engine refuses its weights: {failure(words)}")
+        self._model = np.zeros(self._engine.kd_model_bytes(), np.uint8)
+        self._storage = np.zeros(words, np.uint32)
+        self._obs = np.zeros(spec.obs_size, np.float32)
+        self._mask = np.zeros(len(spec.actions), np.bool_)
+        self._hidden = np.zeros(network.design.hidden, np.float32)
+        self._next = np.zeros(network.design.hidden, np.float32)
+        self._logits = np.zeros(len(spec.actions), np.float32)
+        # Finding an array's address takes longer than a decision, so the arrays stay where they are.
+        arrays = (self._model, self._obs, self._mask, self._hidden, self._next, self._logits)
+        self._request = np.array([*(array.ctypes.data for array in arrays), SCRUB_WORDS], np.uint64)  # a kd_request
+        self._serve, self._argument = self._engine.kd_serve, ctypes.c_void_p(self._request.ctypes.data)
+        self.reload()
+
+    def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
+        self._obs[:] = obs
+        self._mask[:] = mask
+        self._hidden[:] = hidden
+        status = self._serve(self._argument)
+        if status < 0:
+            raise failure(status)
+        return self._logits.copy(), self._next.copy()
+
+    def reload(self) -> None:
+        status = self._engine.kd_load(
+            self._model.ctypes.data, self._table, len(self._table), self._storage.ctypes.data, len(self._storage)
+        )
+        if status < 0:
+            raise failure(status)
+
+    def flip(self, bit: int) -> None:
+        self._storage[bit // 32 % len(self._storage)] ^= np.uint32(1 << bit % 32)
+
+    def close(self) -> None: ...
+
+
+@cache
+def _engine() -> ctypes.PyDLL:
+    """The library. It is called with Python's lock held: a decision takes less time than releasing it."""
+    path = build.shared_library()
+    try:
+        library = ctypes.PyDLL(str(path))
+    except OSError as error:  # as from a folder whose files may not be executed
+        raise BuildError(f"the C engine cannot be loaded: {error}") from error
+    pointer, number = ctypes.c_void_p, ctypes.c_uint32
+    for name, arguments in {
+        "kd_required_words": [ctypes.c_char_p, number],
+        "kd_load": [pointer, ctypes.c_char_p, number, pointer, number],
+        "kd_serve": [pointer],
+        "kd_model_bytes": [],
+    }.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, ctypes.c_int32
+    return library

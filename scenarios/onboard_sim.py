@@ -1,0 +1,90 @@
+"""Every choice of the onboard simulation (``python -m kdmarl_sat.onboard_sim``), as schema.py has a run's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from scenarios.schema import (
+    ComputeConfig,
+    OutputConfig,
+    ProcessorConfig,
+    ScenarioConfig,
+    check,
+    positive,
+    within,
+)
+
+
+class RunnerKind(Enum):
+    reference = "reference"  # numpy
+    native = "native"  # the C engine in the simulation's process
+    isolated = "isolated"  # the C engine in a process of its own, under hard limits
+    emulated = "emulated"  # the C engine on an emulated processor
+
+
+class LostReads(Enum):
+    zero = "zero"  # a lost block's columns are 0
+    nan = "nan"  # they are not a number, and the executor does not ask the network
+
+
+@dataclass
+class FaultConfig:
+    """What goes wrong in flight. Probabilities are per decision of a satellite but where they say otherwise."""
+
+    hang: float = 0.0  # the executor's process stops before it answers; needs runner=isolated
+    slow: float = 0.0  # the answer comes late by
+    slow_ms: float = 300.0
+    flip: float = 0.0  # one random bit of the weights in memory is inverted
+    lost_satellite: float = 0.0  # per satellite and episode: from a random time on it decides no more, and charges
+    lost_block: float = 0.0  # per satellite and episode: from a random time on it does not sense
+    block: str | None = None  # this block; null: a random one
+    lost_reads: LostReads = LostReads.zero
+
+    def __post_init__(self) -> None:
+        for name in ("hang", "slow", "flip", "lost_satellite", "lost_block"):
+            within("faults", 0, 1, **{name: getattr(self, name)})
+        positive("faults", slow_ms=self.slow_ms)
+
+    @property
+    def any(self) -> bool:
+        return max(self.hang, self.slow, self.flip, self.lost_satellite, self.lost_block) > 0
+
+
+@dataclass
+class OnboardSimConfig:
+    """A bundle flown in closed loop with Basilisk under a chosen runner and processor profile."""
+
+    scenario: ScenarioConfig = MISSING
+    bundle: str = MISSING  # folder
+    runner: RunnerKind = RunnerKind.native
+    target: str = "cortex-a53"  # which processor the emulated runner emulates
+    processor: str | None = None  # profile for the modelled figures; null: the one in the bundle's budget
+    processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
+    deadline_ms: float | None = None  # null: the bundle's
+    episodes: int = 4
+    seed: int = 0  # of the faults; the episodes are the held-out ones
+    nominal: bool = True  # fly without faults too, to compare
+    faults: FaultConfig = field(default_factory=FaultConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        within("onboard_sim", 1, 1e6, episodes=self.episodes)
+        check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+        if self.deadline_ms is not None:
+            positive("onboard_sim", deadline_ms=self.deadline_ms)
+        check(
+            "faults.hang",
+            self.faults.hang,
+            self.faults.hang == 0 or self.runner is RunnerKind.isolated,
+            f"0 with runner={self.runner.value}: only an isolated executor can be stopped from outside",
+        )
+
+
+def register() -> None:
+    """Make the typed root known to Hydra; ``onboard_sim.yaml`` starts from it."""
+    ConfigStore.instance().store(name="onboard_sim_schema", node=OnboardSimConfig)
