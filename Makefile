@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: run test test-slow lint check clean onboard-emulated
+.PHONY: run test test-slow lint check clean fuzz onboard-emulated
 
 run: $(VENV)/.installed
 	$(BIN)/python -m kdmarl_sat.run scenario=imaging_constellation $(ARGS)
@@ -21,6 +21,20 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+# Coverage-guided: weight tables in the C engine, under sanitizers; what crashes it is left in build/fuzz. Needs clang.
+FUZZ_SECONDS ?= 300
+FUZZ := build/fuzz
+fuzz: $(VENV)/.installed-dev
+	@command -v clang > /dev/null || \
+	  { echo 'Fuzzing needs clang and its runtime: apt-get install clang libclang-rt-14-dev' >&2; exit 1; }
+	$(BIN)/python -m tests.engine.seeds $(FUZZ)/seeds
+	mkdir -p $(FUZZ)/corpus
+	clang -std=c99 -ffp-contract=off -g -O1 -fsanitize=fuzzer,address,undefined,float-cast-overflow \
+	  -fno-sanitize-recover=all -DKD_MAX_UNITS=20 -DKD_MAX_OBS=24 -DKD_MAX_SLOTS=5 -DKD_MAX_ACTIONS=12 \
+	  -DKD_MAX_BLOCKS=4 -Ionboard/engine -Itests/engine tests/engine/fuzz_table.c onboard/engine/kd_*.c -o $(FUZZ)/fuzz_table
+	$(FUZZ)/fuzz_table -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -len_control=0 -print_final_stats=1 \
+	  -artifact_prefix=$(FUZZ)/ $(FUZZ)/corpus $(FUZZ)/seeds
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -147,7 +147,7 @@ def _stages(mission: Mission) -> RunResult:
         designs = [
             (onboard_spec(each), Design(width, dtype=dtype)) for each, width in zip(sensings, plan_widths, strict=True)
         ]
-        check_budget(designs, budget_of(config.budget))
+        check_budget(designs, budget_of(config.budget, config.processors))
 
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
@@ -345,12 +345,12 @@ def _bundle(
                 students,
                 plan.sensings(mission.specs),
                 samples,
-                config.budget,
+                budget_of(config.budget, config.processors),
                 {**mission.origin, "config_digest": distilled.digest},
             )
         return {"bundle": "bundle"}
 
-    depends_on = {"students": distilled.digest, "budget": to_dict(config.budget)}
+    depends_on = {"students": distilled.digest, "budget": budget_of(config.budget, config.processors).to_dict()}
     return make(mission.cache, f"bundle-{name}", depends_on, _BUNDLE, work, mission.console.say)
 
 

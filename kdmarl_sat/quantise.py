@@ -128,7 +128,7 @@ def comparison(
     by_name = {each.spec.name: each for each in bundle.satellites}
     rollout = concatenate([flown.rollout for flown in flights["float32"]])
     made = decisions(rollout, 1.0)
-    satellites = []
+    satellites: list[dict[str, Any]] = []
     for n, (sensing, tuned) in enumerate(zip(sensings, after, strict=True)):
         before = by_name[sensing.spec.name]
         wanted = _choices(before.network, sensing, made, n)
@@ -189,7 +189,9 @@ def tables(result: Mapping[str, Any]) -> Group:
     """What int8 saves and costs."""
     episodes, agreement, satellites = result["episodes"], result["agreement"], result["satellites"]
     wanted = f"{agreement['wanted']:.0%}: {'met' if agreement['met'] else 'NOT MET'}"
-    saved = _table("float32 and int8", f"equal actions: on decisions flown in float32; after fine-tuning wanted {wanted}")
+    saved = _table(
+        "float32 and int8", f"equal actions: on decisions flown in float32; after fine-tuning wanted {wanted}"
+    )
     for heading in ("satellite", "units", "weights, bytes", "RAM, bytes", "equal actions: rounded", "fine-tuned"):
         saved.add_column(heading, justify="left" if heading == "satellite" else "right")
     for each in satellites:
@@ -199,7 +201,9 @@ def tables(result: Mapping[str, Any]) -> Group:
     saved.add_row("all", "", "", "", f"{agreement['rounded']:.2%}", f"{agreement['tuned']:.2%}")
 
     flown = len(episodes["int8"]["captured"])
-    lost = _table(f"{flown} held-out episodes of {episodes['duration_s']:g} s", "intervals: 95 %, bootstrap over episodes")
+    lost = _table(
+        f"{flown} held-out episodes of {episodes['duration_s']:g} s", "intervals: 95 %, bootstrap over episodes"
+    )
     for heading in ("per episode", "float32", "int8", "difference, paired"):
         lost.add_column(heading, justify="left" if heading == "per episode" else "right")
     for what, label in (("return", "team return"), ("captured", "captured priority")):

@@ -169,11 +169,11 @@ def _interval(value: float, resampled: NDArray[np.float64], digits: int, unit: s
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
 
 
-def inserted(readme: str, text: str) -> str:
-    """The README with the table between its markers."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{text}{END}{after}"
+def inserted(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
+    """The README with a table between its markers."""
+    before, rest = readme.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}{end}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

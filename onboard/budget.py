@@ -94,15 +94,14 @@ class Margin:
 
 def estimate(spec: AgentSpec, design: Design, processor: Processor) -> Measurement:
     """What a network of this design will cost, trained or not."""
-    work = network.work(spec, design)
-    instructions = processor.instructions(work)
+    instructions = processor.instructions(spec, design)
     return Measurement(
         satellite=spec.name,
         processor=processor.name,
         parameters=network.count_parameters(spec, design),
         bytes=network.count_bytes(spec, design),
         ram_bytes=network.count_ram_bytes(spec, design),
-        macs=work.macs,
+        macs=network.count_macs(spec, design),
         instructions=instructions,
         latency_ms=processor.latency_ms(instructions),
         energy_mj=processor.energy_mj(instructions),

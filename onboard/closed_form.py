@@ -80,15 +80,20 @@ class ClosedForm:
 
 
 @cache
-def find(core: str, dtype: Dtype) -> ClosedForm:
-    """``core``: a name of emulation.TARGETS.
+def cores() -> dict[str, dict[Dtype, ClosedForm]]:
+    """By name, as emulation.TARGETS has them."""
+    fitted = json.loads(FILE.read_text())["cores"]
+    return {
+        core: {dtype: ClosedForm(**by_dtype[dtype.value]["coefficients"]) for dtype in Dtype}
+        for core, by_dtype in fitted.items()
+    }
 
-    Raises ValueError: no such core was fitted.
-    """
-    cores = json.loads(FILE.read_text())["cores"]
-    if core not in cores:
-        fields.refuse("core", core, f"one of {', '.join(cores)}")
-    return ClosedForm(**cores[core][dtype.value]["coefficients"])
+
+def find(core: str, dtype: Dtype) -> ClosedForm:
+    """Raises ValueError: no such core was fitted."""
+    if core not in cores():
+        fields.refuse("core", core, f"one of {', '.join(cores())}")
+    return cores()[core][dtype]
 
 
 def instructions(core: str, spec: AgentSpec, design: Design) -> float:

@@ -159,31 +159,20 @@ def count_macs(spec: AgentSpec, design: Design) -> int:
     return score + sum(linear.outputs * linear.inputs * linear.uses for linear in linears(spec, design))
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one decision does; instructions are modelled from it."""
-
-    macs: int
-    gates: int  # non-linearities of the GRU, 3H
-    outputs: int  # of all linear maps, as often as they are applied
-
-
-def work(spec: AgentSpec, design: Design) -> Work:
-    outputs = sum(linear.outputs * linear.uses for linear in linears(spec, design))
-    return Work(count_macs(spec, design), 3 * design.hidden, outputs)
-
-
-def count_ram_bytes(spec: AgentSpec, design: Design) -> int:
-    """What the C engine holds in memory on a 32-bit processor, built with maxima that just fit: weights, padded to blocks
-    of 8 outputs, working memory, a model and another to check tables with, and one hidden state."""
+def count_storage_words(spec: AgentSpec, design: Design) -> int:
+    """32-bit words of the weights in the C engine's memory: outputs padded to blocks of 8."""
     item = 4 if design.dtype is Dtype.FLOAT32 else 1
     words = 0
     for linear in linears(spec, design):
         rows = _padded(linear.outputs)
         words += rows * linear.inputs * item // 4 + rows * (1 if design.dtype is Dtype.FLOAT32 else 2)
-    units = _padded(design.hidden)
-    if design.architecture is Architecture.OPPORTUNITY:
-        words += units + 1
+    return words + (_padded(design.hidden) + 1 if design.architecture is Architecture.OPPORTUNITY else 0)
+
+
+def count_ram_bytes(spec: AgentSpec, design: Design) -> int:
+    """What the C engine holds in memory on a 32-bit processor, built with maxima that just fit: weights, working
+    memory, a model and another to check tables with, and one hidden state."""
+    words, units = count_storage_words(spec, design), _padded(design.hidden)
     quantised = -(-max(spec.obs_size, design.hidden) // 2)
     working = 2 * spec.obs_size + quantised + (3 + 6 + spec.slots + 1) * units + _padded(len(spec.actions))
     models = 2 * (59 + len(spec.blocks))  # fields of kd_model, and a word for each block

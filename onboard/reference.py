@@ -120,8 +120,10 @@ def _sum(terms: FloatArray) -> FloatArray:
 
 def _score(tensors: Tensors, s: FloatArray) -> FloatArray:
     """s [K, H] to [K]: BLOCK partial sums, then pairs."""
-    padding = -s.shape[-1] % BLOCK
-    products = np.pad(s * tensors["score.weight"], ((0, 0), (0, padding))).reshape(len(s), -1, BLOCK)
+    padded = -(-s.shape[-1] // BLOCK) * BLOCK
+    products = np.zeros((len(s), padded), np.float32)
+    products[:, : s.shape[-1]] = s * tensors["score.weight"]
+    products = products.reshape(len(s), padded // BLOCK, BLOCK)
     p = np.moveaxis(_sum(np.moveaxis(products, 1, 0)), -1, 0)
     total = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]))
     return np.asarray(total + tensors["score.bias"], np.float32)

@@ -346,15 +346,12 @@ class ProcessorConfig:
     ram_bytes: int | None = None  # null: as much as its board carries
     power_w: float = MISSING  # at work
     cpi: float = MISSING  # cycles per instruction
-    per_mac: float = MISSING  # instructions per multiply-accumulate,
-    per_gate: float = 0.0  # per gate non-linearity,
-    per_output: float = 0.0  # per output of a linear map
-    fixed: float = 0.0  # and per decision
+    counted_as: str = MISSING  # a core of onboard/closed_form.json: it needs that core's instructions,
+    factor: float = 1.0  # times this
     basis: str = "the user's own figures"
 
     def __post_init__(self) -> None:
-        positive("processor", clock_mhz=self.clock_mhz, power_w=self.power_w, cpi=self.cpi, per_mac=self.per_mac)
-        within("processor", 0, 1e9, per_gate=self.per_gate, per_output=self.per_output, fixed=self.fixed)
+        positive("processor", clock_mhz=self.clock_mhz, power_w=self.power_w, cpi=self.cpi, factor=self.factor)
         if self.ram_bytes is not None:
             within("processor", 1, 2**53, ram_bytes=self.ram_bytes)
 
@@ -372,8 +369,7 @@ class BudgetConfig:
     max_energy_mj: float = 100.0
     deadline_ms: float = 250.0  # wall clock of the executor, per decision
     max_misses: int = 3  # decisions in a row without a usable answer, after which the satellite stays in safe mode
-    processor: str = "GR712RC"
-    processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
+    processor: str = "GR712RC"  # built in (onboard/processors.py), or one of the run's own processors
 
     def __post_init__(self) -> None:
         positive(
@@ -435,6 +431,7 @@ class RunConfig:
     distill: DistillConfig = field(default_factory=DistillConfig)
     quantise: QuantiseConfig = field(default_factory=QuantiseConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
+    processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

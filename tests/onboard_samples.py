@@ -1,5 +1,7 @@
-"""Small networks and bundles for the onboard tests; ``python tests/onboard_samples.py FOLDER`` writes the bundle that is
-kept in tests/data."""
+"""Small networks and bundles for the onboard tests.
+
+``python tests/onboard_samples.py FOLDER`` writes the bundle that is kept in tests/data.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ PROVENANCE = {
     "versions": {"numpy": "2"},
     "when": "2026-01-01T00:00Z",
 }
-# A processor of round figures, so that costs can be worked out by hand.
+# A processor of round figures, so that costs can be worked out by hand from its instructions.
 ROUND = Processor(
     name="round",
     core="none",
@@ -38,10 +40,8 @@ ROUND = Processor(
     ram_bytes=None,
     power_w=2.0,
     cpi=4.0,
-    per_mac=5.0,
-    per_gate=100.0,
-    per_output=10.0,
-    fixed=1000.0,
+    counted_as="cortex-m7",
+    factor=2.0,
     basis="made up",
 )
 BUDGET = Budget(

@@ -22,6 +22,7 @@ from training.networks import individual_team
 from training.policies import NetworkPolicy
 from training.rollout import collect
 
+BUDGET = budget_of(BudgetConfig(), {})
 ENV = ToyEnv(mortal=(False, False, False))
 VISIBLE = [["battery", "value"], ["value", "noise"], ["battery"]]
 SENSINGS = [sense(spec, visible) for spec, visible in zip(ENV.specs, VISIBLE, strict=True)]
@@ -33,7 +34,7 @@ def test_a_bundle_flies_as_the_torch_students_do(tmp_path: Path) -> None:
         for parameter in students.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(3)) * 0.3)
     recorded = collect(ENV, NetworkPolicy(students, sample=True), [0, 1])
-    export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BudgetConfig(), {"seed": 0}, 5)
+    export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BUDGET, {"seed": 0}, 5)
     bundle = read_bundle(tmp_path / "bundle", expect=[onboard_spec(sensing) for sensing in SENSINGS])
     assert bundle.scenario == "toy" and bundle.provenance == {"seed": 0}
     assert [len(each.golden.action) for each in bundle.satellites] == [5, 5, 5]
@@ -60,7 +61,7 @@ def test_a_bundle_flies_as_the_torch_students_do(tmp_path: Path) -> None:
 def test_golden_vectors_are_the_answers_of_torch(tmp_path: Path) -> None:
     students = individual_team(SENSINGS, [8, 16, 4], torch.Generator().manual_seed(2))
     recorded = collect(ENV, NetworkPolicy(students, sample=False), [0])
-    export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BudgetConfig(), {}, 6)
+    export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BUDGET, {}, 6)
     for agent, satellite in enumerate(read_bundle(tmp_path / "bundle").satellites):
         asked = np.flatnonzero(recorded.active[:, 0, agent])[:6]
         assert satellite.golden.action.tolist() == recorded.action[asked, 0, agent].tolist()
@@ -75,45 +76,45 @@ def test_students_that_the_reference_does_not_reproduce_are_not_exported(tmp_pat
         for name, factor in factors.items():
             students.members[1].get_parameter(name).mul_(factor)
     with pytest.raises(BundleError, match=r"satellite '.*': the onboard reference gives logits .* allowed 1e-05"):
-        export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BudgetConfig(), {})
+        export_students(tmp_path / "bundle", "toy", students, SENSINGS, recorded, BUDGET, {})
     assert not (tmp_path / "bundle").exists()
 
 
 def test_a_processor_of_the_users_own() -> None:
-    mine = ProcessorConfig(core="Cortex-R52", clock_mhz=600.0, power_w=1.5, cpi=1.5, per_mac=5.0)
-    budget = budget_of(BudgetConfig(processor="mine", processors={"mine": mine}))
+    mine = ProcessorConfig(core="Cortex-R52", clock_mhz=600.0, power_w=1.5, cpi=1.5, counted_as="cortex-m7")
+    budget = budget_of(BudgetConfig(processor="mine"), {"mine": mine})
     assert (budget.processor.name, budget.processor.clock_mhz, budget.processor.ram_bytes) == ("mine", 600.0, None)
-    named_alike = budget_of(BudgetConfig(processor="GR740", processors={"GR740": mine}))
+    named_alike = budget_of(BudgetConfig(processor="GR740"), {"GR740": mine})
     assert named_alike.processor.core == "Cortex-R52"  # the user's own goes first
-    assert budget_of(BudgetConfig(processor="GR740", processors={"mine": mine})).processor == find("GR740")
+    assert budget_of(BudgetConfig(processor="GR740"), {"mine": mine}).processor == find("GR740")
 
 
 def test_a_budget_that_cannot_be_used() -> None:
     with pytest.raises(ConfigError, match=r"processor='Z80' is not allowed: it must be one of RAD750, "):
-        budget_of(BudgetConfig(processor="Z80"))
+        budget_of(BudgetConfig(processor="Z80"), {})
 
 
-PROFILE = "core: Cortex-R52, power_w: 1.5, cpi: 1.5, per_mac: 5"
+PROFILE = "core: Cortex-R52, power_w: 1.5, cpi: 1.5, counted_as: cortex-m7, factor: 0.5"
 
 
 def test_a_profile_from_the_configuration() -> None:
-    config = composed(f"+budget.processors={{mine: {{{PROFILE}, clock_mhz: 600}}}}", "budget.processor=mine").budget
-    assert budget_of(config).processor.latency_ms(4e5) == 1.0  # 400,000 * 1.5 / 600 MHz
+    config = composed(f"+processors={{mine: {{{PROFILE}, clock_mhz: 600}}}}", "budget.processor=mine")
+    assert budget_of(config.budget, config.processors).processor.latency_ms(4e5) == 1.0  # 400,000 * 1.5 / 600 MHz
 
 
 @pytest.mark.parametrize(
     ("clock", "said"),
     [
-        ("", "budget.processors.mine.clock_mhz is not set: it must be a number"),
+        ("", "processors.mine.clock_mhz is not set: it must be a number"),
         (", clock_mhz: 0", "processor.clock_mhz=0.0 is not allowed: it must be a number above 0"),
         (", clock_mhz: inf", "processor.clock_mhz=inf is not allowed"),
-        (", clock_mhz: fast", "budget.processors.mine.clock_mhz='fast' is not allowed: it must be a number"),
-        (", clock: 600", "budget.processors.mine.clock is not a known key (did you mean clock_mhz?)"),
+        (", clock_mhz: fast", "processors.mine.clock_mhz='fast' is not allowed: it must be a number"),
+        (", clock: 600", "processors.mine.clock is not a known key (did you mean clock_mhz?)"),
     ],
 )
 def test_a_profile_without_a_clock(clock: str, said: str) -> None:
     with pytest.raises((ConfigError, *COMPOSITION_ERRORS)) as caught:
-        composed(f"+budget.processors={{mine: {{{PROFILE}{clock}}}}}", "budget.processor=mine")
+        composed(f"+processors={{mine: {{{PROFILE}{clock}}}}}", "budget.processor=mine")
     error = caught.value
     assert said in (str(error) if isinstance(error, ConfigError) else explain(error))
 
@@ -121,6 +122,6 @@ def test_a_profile_without_a_clock(clock: str, said: str) -> None:
 def test_a_bundle_is_never_overwritten(tmp_path: Path) -> None:
     students = individual_team(SENSINGS, [4, 4, 4])
     recorded = collect(ENV, NetworkPolicy(students, sample=True), [0])
-    export_students(tmp_path / "b", "toy", students, SENSINGS, recorded, BudgetConfig(), {})
+    export_students(tmp_path / "b", "toy", students, SENSINGS, recorded, BUDGET, {})
     with pytest.raises(BundleError, match="already exists"):
-        export_students(tmp_path / "b", "toy", students, SENSINGS, recorded, BudgetConfig(), {})
+        export_students(tmp_path / "b", "toy", students, SENSINGS, recorded, BUDGET, {})

@@ -538,6 +538,7 @@ def test_an_npz_that_unpacks_to_more_than_itself_is_refused(folder: Path) -> Non
         (lambda m: m["satellites"][0]["budget"].update(processor="GR712RC"), "processor='GR712RC'"),
         (lambda m: m["satellites"][0]["budget"]["processor"].update(clock_mhz=0), "processor 'round' clock_mhz=0"),
         (lambda m: m["satellites"][0]["budget"]["processor"].pop("clock_mhz"), "processor="),
+        (lambda m: m["satellites"][0]["budget"]["processor"].update(counted_as="z80"), "counted_as='z80'"),
         (lambda m: m["satellites"][0]["budget"].update(max_misses=0), "budget.max_misses=0"),
         (lambda m: m["satellites"][0]["budget"].update(max_ram_bytes=1.5), "budget.max_ram_bytes=1.5"),
         (lambda m: m["satellites"][0]["budget"].update(deadline_ms=-1), "budget.deadline_ms=-1"),

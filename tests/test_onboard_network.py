@@ -66,13 +66,6 @@ def test_counts_of_the_recurrent_architecture_are_torchs(activation: Activation)
     network_of(actor, design).check(PLAIN)
 
 
-def test_work_by_hand() -> None:
-    # outputs: context 4, slot 2*4, GRU 2*12, query 4, key 3*4, fixed 1
-    assert network.work(TINY, Design(4)) == network.Work(macs=208, gates=12, outputs=4 + 8 + 24 + 4 + 12 + 1)
-    design = Design(5, Architecture.RECURRENT)
-    assert network.work(PLAIN, design) == network.Work(macs=200, gates=15, outputs=5 + 30 + 3)
-
-
 @pytest.mark.parametrize(
     ("spec", "design"),
     [

@@ -361,7 +361,7 @@ def test_a_claim_without_a_number_is_null_and_a_dash(result, tmp_path):
 
 
 CLEAN = {"admitted": 80, "decision": 4000, "late": 0, "bad_output": 0, "bad_observation": 0, "fallback": 0}
-FAULTY = {**CLEAN, "decision": 3991, "late": 7, "bad_output": 2, "fallback": 9}
+FAULTY = {**CLEAN, "decision": 3991, "late": 7, "bad_output": 2, "upset": 1, "fallback": 9, "override": 3}
 
 
 def flown(result, *events) -> RunResult:
@@ -376,11 +376,12 @@ def test_the_flight_log_is_counted(result, tmp_path):
     table = source[source.index("<h3>Flight log</h3>") :]
     head, *rows = re.findall(r"<tr[^>]*>.*?</tr>", table[: table.index("</table>")])
     assert re.findall("<th>([^<]*)</th>", head) == [
-        "bundle", "decisions", "late", "bad output", "bad observation", "no legal action", "fallbacks",
+        "bundle", "decisions", "late", "bad output", "broken down", "upsets", "started again", "safe mode",
+        "bad observation", "no legal action", "fallbacks", "guard&#39;s overrides",
     ]  # fmt: skip
     assert [re.findall("<td>([^<]*)</td>", row) for row in rows] == [
-        ["4\u202f000", "0", "0", "0", "0", "0"],
-        ["3\u202f991", "7", "2", "0", "0", "9"],
+        ["4\u202f000", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0"],
+        ["3\u202f991", "7", "2", "0", "1", "0", "0", "0", "0", "9", "3"],
     ]
     assert ['class="over"' in row for row in rows] == [False, True]
     stored = json.loads((tmp_path / "metrics.json").read_text())["policies"]

@@ -35,7 +35,7 @@ def export_students(
     students: Team,
     sensings: Sequence[Sensing],
     rollout: Rollout,
-    budget: BudgetConfig,
+    budget: Budget,
     provenance: Mapping[str, Any],
     golden_decisions: int = 32,
 ) -> None:
@@ -49,7 +49,6 @@ def export_students(
             reference does not agree with torch.
     """
     obs, mask, logits = _flown(students, rollout, golden_decisions)
-    granted = budget_of(budget)
     satellites = []
     for agent, (sensing, actor) in enumerate(zip(sensings, students.members, strict=True)):
         spec, network = onboard_spec(sensing), onboard_network(actor)
@@ -61,7 +60,7 @@ def export_students(
                 f"satellite {spec.name!r}: the onboard reference gives logits {off:.3g} off those of torch, "
                 f"allowed {tolerance:g}"
             )
-        satellites.append(SatelliteBundle(spec, network, recorded, granted, sensing.spec.fixed_actions))
+        satellites.append(SatelliteBundle(spec, network, recorded, budget, sensing.spec.fixed_actions))
     write_bundle(folder, scenario, satellites, provenance)
 
 
@@ -95,17 +94,15 @@ def students_of(bundle: Bundle, sensings: Sequence[Sensing]) -> Team:
     return team
 
 
-def budget_of(config: BudgetConfig) -> Budget:
-    """The budget as the onboard executor knows it.
+def budget_of(config: BudgetConfig, own: Mapping[str, ProcessorConfig]) -> Budget:
+    """The budget as the onboard executor knows it; ``own``: processor profiles beside those built in.
 
     Raises:
         ConfigError: the processor is not known, or its profile is not usable.
     """
-    processor = processor_of(config.processor, config.processors)
-    limits = dataclasses.asdict(config)
-    del limits["processors"]
+    processor = processor_of(config.processor, own)
     try:
-        return Budget(**{**limits, "processor": processor})
+        return Budget(**{**dataclasses.asdict(config), "processor": processor})
     except ValueError as error:
         raise ConfigError(f"budget is not usable: {error}") from error
 

@@ -25,13 +25,6 @@ static float relu(float x)
     return (x < KD_TINY) ? 0.0f : x; /* NaN stays NaN */
 }
 
-static int is_finite(float x)
-{
-    kd_word word;
-    word.value = x;
-    return (word.bits & 0x7F800000u) != 0x7F800000u;
-}
-
 /* torch's GRU cell, gates in the order r, z, n: next from x and hidden, which may be the same memory. */
 static void gru(const kd_model *m, uint32_t from_input, const float *x, const float *hidden, float *next)
 {
@@ -86,16 +79,16 @@ static void split(const kd_model *m, const float *obs)
 static float score_of(const kd_model *m, const float *key, const float *query)
 {
     const kd_word *w = &m->storage[m->score];
-    const uint32_t padded = (m->hidden + KD_BLOCK - 1u) / KD_BLOCK * KD_BLOCK;
+    const uint32_t room = (m->hidden + KD_BLOCK - 1u) / KD_BLOCK * KD_BLOCK;
     float sum[KD_BLOCK] = {0.0f};
     uint32_t i;
     uint32_t k;
-    for (i = 0u; i < padded; i += KD_BLOCK) {
+    for (i = 0u; i < room; i += KD_BLOCK) {
         for (k = 0u; k < KD_BLOCK; k++) {
             sum[k] += w[i + k].value * relu(key[i + k] + query[i + k]);
         }
     }
-    return (((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))) + w[padded].value;
+    return (((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]))) + w[room].value;
 }
 
 static void opportunity(const kd_model *m, const float *obs, const uint8_t *mask, const float *hidden, float *next,
@@ -190,7 +183,7 @@ static int are_finite(const float *values, uint32_t count)
     uint32_t j;
     int good = 1;
     for (j = 0u; j < count; j++) {
-        good &= is_finite(values[j]);
+        good &= kd_is_finite(values[j]);
     }
     return good;
 }

@@ -23,6 +23,13 @@ static inline float kd_flush(float x)
     return ((x < KD_TINY) && (x > -KD_TINY)) ? 0.0f : x;
 }
 
+static inline int kd_is_finite(float x)
+{
+    kd_word word;
+    word.value = x;
+    return (word.bits & 0x7F800000u) != 0x7F800000u;
+}
+
 /* NaN stays NaN here and in all that follows, so that it reaches the checks of the answer. */
 static inline float kd_clamp(float x, float bound)
 {

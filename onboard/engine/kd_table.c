@@ -1,6 +1,7 @@
 /* Weight tables: what is checked before one is used, and what is checked while it is. */
 #include "kd_engine.h"
 #include "kd_crc.h"
+#include "kd_math.h"
 
 #define MAGIC 0x5457444Bu /* "KDWT" */
 #define VERSION 1u
@@ -38,11 +39,6 @@ static uint32_t padded(uint32_t outputs)
     return (outputs + (KD_BLOCK - 1u)) / KD_BLOCK * KD_BLOCK;
 }
 
-static int is_finite(uint32_t bits)
-{
-    return (bits & 0x7F800000u) != 0x7F800000u;
-}
-
 static int is_intact(const uint8_t *table, uint32_t length)
 {
     return read32(&table[12]) == kd_crc32(0u, &table[CHECKED_FROM], length - CHECKED_FROM);
@@ -67,7 +63,7 @@ static int32_t take_floats(cursor *c, uint32_t count, uint32_t room)
     for (i = 0u; i < count; i++) {
         kd_word word;
         word.bits = read32(&c->table[c->at + 4u * i]);
-        if (!is_finite(word.bits)) {
+        if (!kd_is_finite(word.value)) {
             return KD_ERR_WEIGHT;
         }
         if ((word.value < SMALLEST_WEIGHT) && (word.value > -SMALLEST_WEIGHT)) {
@@ -106,7 +102,7 @@ static int32_t take_float_matrix(cursor *c, uint32_t outputs, uint32_t inputs)
         for (i = 0u; i < inputs; i++) {
             kd_word word;
             word.bits = read32(&c->table[c->at + 4u * (row * inputs + i)]);
-            if (!is_finite(word.bits)) {
+            if (!kd_is_finite(word.value)) {
                 return KD_ERR_WEIGHT;
             }
             if ((word.value < SMALLEST_WEIGHT) && (word.value > -SMALLEST_WEIGHT)) {

@@ -1,0 +1,231 @@
+"""Bit identity: decisions flown in closed loop, replayed on every runner and emulated processor, and in torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kdmarl_sat.onboard_benchmark.backends import StepFunction, torch_step
+from kdmarl_sat.onboard_benchmark.record import Line, Part, RecordError, Relation, Tell
+from kdmarl_sat.onboard_benchmark.students import PATIENCE_MS, Flight, Student
+from onboard import emulation, reference
+from onboard.network import Dtype, Network
+from onboard.runners import BuildError, Runner, RunnerError
+from onboard.runners.emulated import EmulatedRunner
+from onboard.runners.isolated import IsolatedRunner
+from onboard.runners.native import NativeRunner
+from onboard.runners.reference import ReferenceRunner
+from onboard.spec import AgentSpec, FloatArray
+
+WANTED_DECISIONS = 1000
+TORCH_TOLERANCE = 1e-6  # of a logit; relative where its magnitude is above 1
+INT8_AGREEMENT = 0.99
+
+Make = Callable[[Network, AgentSpec], Runner]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """To the decisions of a flight; NaN from where a runner gave up."""
+
+    logits: FloatArray  # [D, A]
+    hidden: FloatArray  # [D, H] after each decision
+    fault: str = ""
+
+
+def runners(targets: Sequence[str]) -> dict[str, Make]:
+    """Whatever must give the reference's bits, by the name that the table gives it."""
+
+    def emulated(target: str) -> Make:
+        return lambda network, spec: EmulatedRunner(network, spec, target, PATIENCE_MS)
+
+    return {
+        "native runner": NativeRunner,
+        "isolated runner": lambda network, spec: IsolatedRunner(network, spec, PATIENCE_MS),
+        **{f"{emulation.find(target).core}, emulated": emulated(target) for target in targets},
+    }
+
+
+def replay(step: StepFunction, hidden: int, flight: Flight) -> Answers:
+    """A flight's decisions again, each with the hidden state that the one before left."""
+    logits = np.full(flight.mask.shape, np.nan, np.float32)
+    states = np.full((len(flight.obs), hidden), np.nan, np.float32)
+    state = np.zeros(hidden, np.float32)
+    for t, (obs, mask) in enumerate(zip(flight.obs, flight.mask, strict=True)):
+        try:
+            logits[t], state = step(obs, mask, state)
+        except RunnerError as error:
+            return Answers(logits, states, f"decision {t}: {error}")
+        states[t] = state
+    return Answers(logits, states)
+
+
+def different(ours: Answers, theirs: Answers) -> int:
+    """Logits and hidden values that differ in any bit."""
+    pairs = ((ours.logits, theirs.logits), (ours.hidden, theirs.hidden))
+    return sum(int(np.count_nonzero(a.view(np.uint32) != b.view(np.uint32))) for a, b in pairs)
+
+
+def choices(answers: Answers, flight: Flight) -> NDArray[np.int64]:
+    return np.array([reference.choose(*pair) for pair in zip(answers.logits, flight.mask, strict=True)], np.int64)
+
+
+def measure(students: Sequence[Student], targets: Sequence[str], quantised: Path, tell: Tell) -> Part:
+    """``students``: with flights; ``quantised``: the folder of the records of kdmarl_sat.quantise."""
+    torch.set_num_threads(1)
+    ways = {"reference": ReferenceRunner, **runners(targets)}
+    done, total = 0, len(ways) * len(students) * len(Dtype)
+    expected: dict[tuple[int, Dtype], list[Answers]] = {}
+    lines, details = [], {}
+    for way, make in ways.items():
+        compared, off, faults = 0, 0, []
+        for index, student in enumerate(students):
+            for dtype, network in student.networks.items():
+                tell(done / total, way)
+                done += 1
+                try:
+                    found = _flown_again(make, network, student)
+                except BuildError as error:
+                    faults.append(str(error))
+                    continue
+                wanted = expected.setdefault((index, dtype), found)
+                pairs = list(zip(found, wanted, strict=True))
+                compared += sum(answers.logits.size + answers.hidden.size for answers in found)
+                off += sum(different(*pair) for pair in pairs)
+                faults += [answers.fault for answers in found if answers.fault]
+        if way != "reference":
+            what = f"{way}: logits and hidden values that differ from the reference's in any bit"
+            notes = [f"of {compared:,}, float32 and int8"] if compared else []
+            notes += [f"{len(faults)} × {faults[0]}"] if faults else []
+            lines.append(Line(what, off if compared else None, Relation.EXACTLY, 0, note="; ".join(notes)))
+            details[way] = {"values": compared, "different": off, "faults": faults[:3]}
+    return Part(
+        (
+            *_flown_alike(students, expected),
+            *lines,
+            *_torch(students, expected),
+            *_int8(students, expected),
+            *(_return_lost(name, quantised) for name in sorted({student.bundle for student in students})),
+        ),
+        {"runners": details, "students": _listed(students)},
+    )
+
+
+def _flown_again(make: Make, network: Network, student: Student) -> list[Answers]:
+    runner = make(network, student.satellite.spec)
+    try:
+        return [replay(runner.step, network.design.hidden, flight) for flight in student.flights]
+    finally:
+        runner.close()
+
+
+def _flown_alike(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+    by_bundle = {name: sum(s.decisions for s in students if s.bundle == name) for name in {s.bundle for s in students}}
+    alike = sum(
+        int(np.array_equal(choices(answers, flight), flight.action))
+        for index, student in enumerate(students)
+        for answers, flight in zip(expected[index, Dtype.FLOAT32], student.flights, strict=True)
+    )
+    flights = sum(len(student.flights) for student in students)
+    return [
+        Line(
+            "closed-loop decisions of a bundle's trained students, replayed",
+            min(by_bundle.values()),
+            Relation.AT_LEAST,
+            WANTED_DECISIONS,
+            note=", ".join(f"{name}: {count:,}" for name, count in sorted(by_bundle.items())),
+        ),
+        Line(
+            "flights whose replay chooses every action as it was flown",
+            alike / flights,
+            Relation.EXACTLY,
+            1.0,
+            "share",
+            f"of {flights} flights of one satellite",
+        ),
+    ]
+
+
+def _torch(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+    """Torch carries its own hidden state."""
+    relative, absolute, equal, total = 0.0, 0.0, 0, 0
+    for index, student in enumerate(students):
+        step = torch_step(student.satellite.network, student.satellite.spec)
+        for answers, flight in zip(expected[index, Dtype.FLOAT32], student.flights, strict=True):
+            theirs = replay(step, student.satellite.network.design.hidden, flight)
+            off = np.abs(answers.logits.astype(np.float64) - theirs.logits)
+            absolute = max(absolute, float(off.max()))
+            relative = max(relative, float((off / np.maximum(1, np.abs(theirs.logits))).max()))
+            equal += int(np.count_nonzero(choices(answers, flight) == choices(theirs, flight)))
+            total += len(flight.obs)
+    return [
+        Line(
+            "torch: largest difference of a float32 logit, relative where its magnitude is above 1",
+            relative,
+            Relation.AT_MOST,
+            TORCH_TOLERANCE,
+            note=f"absolute: {absolute:.2g}",
+        ),
+        Line("torch: equal actions in float32", equal / total, Relation.EXACTLY, 1.0, "share", f"of {total:,}"),
+    ]
+
+
+def _int8(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+    """Each network carries its own hidden state, on the decisions that the float32 one flew."""
+    lines = []
+    for name in sorted({student.bundle for student in students}):
+        equal, total, tuned = 0, 0, True
+        for index, student in enumerate(students):
+            if student.bundle == name:
+                both = (expected[index, dtype] for dtype in (Dtype.FLOAT32, Dtype.INT8))
+                for single, int8, flight in zip(*both, student.flights, strict=True):
+                    equal += int(np.count_nonzero(choices(single, flight) == choices(int8, flight)))
+                    total += len(flight.obs)
+                tuned = tuned and student.tuned
+        how = "after fine-tuning" if tuned else "only rounded: its fine-tuned bundle is not there"
+        what = f"int8: actions equal to float32's, {name}"
+        lines.append(Line(what, equal / total, Relation.AT_LEAST, INT8_AGREEMENT, "share", f"of {total:,}, {how}"))
+    return lines
+
+
+def _return_lost(bundle: str, records: Path) -> Line:
+    """As kdmarl_sat.quantise recorded it, on held-out episodes.
+
+    Raises:
+        RecordError: a record that cannot be read.
+    """
+    what, path = f"int8: team return lost per episode, {bundle}", records / f"{bundle}-int8.json"
+    if not path.exists():
+        return Line(what, None, note="no record of kdmarl_sat.quantise is there")
+    try:
+        record = json.loads(path.read_text())
+        low, high, estimate = (record["intervals"]["return"]["difference"][key] for key in ("low", "high", "estimate"))
+        before, episodes = (
+            record["intervals"]["return"]["float32"]["estimate"],
+            len(record["episodes"]["int8"]["return"]),
+        )
+        note = f"of {before:.2f}; 95 % interval [{-high:.2f}, {-low:.2f}], {episodes} held-out episodes"
+        return Line(what, -estimate, note=note)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(
+            f"record {path} is not one of kdmarl_sat.quantise ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _listed(students: Sequence[Student]) -> list[dict[str, Any]]:
+    return [
+        {
+            "student": student.name,
+            "hidden": student.satellite.network.design.hidden,
+            "decisions": student.decisions,
+            "fine-tuned": student.tuned,
+        }
+        for student in students
+    ]
