@@ -89,8 +89,14 @@ class Mission:
     support_data: str  # digest of Basilisk's support data
 
     @property
+    def trained(self) -> dict[str, Any]:
+        """What decides a training episode's course: all but the guard, under which only flights are."""
+        scenario = {name: value for name, value in self.simulated["scenario"].items() if name != "guard"}
+        return {**self.simulated, "scenario": scenario}
+
+    @property
     def simulated(self) -> dict[str, Any]:
-        """What decides an episode's course: part of every digest. The number of workers is not."""
+        """What decides a flight's course: part of every digest. The number of workers is not."""
         compute = self.config.compute
         return {
             "scenario": to_dict(self.config.scenario),
@@ -222,7 +228,7 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
         return {"curve": curve}
 
     depends_on = {
-        **mission.simulated,
+        **mission.trained,
         "teacher": to_dict(config.teacher),
         "plan": dataclasses.asdict(plan),
         "stream": stream,
@@ -246,7 +252,7 @@ def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact
             gather(mission.pool, work_list).save(folder / "rollout.npz")
         return {"episodes": len(seeds)}
 
-    depends_on = {**mission.simulated, "teacher": taught.digest, "seeds": seeds}
+    depends_on = {**mission.trained, "teacher": taught.digest, "seeds": seeds}
     artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work, mission.console.say)
     return Rollout.load(artifact.path / "rollout.npz")
 
@@ -275,7 +281,7 @@ def _distil(
         return {"curve": curve}
 
     depends_on = {
-        **mission.simulated,
+        **mission.trained,
         "distill": to_dict(config.distill),
         "plan": dataclasses.asdict(plan),
         "teacher": taught.digest,
@@ -308,7 +314,7 @@ def _quantise(
         return {}
 
     depends_on = {
-        **mission.simulated,
+        **mission.trained,
         "quantise": to_dict(config.quantise),
         "plan": dataclasses.asdict(plan),
         "students": distilled.digest,

@@ -163,7 +163,7 @@ class GuardConfig:
     """Hard limits of every flight; beyond them a safe action overrides the policy (onboard/guard.py)."""
 
     enabled: bool = True  # in flights; training is never guarded, so that a teacher learns what it costs
-    reserve_min_Wh: float = 6.0  # battery left at the lowest point ahead, if it images once more and then charges
+    reserve_min_Wh: float = 5.0  # battery left at the lowest point ahead, if it images once more and then charges
     wheel_speed_max: float = 0.9  # fraction of the speed at which a wheel fails
     storage_max: float = 0.95  # fraction filled
     release: float = 0.02  # by how much a quantity must be within its limit again before the guard lets go
