@@ -101,7 +101,7 @@ def benchmark(options: argparse.Namespace) -> None:
             record[name] = dataclasses.replace(part, run=run)
             write_record(options.record, record)
             _publish(options, record)
-        console.say(table.readme_text(record))
+        console.show(table.shown(record))
         console.say(f"whole table: {options.table}; record: {options.record}")
 
 

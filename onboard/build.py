@@ -40,9 +40,14 @@ FREESTANDING = ("-ffreestanding", "-nostdlib")
 def compiler() -> str:
     """The C compiler: $CC, or the first of cc, gcc and clang.
 
-    Raises BuildError: there is none.
+    Raises BuildError: there is none, or $CC names none.
     """
-    for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
+    chosen = os.environ.get("CC")
+    if chosen and shutil.which(chosen) is None:
+        raise BuildError(
+            f"CC={chosen!r} is not allowed: it must be the name or path of a C compiler, without arguments"
+        )
+    for name in (chosen, "cc", "gcc", "clang"):
         found = shutil.which(name) if name else None
         if found:
             return found

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onboard_samples import BUDGET
 from torch import nn
 
 from envs.episode_result import EpisodeResult
@@ -23,7 +22,7 @@ from onboard.network import Dtype
 from onboard.quantise import quantised
 from scenarios.compose import composed
 from scenarios.quantise import QuantiseRunConfig
-from scenarios.schema import ConfigError, QuantiseConfig
+from scenarios.schema import BudgetConfig, ConfigError, QuantiseConfig
 from tests.toy import ToyEnv
 from training.batch import to_batch
 from training.distill import agreement

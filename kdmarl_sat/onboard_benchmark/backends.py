@@ -68,18 +68,20 @@ def _relu(x: FloatArray) -> FloatArray:
     return np.maximum(x, 0)
 
 
-def torch_step(network: Network, spec: AgentSpec) -> StepFunction:
-    """A float32 network in eager torch: the actor that was trained, or the plain recurrent one."""
+def torch_step(network: Network, spec: AgentSpec, dtype: torch.dtype = torch.float32) -> StepFunction:
+    """A float32 network in eager torch: the actor that was trained, or the plain recurrent one. ``dtype``: of its
+    arithmetic, and of the observations and hidden states that it takes."""
     names = {onboard: name for name, onboard in TORCH_NAMES.items()}
     state = {names.get(name, name): torch.from_numpy(t.copy()) for name, t in network.tensors.items()}
     if network.design.architecture is Architecture.RECURRENT:
         recurrent = _Recurrent(spec.obs_size, network.design.hidden, len(spec.actions), network.design.activation)
         recurrent.load_state_dict({name.removesuffix("_l0"): value for name, value in state.items()})
-        return _without_gradients(recurrent)
+        return _without_gradients(recurrent.to(dtype))
     actor = OpportunityActor(
         spec.context_size, spec.slot_size, spec.slots, len(spec.fixed_actions), network.design.hidden
     )
     actor.load_state_dict({**state, "score.weight": state["score.weight"][None]})
+    actor.to(dtype)
     context, slots = reference.split(spec, np.arange(spec.obs_size, dtype=np.float32))
     c, x = (torch.from_numpy(columns.astype(np.int64)) for columns in (context, slots))
 

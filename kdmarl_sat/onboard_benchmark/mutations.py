@@ -52,7 +52,7 @@ def measure(bundles: Sequence[Path], count: int, tell: Tell) -> Part:
                 Relation.EXACTLY,
                 1.0,
                 "share",
-                f"{refused:,} of {changed:,} (seed 0)",
+                f"{refused:,} of {changed:,}, seeds 0 to {count - 1:,}",
             ),
             Line(
                 "bundles changed and signed anew: refused with one sentence, or flown within their checks",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 
 from kdmarl_sat.onboard_benchmark.record import Line, Part, Record
 from kdmarl_sat.report.formats import MISSING
@@ -33,6 +38,18 @@ def readme_text(record: Record) -> str:
     missed = [line.what for part in record.values() for line in part.lines if line.met is False]
     verdict = f"Not met: {'; '.join(missed)}." if missed else "Everything that was measured is met."
     return "\n".join([*_table(("", "what", "wanted", "measured", ""), rows), "", verdict, ""])
+
+
+def shown(record: Record) -> Table:
+    """The same, for the console."""
+    result = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("what", "wanted", "measured", ""):
+        result.add_column(heading)
+    for name in _known(record):
+        result.add_row(f"[bold]{TITLES[name]}")
+        for line in record[name].lines:
+            result.add_row(*(escape(cell.replace("**", "")) for cell in _cells(line)))
+    return result
 
 
 def whole_text(record: Record) -> str:
@@ -154,7 +171,9 @@ def _profiles(costs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _admission(part: Part) -> list[str]:
-    return ["", "All limits at once, halved:", "", f"> {part.details['refusal']}"]
+    first, *others = re.split(r"; (?=satellite '[^']*': parameters)", part.details["refusal"])
+    rest = f"; and as much of {len(others)} other satellites" if others else ""
+    return ["", "All limits at once, halved:", "", f"> {first}{rest}"]
 
 
 _DETAILS: dict[str, Callable[[Part], list[str]]] = {

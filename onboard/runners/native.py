@@ -15,6 +15,15 @@ from onboard.spec import AgentSpec, BoolArray, FloatArray
 SCRUB_WORDS = 16  # of the weights, whose CRC-32 is carried on with each decision
 
 
+class _Request(ctypes.Structure):
+    """A kd_request (engine/kd_engine.h)."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("model", "obs", "mask", "hidden", "next", "logits")),
+        ("words", ctypes.c_uint32),
+    )
+
+
 class NativeRunner:
     def __init__(self, network: Network, spec: AgentSpec) -> None:
         """Raises BuildError: no compiler, or a network beyond the engine's maxima."""
@@ -32,8 +41,8 @@ class NativeRunner:
         self._logits = np.zeros(len(spec.actions), np.float32)
         # Finding an array's address takes longer than a decision, so the arrays stay where they are.
         arrays = (self._model, self._obs, self._mask, self._hidden, self._next, self._logits)
-        self._request = np.array([*(array.ctypes.data for array in arrays), SCRUB_WORDS], np.uint64)  # a kd_request
-        self._serve, self._argument = self._engine.kd_serve, ctypes.c_void_p(self._request.ctypes.data)
+        self._request = _Request(*(array.ctypes.data for array in arrays), SCRUB_WORDS)
+        self._serve, self._argument = self._engine.kd_serve, ctypes.c_void_p(ctypes.addressof(self._request))
         self.reload()
 
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
