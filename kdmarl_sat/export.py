@@ -65,9 +65,7 @@ def export(order: Order) -> list[Path]:
     """
     by_name = {each.spec.name: each for each in read_bundle(order.bundle).satellites}
     if order.satellite not in by_name:
-        raise ConfigError(
-            f"satellite={order.satellite!r} is not in the bundle: it must be one of {', '.join(by_name)}"
-        )
+        raise ConfigError(f"satellite={order.satellite!r} is not in the bundle: it must be one of {', '.join(by_name)}")
     satellite = by_name[order.satellite]
     written: list[Path] = []
     if order.c:

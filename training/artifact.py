@@ -18,6 +18,7 @@ from training.checkpoint import digest
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = "checkpoint.safetensors"  # where a stage goes on from; dropped once it is done
 _DONE = "done.json"
+_SOURCES = (".py", ".c", ".h", ".json")  # onboard/ holds the C engine, and the closed form of its instructions
 _PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may change results
 
 
@@ -42,11 +43,12 @@ class Artifact:
 
 @cache
 def code_digest(sources: tuple[str, ...]) -> str:
-    """SHA-256 over source files named relative to the project ("envs" names all of a folder's .py files)."""
+    """SHA-256 over source files named relative to the project ("envs" names all of a folder's code)."""
     total = hashlib.sha256()
     for source in sources:
         place = ROOT / source
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        files = [f for f in place.rglob("*.*") if f.suffix in _SOURCES] if place.is_dir() else [place]
+        for file in sorted(files):
             total.update(str(file.relative_to(ROOT)).encode())
             total.update(file.read_bytes())
     return total.hexdigest()
