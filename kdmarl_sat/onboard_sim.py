@@ -28,6 +28,7 @@ from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
 from onboard.processors import Processor
 from onboard.runners import choose
+from onboard.runners.isolated import IsolatedRunner
 from scenarios.onboard_sim import OnboardSimConfig, RunnerKind
 from scenarios.schema import ConfigError, ScenarioConfig, to_dict
 from training.export import processor_of
@@ -81,6 +82,11 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         if config.runner is RunnerKind.native and (fault := choose.native_fault()):
             console.say(f"{fault}; flying with the reference runner")
             plan = dataclasses.replace(plan, runner=RunnerKind.reference.value)
+        isolation = _isolation(bundle) if config.runner is RunnerKind.isolated else None
+        if isolation is not None:
+            console.say(f"isolated: limits applied: {', '.join(isolation['applied'])}")
+            if isolation["missing"]:
+                console.say(f"isolated: NOT applied here: {', '.join(isolation['missing'])}")
         faulty = dataclasses.replace(plan, faults=config.faults)
         wanted = {"nominal": plan} if config.nominal or not config.faults.any else {}
         for name, way in (wanted | ({"with faults": faulty} if config.faults.any else {})).items():
@@ -93,7 +99,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
                     done = [result.captured for flown in flights[name] for result in flown.results]
                     progress(len(done) / len(seeds), f"captured {np.mean(done):.1f}")
         result = {
-            "run": {**code_versions(), "runner": plan.runner, "bundle": bundle.provenance},
+            "run": {**code_versions(), "runner": plan.runner, "isolation": isolation, "bundle": bundle.provenance},
             "config": to_dict(config),
             "costs": [dataclasses.asdict(cost) for cost in costs],
             "flights": {name: summary(scenario, bundle, parts, costs) for name, parts in flights.items()},
@@ -110,6 +116,13 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         console.show(table(result, processors))
         console.say(f"flight logs, figures and onboard_sim.json: {folder}")
     return result
+
+
+def _isolation(bundle: Bundle) -> dict[str, tuple[str, ...]]:
+    """Which limits a worker of this bundle could take on itself on this machine, and which not."""
+    first = bundle.satellites[0]
+    with IsolatedRunner(first.network, first.spec, first.budget.deadline_ms) as runner:
+        return {"applied": runner.applied, "missing": runner.missing}
 
 
 def summary(

@@ -30,6 +30,7 @@ from onboard.budget import margins, measure
 from onboard.bundle import read_bundle
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
+from onboard.runners.choose import native_fault
 from scenarios.schema import Dtype, RunConfig, to_dict
 from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths
@@ -155,6 +156,8 @@ def _stages(mission: Mission) -> RunResult:
         ]
         check_budget(designs, budget_of(config.budget, config.processors))
 
+    if fault := native_fault():
+        mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
     everything = [list(scenario.teacher_sensing)] * len(mission.specs)

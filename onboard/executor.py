@@ -15,7 +15,7 @@ from onboard.budget import admit
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind
-from onboard.guard import Guard, Health, Limits
+from onboard.guard import UNKNOWN, Guard, Health, Limits
 from onboard.runners import BrokenError, BuildError, DeadlineError, Runner, RunnerError, UpsetError
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
@@ -139,22 +139,20 @@ class Executor:
     ) -> int:
         """The action of a satellite for its observation [O] and legal actions [A], at mission time ``time_s``.
 
-        A guarded satellite needs ``health``, and its guard has the last word; the hidden state is carried on as if the
-        network's action had been taken.
+        A satellite's guard has the last word, and no ``health`` is bad health to it; the hidden state is carried on as
+        if the network's action had been taken.
 
         An observation that is not finite, an empty mask, or a late or unusable answer gives the first legal fallback
         action, and the hidden state stays that of the last accepted decision.
 
-        Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type, or no health.
+        Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type.
         """
         station = self._station(satellite)
         observed, legal = _checked(station.satellite, obs, mask, time_s)
         action = self._decided(station, observed, legal, time_s)
         if station.guard is None:
             return action
-        if health is None:
-            raise ExecutorError(f"satellite {satellite!r}: its guard needs health, and None is given")
-        override = station.guard.override(health, action, legal)
+        override = station.guard.override(UNKNOWN if health is None else health, action, legal)
         if override is None:
             return action
         actions = station.satellite.spec.actions

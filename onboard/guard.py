@@ -26,6 +26,9 @@ class Health:
     storage: float  # filled
 
 
+UNKNOWN = Health(math.nan, math.nan, math.nan, math.nan)  # the bus is silent
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Hard limits. Each holds until the quantity has come back by ``release``, so that it does not flutter."""
@@ -70,7 +73,7 @@ class Guard:
             if quantity in self._held:
                 safe = [name for name in (cure, *self._fallback) if name in self._actions]
                 legal = [index for index in map(self._actions.index, safe) if mask[index]]
-                if not legal or self._actions[action] in (cure, *self._fallback):
+                if not legal or action == legal[0]:
                     return None
                 return legal[0], f"{quantity} {self._value(health, quantity):.3g} beyond its limit"
         return None
@@ -78,10 +81,12 @@ class Guard:
     def _update(self, health: Health) -> None:
         limits, release = self._limits, self._limits.release
         excess = {
-            "reserve": limits.reserve_min - health.reserve,
+            "reserve": limits.reserve_min - min(health.reserve, health.battery),
             "wheel speed": health.wheel_speed - limits.wheel_speed_max,
             "storage": health.storage - limits.storage_max,
         }
+        if not (math.isfinite(health.battery) and math.isfinite(health.reserve)):
+            excess["reserve"] = math.nan
         for quantity, beyond in excess.items():
             if not math.isfinite(beyond) or beyond > 0:  # telemetry that is not a number is no proof of health
                 self._held.add(quantity)

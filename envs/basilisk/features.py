@@ -19,7 +19,7 @@ from scenarios.schema import ScenarioConfig
 RATE_SCALE = 0.03  # rad/s, a brisk slew
 WHEELS_IDLE_W = 1.2  # three wheels of 0.4 W, BSK-RL's default
 SOLAR_FLUX_W_m2 = 1361.0  # at 1 AU
-TURN_TO_SUN_S = 120.0  # a slow bus needs about 100 s from any attitude
+TURN_TO_SUN_S = 420.0  # the longest turn seen: wheels that run fast from the start slow a slew down
 TIME_SCALE = 120.0  # s, the timeout of an image
 STATE_HORIZONS_S = (120.0, 600.0)  # over which the critic sees each satellite's open value
 
