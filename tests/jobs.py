@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from onboard.bundle import BundleError
@@ -46,3 +47,10 @@ def refuse(job: int) -> int:
 def refuse_in_our_words(job: int) -> int:
     """As a mission does whose support data are missing, or an executor whose bundle is damaged."""
     raise ConfigError(f"job={job} is not allowed: it must be even") if job % 2 else BundleError("bundle x is damaged")
+
+
+def crash_at_seed_zero(folder: Path, kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
+    """In the place of an attack on a bundle."""
+    if 0 in seeds:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return Counter({"BundleError": len(seeds)}), []

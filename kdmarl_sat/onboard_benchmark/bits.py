@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from kdmarl_sat.onboard_benchmark.backends import StepFunction, torch_step
-from kdmarl_sat.onboard_benchmark.record import Line, Part, RecordError, Relation, Tell
+from kdmarl_sat.onboard_benchmark.record import Line, Part, RecordError, Relation, Tell, within
 from kdmarl_sat.onboard_benchmark.students import PATIENCE_MS, Flight, Student
 from onboard import emulation, reference
 from onboard.network import Dtype, Network
@@ -38,6 +38,9 @@ class Answers:
     logits: NDArray[Any]  # [D, A]
     hidden: NDArray[Any]  # [D, H] after each decision
     fault: str = ""
+
+
+Expected = Mapping[tuple[int, Dtype], Sequence[Answers]]  # of each student and weight type, the reference's
 
 
 def runners(targets: Sequence[str]) -> dict[str, Make]:
@@ -80,32 +83,15 @@ def choices(answers: Answers, flight: Flight) -> NDArray[np.int64]:
 def measure(students: Sequence[Student], targets: Sequence[str], quantised: Path, tell: Tell) -> Part:
     """``students``: with flights; ``quantised``: the folder of the records of kdmarl_sat.quantise."""
     torch.set_num_threads(1)
-    ways = {"reference": ReferenceRunner, **runners(targets)}
-    done, total = 0, len(ways) * len(students) * len(Dtype)
-    expected: dict[tuple[int, Dtype], list[Answers]] = {}
-    lines, details = [], {}
-    for way, make in ways.items():
-        compared, off, faults = 0, 0, []
-        for index, student in enumerate(students):
-            for dtype, network in student.networks.items():
-                tell(done / total, way)
-                done += 1
-                try:
-                    found = _flown_again(make, network, student)
-                except BuildError as error:
-                    faults.append(str(error))
-                    continue
-                wanted = expected.setdefault((index, dtype), found)
-                pairs = list(zip(found, wanted, strict=True))
-                compared += sum(answers.logits.size + answers.hidden.size for answers in found)
-                off += sum(different(*pair) for pair in pairs)
-                faults += [answers.fault for answers in found if answers.fault]
-        if way != "reference":
-            what = f"{way}: logits and states that are not the reference's to the bit"
-            notes = [f"of {compared:,}, float32 and int8"] if compared else []
-            notes += [f"{len(faults)} × {faults[0]}"] if faults else []
-            lines.append(Line(what, off if compared else None, Relation.EXACTLY, 0, note="; ".join(notes)))
-            details[way] = {"values": compared, "different": off, "faults": faults[:3]}
+    ways = runners(targets)
+    expected = {
+        (index, dtype): _flown_again(ReferenceRunner, network, student)
+        for index, student in enumerate(students)
+        for dtype, network in student.networks.items()
+    }
+    lines = []
+    for place, (way, make) in enumerate(ways.items()):
+        lines.append(_compared(way, make, students, expected, within(tell, place / len(ways), 1 / len(ways))))
     return Part(
         (
             *_flown_alike(students, expected),
@@ -114,8 +100,25 @@ def measure(students: Sequence[Student], targets: Sequence[str], quantised: Path
             *_int8(students, expected),
             *(_return_lost(name, quantised) for name in sorted({student.bundle for student in students})),
         ),
-        {"runners": details, "students": _listed(students)},
+        {"students": _listed(students)},
     )
+
+
+def _compared(way: str, make: Make, students: Sequence[Student], expected: Expected, tell: Tell) -> Line:
+    what = f"{way}: logits and states that are not the reference's to the bit"
+    compared, off, faults = 0, 0, []
+    for done, (index, dtype) in enumerate(expected):
+        tell(done / len(expected), way)
+        student = students[index]
+        try:
+            found = _flown_again(make, student.networks[dtype], student)
+        except BuildError as error:
+            return Line(what, None, Relation.EXACTLY, 0, note=str(error))
+        compared += sum(answers.logits.size + answers.hidden.size for answers in found)
+        off += sum(different(*pair) for pair in zip(found, expected[index, dtype], strict=True))
+        faults += [answers.fault for answers in found if answers.fault]
+    note = f"of {compared:,}, float32 and int8" + (f"; {len(faults)} × {faults[0]}" if faults else "")
+    return Line(what, off, Relation.EXACTLY, 0, note=note)
 
 
 def _flown_again(make: Make, network: Network, student: Student) -> list[Answers]:
@@ -126,7 +129,7 @@ def _flown_again(make: Make, network: Network, student: Student) -> list[Answers
         runner.close()
 
 
-def _flown_alike(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+def _flown_alike(students: Sequence[Student], expected: Expected) -> list[Line]:
     by_bundle = {name: sum(s.decisions for s in students if s.bundle == name) for name in {s.bundle for s in students}}
     alike = sum(
         int(np.array_equal(choices(answers, flight), flight.action))
@@ -153,7 +156,7 @@ def _flown_alike(students: Sequence[Student], expected: dict[tuple[int, Dtype], 
     ]
 
 
-def _torch(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+def _torch(students: Sequence[Student], expected: Expected) -> list[Line]:
     """Torch carries hidden states of its own. In float64 it tells whose rounding a difference is."""
     off, ours, theirs = Difference(), Difference(), Difference()
     equal, total = 0, 0
@@ -170,14 +173,14 @@ def _torch(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[A
             total += len(flight.obs)
     return [
         Line(
-            "torch: largest difference of a float32 logit, as a share of the decision's largest logit if that is above 1",
+            "torch: largest difference of a float32 logit, as a share of the decision's largest if that is above 1",
             off.of_decision,
             Relation.AT_MOST,
             TORCH_TOLERANCE,
             note=f"absolute: {off.absolute:.1e}",
         ),
         Line(
-            "torch: the same, as a share of the logit itself if that is above 1",
+            "torch: largest difference of a float32 logit, as a share of itself if that is above 1",
             off.of_logit,
             Relation.AT_MOST,
             TORCH_TOLERANCE,
@@ -201,7 +204,7 @@ class Difference:
         self.of_decision = max(self.of_decision, float((off / np.maximum(1, size.max(axis=1, keepdims=True))).max()))
 
 
-def _int8(students: Sequence[Student], expected: dict[tuple[int, Dtype], list[Answers]]) -> list[Line]:
+def _int8(students: Sequence[Student], expected: Expected) -> list[Line]:
     """Each network carries its own hidden state, on the decisions that the float32 one flew."""
     lines = []
     for name in sorted({student.bundle for student in students}):

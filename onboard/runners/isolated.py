@@ -122,8 +122,9 @@ class IsolatedRunner:
             raise RunnerError(f"no bit of process {worker.pid}'s weights can be flipped here: {error}") from error
 
     def pause(self) -> None:
-        """Fault injection: the worker hangs."""
+        """Fault injection: the worker hangs. Returns when it does, for a signal takes its time."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
