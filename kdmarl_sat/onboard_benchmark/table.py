@@ -157,9 +157,8 @@ def _profiles(costs: Sequence[dict[str, Any]]) -> list[str]:
         for column in columns:
             alike = [c for c in costs if (c["units"], c["dtype"]) == column and c["processor"] == processor]
             worst = max(alike, key=lambda cost: float(cost["energy_per_orbit_mj"]))
-            cells.append(
-                f"{worst['latency_ms']:.3g} ms, {worst['energy_mj']:.3g} mJ, {worst['energy_per_orbit_mj']:.3g} mJ"
-            )
+            figures = (("latency_ms", "ms"), ("energy_mj", "mJ"), ("energy_per_orbit_mj", "mJ"))
+            cells.append(", ".join(_shown(worst[name], unit) for name, unit in figures))
         rows.append((processor, *cells))
     return [
         "",
