@@ -42,7 +42,7 @@ class NativeRunner:
         # Finding an array's address takes longer than a decision, so the arrays stay where they are.
         arrays = (self._model, self._obs, self._mask, self._hidden, self._next, self._logits)
         self._request = _Request(*(array.ctypes.data for array in arrays), SCRUB_WORDS)
-        self._serve, self._argument = self._engine.kd_serve, ctypes.c_void_p(ctypes.addressof(self._request))
+        self._serve, self._argument = self._engine.kd_serve, ctypes.byref(self._request)
         self.reload()
 
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -79,7 +79,7 @@ def _engine() -> ctypes.PyDLL:
     for name, arguments in {
         "kd_required_words": [ctypes.c_char_p, number],
         "kd_load": [pointer, ctypes.c_char_p, number, pointer, number],
-        "kd_serve": [pointer],
+        "kd_serve": None,  # it is given a byref, which needs no conversion
         "kd_model_bytes": [],
     }.items():
         function = getattr(library, name)
