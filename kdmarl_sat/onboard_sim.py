@@ -15,7 +15,6 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from envs.basilisk.environment import ConstellationEnv
 from envs.files import write_json, write_whole
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
@@ -71,11 +70,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
             f"bundle={config.bundle} is not allowed: it has {len(costs)} satellites and scenario {scenario.name!r} has "
             f"{scenario.constellation.size}; it must be made for this scenario"
         )
-    specs = ConstellationEnv(scenario).specs
-    sensing = [
-        scenario.constellation.classes[n % len(scenario.constellation.classes)].sensing for n in range(len(specs))
-    ]
-    team = TeamPlan(tuple(tuple(scenario.sensing[group]) for group in sensing), (), ())
+    team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
     plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
     flights: dict[str, list[Flown]] = {}
     with worker_pool(config.compute) as pool, Console() as console:

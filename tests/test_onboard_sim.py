@@ -25,8 +25,7 @@ ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "results/bundles/imaging_constellation-full-seed0-lh_a"
 SCENARIO = composed("scenario.duration_s=400").scenario
 ENV = ConstellationEnv(SCENARIO)
-CLASSES = SCENARIO.constellation.classes
-VISIBLE = [SCENARIO.sensing[CLASSES[n % len(CLASSES)].sensing] for n in range(len(ENV.specs))]
+VISIBLE = SCENARIO.visible
 
 
 def fly(faults: FaultConfig | None = None, **plan: object) -> tuple[EpisodeResult, FlightLog, dict[str, int]]:
