@@ -12,7 +12,7 @@ from onboard.network import Network
 from onboard.runners import BuildError, failure
 from onboard.spec import AgentSpec, BoolArray, FloatArray
 
-SCRUB_WORDS = 16  # of the weights, whose CRC-32 is carried on with each decision
+SCRUB_WORDS = 8  # of the weights, whose CRC-32 is carried on with each decision
 
 
 class _Request(ctypes.Structure):
