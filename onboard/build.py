@@ -16,7 +16,12 @@ from onboard.runners import BuildError
 
 ENGINE = Path(__file__).with_name("engine")
 FAST = ("-O3",)
-SOURCES = {"kd_engine.c": FAST, "kd_linear.c": ("-O2", "-ftree-slp-vectorize"), "kd_table.c": FAST, "kd_crc.c": FAST}
+SOURCES = {
+    "kd_engine.c": FAST,
+    "kd_linear.c": ("-O2", "-ftree-slp-vectorize", "-funroll-loops"),
+    "kd_table.c": FAST,
+    "kd_crc.c": FAST,
+}
 # -ffp-contract=off: a fused multiply-add rounds once where two operations round twice, and changes the bits.
 STRICT = (
     "-std=c99",
