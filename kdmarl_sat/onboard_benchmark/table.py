@@ -78,7 +78,7 @@ def _cells(line: Line) -> tuple[str, str, str, str]:
     wanted = f"{line.relation.value} {_shown(line.wanted, line.unit)}" if line.relation.value else MISSING
     measured = "not measured" if line.measured is None else _shown(line.measured, line.unit)
     if line.met is False and _shown(line.measured or 0.0, line.unit) == _shown(line.wanted, line.unit):
-        measured = f"{line.measured!r} {line.unit}"  # rounding must not hide the difference
+        measured = f"{line.measured:.6g} {line.unit}"  # rounding must not hide the difference
     verdict = {True: "met", False: "**NOT MET**", None: ""}[line.met]
     return line.what, wanted, measured, f"{verdict} ({line.note})" if verdict and line.note else verdict or line.note
 
