@@ -1,0 +1,1 @@
+"""Games of the multi-agent benchmarks (SMAC, MPE, any PettingZoo ParallelEnv), many at once."""

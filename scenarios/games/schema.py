@@ -1,0 +1,289 @@
+"""Every choice of a run on a benchmark game, typed and checked on load; ``scenarios.schema`` has a constellation's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from scenarios.schema import check, positive, within
+
+
+class Suite(Enum):
+    smac = "smac"
+    mpe = "mpe"
+    pettingzoo = "pettingzoo"  # any ParallelEnv, named by ``parallel_env``
+
+
+class Backend(Enum):
+    auto = "auto"  # smac where it and StarCraft II are installed, else smax
+    smax = "smax"  # jaxmarl's re-implementation of SMAC, without StarCraft II
+    smac = "smac"  # oxwhirl's package and StarCraft II
+
+
+@dataclass
+class BlockConfig:
+    """Columns of an observation that are sensed together or not at all."""
+
+    name: str = MISSING
+    size: int = MISSING
+
+    def __post_init__(self) -> None:
+        within("blocks", 1, 1e6, size=self.size)
+
+
+@dataclass
+class EnvironmentConfig:
+    suite: Suite = MISSING
+    map: str = ""  # smac: 3m ...; mpe: simple_spread ...
+    backend: Backend = Backend.auto  # smac only
+    leak_free: bool = False  # smac: an agent that does not sense enemies may not see from its legal actions who is near
+    sc2_path: str | None = None  # smac: StarCraft II's folder; null: the environment variable SC2PATH
+    parallel_env: dict[str, Any] = field(default_factory=dict)  # pettingzoo: _target_, and its arguments
+    blocks: dict[str, list[BlockConfig]] = field(default_factory=dict)  # pettingzoo: agent ("*": the others) -> blocks
+
+    def __post_init__(self) -> None:
+        if self.suite is Suite.pettingzoo:
+            check(
+                "scenario.environment.parallel_env",
+                self.parallel_env,
+                "_target_" in self.parallel_env,
+                "a group with _target_",
+            )
+        else:
+            check("scenario.environment.map", self.map, bool(self.map), "the name of a map")
+
+
+@dataclass
+class RandomMaskConfig:
+    """What each agent senses, drawn anew for every episode; networks are told which columns those are."""
+
+    visible: list[float] = field(default_factory=lambda: [8 / 18, 10 / 18])  # share of its columns, drawn uniformly
+    always: list[str] = field(default_factory=list)  # blocks that are never hidden
+
+    def __post_init__(self) -> None:
+        ends = self.visible
+        check(
+            "scenario.random_mask.visible",
+            ends,
+            len(ends) == 2 and 0 < ends[0] <= ends[1] <= 1,
+            "[low, high] with 0 < low <= high <= 1",
+        )
+
+
+@dataclass
+class GameConfig:
+    """One game and who senses what of it (scenarios/games/scenario/*.yaml)."""
+
+    name: str = MISSING
+    environment: EnvironmentConfig = MISSING
+    sensing: dict[str, list[str]] = field(default_factory=dict)  # group -> visible blocks
+    agents: list[str] = field(default_factory=list)  # each agent's group; with random_mask: unused
+    random_mask: RandomMaskConfig | None = None
+
+    def __post_init__(self) -> None:
+        for group, blocks in self.sensing.items():
+            check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
+        for index, group in enumerate(self.agents):
+            known = sorted(self.sensing)
+            check(f"scenario.agents[{index}]", group, group in known, f"one of {', '.join(known)}")
+
+
+@dataclass
+class PhaseConfig:
+    """A stretch of MAPPO training; learning rate and entropy bonus fall linearly along it."""
+
+    steps: int = MISSING  # of one environment, summed over environments
+    learning_rate: float = 1e-3  # falls to 0
+    entropy: list[float] = field(default_factory=lambda: [0.01, 0.0])  # bonus, first and last
+
+    def __post_init__(self) -> None:
+        within("phase", 1, 1e10, steps=self.steps)
+        positive("phase", learning_rate=self.learning_rate)
+        check("phase.entropy", self.entropy, len(self.entropy) == 2 and min(self.entropy) >= 0, "[first, last], >= 0")
+
+
+@dataclass
+class MappoConfig:
+    """Recurrent MAPPO (Yu et al. 2022): the teacher with full sight, and the baselines under masks."""
+
+    hidden: int = 128
+    critic_hidden: int = 128
+    environments: int = 128
+    window: int = 32  # steps between updates: one stretch of back-propagation through time
+    phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
+    epochs: int = 4
+    minibatches: int = 4
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    max_grad_norm: float = 0.5
+    last_action: bool = True  # the agent's latest action is part of its input
+
+    def __post_init__(self) -> None:
+        within("mappo", 1, 4096, hidden=self.hidden, critic_hidden=self.critic_hidden)
+        within("mappo", 1, 65536, environments=self.environments, window=self.window)
+        check("mappo.phases", [], bool(self.phases), "at least one phase")
+        within("mappo", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
+        within("mappo", 0.5, 1, discount=self.discount, gae_lambda=self.gae_lambda)
+        within("mappo", 0.01, 1, clip=self.clip)
+        positive("mappo", max_grad_norm=self.max_grad_norm)
+
+
+@dataclass
+class ValueDecompositionConfig:
+    """Recurrent QMIX (Rashid et al. 2018) and VDN (Sunehag et al. 2018)."""
+
+    hidden: int = 64
+    mixer: int = 32  # QMIX: units of the mixing network
+    hypernet: int = 64  # QMIX: units of the networks that make its weights
+    environments: int = 32  # episodes collected per round
+    steps: int = 1_000_000
+    buffer_episodes: int = 5000
+    batch_episodes: int = 32
+    updates_per_round: int = 4
+    learning_rate: float = 1e-3
+    discount: float = 0.99
+    td_lambda: float = 0.6
+    epsilon: list[float] = field(default_factory=lambda: [1.0, 0.05])  # first and last
+    epsilon_steps: int = 100_000  # along which epsilon falls
+    target_updates: int = 200  # updates between copies to the target networks
+    max_grad_norm: float = 10.0
+    last_action: bool = True
+
+    def __post_init__(self) -> None:
+        within("values", 1, 4096, hidden=self.hidden, mixer=self.mixer, hypernet=self.hypernet)
+        within("values", 1, 65536, environments=self.environments, batch_episodes=self.batch_episodes)
+        within("values", 1, 1e10, steps=self.steps, buffer_episodes=self.buffer_episodes)
+        within("values", 1, 1e10, epsilon_steps=self.epsilon_steps, target_updates=self.target_updates)
+        within("values", 1, 1000, updates_per_round=self.updates_per_round)
+        positive("values", learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
+        within("values", 0, 1, td_lambda=self.td_lambda)
+        within("values", 0.5, 1, discount=self.discount)
+        ends = self.epsilon
+        check("values.epsilon", ends, len(ends) == 2 and 0 <= ends[1] <= ends[0] <= 1, "[first, last], falling, 0 to 1")
+
+
+@dataclass
+class GameStudentConfig:
+    """Sizes: LH gives every agent ``hidden``; LH+A gives ``hidden_small`` to those that sense little."""
+
+    hidden: int = 32
+    hidden_small: int = 16
+    small_below: float = 0.75  # LH+A: agents with a smaller share of the widest one's columns get the small network
+    last_action: bool = True
+
+    def __post_init__(self) -> None:
+        within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
+        within("student", 0, 1, small_below=self.small_below)
+
+
+@dataclass
+class GameDistillConfig:
+    """KD-MARL, Eqs. 1-11, on games. A weight of 0 switches its term off."""
+
+    environments: int = 128
+    window: int = 32
+    teacher_steps: int = 200_000  # the paper's expert buffer, in environment steps; 0: none
+    teacher_epochs: int = 10
+    student_steps: int = 800_000  # own rollouts labelled by the teacher; 0: none (the paper's form)
+    student_epochs: int = 4
+    minibatches: int = 4
+    learning_rate: float = 2e-3  # falls linearly to 0
+    ppo: float = 1.0  # Eqs. 1-4
+    kl: float = 1.0  # lambda_1, Eq. 7
+    ce: float = 0.5  # lambda_2, Eq. 8
+    relation: float = 0.1  # lambda_3, Eq. 9
+    role: float = 0.1  # lambda_4, Eqs. 10-11
+    entropy: float = 0.01  # c_H, Eq. 5
+    imitation_left: float = 0.0  # share of lambda_1 and lambda_2 left at the end of the own rollouts; 1: constant
+    clip: float = 0.2
+    relation_width: int = 16
+    roles: int = 8
+    role_temperature: float = 1.0
+    max_grad_norm: float = 0.5
+
+    def __post_init__(self) -> None:
+        within("distill", 1, 65536, environments=self.environments, window=self.window)
+        within("distill", 0, 1e10, teacher_steps=self.teacher_steps, student_steps=self.student_steps)
+        within("distill", 1, 1e4, teacher_epochs=self.teacher_epochs, student_epochs=self.student_epochs)
+        within("distill", 1, 100, minibatches=self.minibatches)
+        positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
+        within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
+        within("distill", 0, 1e3, entropy=self.entropy)
+        within("distill", 0, 1, imitation_left=self.imitation_left)
+        within("distill", 0.01, 1, clip=self.clip)
+        within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)
+        positive("distill", max_grad_norm=self.max_grad_norm)
+        check(
+            "distill",
+            "teacher_steps=0, student_steps=0",
+            self.teacher_steps > 0 or self.student_steps > 0,
+            "at least one data source (teacher_steps or student_steps above 0)",
+        )
+
+
+@dataclass
+class GameEvaluationConfig:
+    episodes: int = 512  # of the final evaluation, greedy actions, seeds never trained on
+    every_steps: int = 100_000  # environment steps between evaluations along the way
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        within("evaluation", 1, 1e6, episodes=self.episodes)
+        within("evaluation", 1, 1e10, every_steps=self.every_steps)
+        within("evaluation", 0.5, 0.999, confidence=self.confidence)
+
+
+@dataclass
+class GameComputeConfig:
+    threads: int = 2  # torch threads
+
+    def __post_init__(self) -> None:
+        within("compute", 1, 1024, threads=self.threads)
+
+
+@dataclass
+class GameOutputConfig:
+    dir: str = "outputs"
+    cache_dir: str = "outputs/cache"
+    records_dir: str | None = None  # where each method's run record is also kept, e.g. results/runs/benchmark
+
+
+# Algorithm, and what its agents see: FO everything, LH what their group senses, LH+A the same with a network each,
+# sized to what it senses. kdmarl_sat/methods.py says what each is made of.
+METHODS = (
+    *("mappo_fo", "mappo_lh", "mappo_lh_a", "qmix_fo", "qmix_lh", "qmix_lh_a", "vdn_fo", "vdn_lh", "vdn_lh_a"),
+    *("kd_lh", "kd_lh_a", "kd_buffer_lh", "kd_buffer_lh_a", "kd_fo_small", "kd_lh_wide"),
+)
+
+
+@dataclass
+class GameRunConfig:
+    """The whole of a run on a game."""
+
+    seed: int = 0
+    preset: str = "default"
+    methods: list[str] = field(default_factory=lambda: ["mappo_fo", "mappo_lh_a", "kd_lh", "kd_lh_a"])
+    scenario: GameConfig = MISSING
+    mappo: MappoConfig = field(default_factory=MappoConfig)
+    values: ValueDecompositionConfig = field(default_factory=ValueDecompositionConfig)
+    student: GameStudentConfig = field(default_factory=GameStudentConfig)
+    distill: GameDistillConfig = field(default_factory=GameDistillConfig)
+    evaluation: GameEvaluationConfig = field(default_factory=GameEvaluationConfig)
+    compute: GameComputeConfig = field(default_factory=GameComputeConfig)
+    output: GameOutputConfig = field(default_factory=GameOutputConfig)
+
+    def __post_init__(self) -> None:
+        check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+        check("methods", [], bool(self.methods), "at least one method")
+        for method in self.methods:
+            check("methods", method, method in METHODS, f"one of {', '.join(METHODS)}")
+
+
+def register() -> None:
+    """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    ConfigStore.instance().store(name="game_schema", node=GameRunConfig)
