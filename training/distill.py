@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from envs.sensing import Sensing
 from scenarios.schema import DistillConfig, StudentConfig
 from training.batch import Batch, advantages, minibatches, to_batch
 from training.losses import (
+    Weights,
     chosen_log_prob,
     cosines,
     distillation_kl,
@@ -45,6 +47,15 @@ class Teacher:
     gae_lambda: float
 
 
+class Settings(Weights, Protocol):
+    """What of a run's distillation settings the losses need."""
+
+    clip: float
+    relation_width: int
+    roles: int
+    role_temperature: float
+
+
 class DistillationHeads(nn.Module):
     """Training-only maps: of unlike students' latents to a common width (Eq. 9) and to roles (Eq. 11).
 
@@ -54,7 +65,7 @@ class DistillationHeads(nn.Module):
     role_teacher: Tensor
 
     def __init__(
-        self, teacher_width: int, student_widths: Sequence[int], config: DistillConfig, generator: torch.Generator
+        self, teacher_width: int, student_widths: Sequence[int], config: Settings, generator: torch.Generator
     ) -> None:
         super().__init__()
         relation = [linear(width, config.relation_width, 1.0, generator, bias=False) for width in student_widths]
@@ -187,22 +198,58 @@ def on_step_grid(values: Tensor, held: Tensor) -> Tensor:
 def _terms(
     distiller: Distiller, part: Batch, advantage: Tensor, target: Targets, config: DistillConfig
 ) -> tuple[dict[str, Tensor], Tensor]:
-    heads, mask, weight = distiller.heads, part.mask, part.valid
-    logits, latents = distiller.students(part.obs, mask)
+    logits, latents = distiller.students(part.obs, part.mask)
+    common = partial(on_step_grid, held=part.held)
+    chosen = Chosen(part.action, part.log_prob, advantage)
+    return terms(
+        distiller.heads, logits, latents, part.mask, part.valid, chosen, target, config, common, part.held >= 0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was done in a batch, and what came of it."""
+
+    action: Tensor  # [D, E, N] int64
+    log_prob: Tensor  # [D, E, N] of the behaviour policy (Eq. 4)
+    advantage: Tensor  # [D, E, N] normalised
+
+
+def terms(
+    heads: DistillationHeads,
+    logits: Tensor,
+    latents: Sequence[Tensor],
+    mask: Tensor,
+    weight: Tensor,
+    chosen: Chosen,
+    target: Targets,
+    config: Settings,
+    on_grid: Callable[[Tensor], Tensor],
+    together: Tensor,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The method's statistics and loss (Eqs. 3-11) on D decisions of N students.
+
+    Args:
+        logits: [D, E, N, A].
+        latents: N x [D, E, H_i].
+        mask: [D, E, N, A] legal actions; ``weight``: [D, E, N], 0 where nobody decided.
+        on_grid: values of decisions [D, E, N, W] -> of steps [T, E, N, W], on which agents are compared (Eq. 9).
+        together: [T, E, N], 0 for agents that are not to be compared there.
+    """
 
     def ppo() -> Tensor:
-        log_prob = chosen_log_prob(logits, mask, part.action)
-        return ppo_clip(log_prob, part.log_prob, advantage, weight, config.clip)
+        log_prob = chosen_log_prob(logits, mask, chosen.action)
+        return ppo_clip(log_prob, chosen.log_prob, chosen.advantage, weight, config.clip)
 
     def relation() -> Tensor:
         common = torch.stack([to(z) for to, z in zip(heads.relation, latents, strict=True)], dim=2)
-        return structural_relation(target.cosines, cosines(on_step_grid(common, part.held)), part.held >= 0)
+        return structural_relation(target.cosines, cosines(on_grid(common)), together)
 
     def role() -> Tensor:
         roles = torch.stack([to(z) for to, z in zip(heads.role, latents, strict=True)], dim=2)
         return role_alignment(target.roles, roles, weight, config.role_temperature)
 
-    loss, terms = kd_marl(
+    loss, values = kd_marl(
         config,
         {
             "ppo": ppo,
@@ -215,7 +262,7 @@ def _terms(
     )
     with torch.no_grad():
         same = masked_log_softmax(logits, mask).argmax(-1) == masked_log_softmax(target.logits, mask).argmax(-1)
-        record = {name: value.detach() for name, value in terms.items()}
+        record = {name: value.detach() for name, value in values.items()}
         record |= {"loss": loss.detach(), "agreement": weighted_mean(same.float(), weight)}
     return record, loss
 

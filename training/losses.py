@@ -6,12 +6,11 @@ Shapes: D decisions, E episodes, N agents, A actions, T steps, R roles. ``weight
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from scenarios.schema import DistillConfig
 
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
@@ -115,7 +114,18 @@ def role_alignment(roles_t: Tensor, roles_s: Tensor, weight: Tensor, temperature
     return torch.stack(per_agent).sum()
 
 
-def kd_marl(weights: DistillConfig, terms: dict[str, Callable[[], Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+class Weights(Protocol):
+    """Of the terms of Eqs. 5-6; a run's distillation settings have them."""
+
+    ppo: float
+    kl: float  # lambda_1
+    ce: float  # lambda_2
+    relation: float  # lambda_3
+    role: float  # lambda_4
+    entropy: float  # c_H
+
+
+def kd_marl(weights: Weights, terms: dict[str, Callable[[], Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
     """Eqs. 5-6:  L = w_ppo L_PPO + l1 L_KL + l2 L_CE + l3 L_SR + l4 L_CR - c_H H(pi_S).
 
     ``terms`` holds "ppo", "kl", "ce", "relation", "role" and "entropy"; one with weight 0 is not evaluated.

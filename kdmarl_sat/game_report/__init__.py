@@ -1,0 +1,50 @@
+"""Tables and figures of runs on benchmark games, from their records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs.files import write_whole
+from kdmarl_sat.game_records import GameRecord
+from kdmarl_sat.game_report import figures, formats
+from kdmarl_sat.game_report.summary import grouped
+from kdmarl_sat.game_report.tables import tables
+from kdmarl_sat.report.render import png
+
+__all__ = ["write_figures", "write_tables"]
+
+
+def write_tables(records: Sequence[GameRecord], folder: Path) -> list[Path]:
+    """tables.md, tables.csv, tables.tex and tables.html."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results = grouped(records)
+    made = tables(results)
+    texts = {
+        "tables.md": formats.markdown(made),
+        "tables.csv": formats.comma_separated(results),
+        "tables.tex": formats.latex(made),
+        "tables.html": formats.page(made),
+    }
+    return [write_whole(folder / name, text.encode()) for name, text in texts.items()]
+
+
+def write_figures(
+    records: Sequence[GameRecord], folder: Path, maps: Sequence[str] | None = None, pair: Sequence[str] = figures.PAIR
+) -> list[Path]:
+    """flops-*.png per simulator; curves-*.png and actions-*.png per game, of ``maps`` alone if given.
+
+    Actions are drawn of the methods in ``pair``, where at least one has run.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    results = grouped(records)
+    drawn = {f"flops-{'-'.join(dict.fromkeys(each))}": figures.flops(results, each) for each in results.simulators}
+    for place in results.places:
+        if maps is not None and place.map not in maps:
+            continue
+        groups = [group for method in results.methods(place) if (group := results.get(place, method))]
+        if any(record.curve for group in groups for record in group.records):
+            drawn[f"curves-{place.slug}"] = figures.curves(results, place)
+        if any(method in results.methods(place) for method in pair):
+            drawn[f"actions-{place.slug}"] = figures.actions(results, place, pair)
+    return [write_whole(folder / f"{name}.png", png(figure)) for name, figure in drawn.items()]

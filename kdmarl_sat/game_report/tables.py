@@ -1,0 +1,216 @@
+"""The paper's tables with our numbers beside its own, and what the paper should have shown beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdmarl_sat.game_report import paper
+from kdmarl_sat.game_report.cells import (
+    COUNTING,
+    INTERVALS,
+    Table,
+    flops,
+    place_name,
+    sample,
+    share_with_interval,
+    stated,
+    unit,
+    with_interval,
+)
+from kdmarl_sat.game_report.paper_tables import paper_tables
+from kdmarl_sat.game_report.statistics import common_seeds, interval, middle_half
+from kdmarl_sat.game_report.summary import CEILING, TEACHER, Place, Results, in_order, label
+from kdmarl_sat.report.formats import MISSING, count, number, percent
+
+_RETENTION = (
+    "Kept of the teacher (MAPPO FO): plain R / R_teacher, of negative returns 1 - (R_teacher - R) / |R_teacher|; "
+    "normalised (R - R_random) / (R_teacher - R_random), random being uniformly random legal actions. The same against "
+    "the mask's ceiling: MAPPO LH, reinforcement learning under the mask with wide networks. Both over the seeds that "
+    "the two have in common."
+)
+_COSTS = (
+    "Time per step: the decisions of all agents in one step of one environment on this project's host, median; the "
+    "paper's are from other hardware. Environment steps and CPU time are of the method's own training, the teacher's "
+    "not included."
+)
+_GAPS = (
+    ("information", "wide networks under the mask, distilled", TEACHER, "kd_lh_wide"),
+    ("information, reinforcement learning", "wide networks under the mask, not distilled", TEACHER, CEILING),
+    ("capacity", "small networks with full sight, distilled", TEACHER, "kd_fo_small"),
+    ("shift, LH", "the expert's buffer alone, instead of own rollouts too", "kd_lh", "kd_buffer_lh"),
+    ("shift, LH+A", "the expert's buffer alone, instead of own rollouts too", "kd_lh_a", "kd_buffer_lh_a"),
+)
+
+
+def tables(results: Results) -> list[Table]:
+    """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations."""
+    made = paper_tables(results)
+    made += [table for simulator in results.simulators for table in _aggregate(results, simulator)]
+    for place in results.places:
+        made += [_retention(results, place), _costs(results, place), *_gaps(results, place)]
+        made += _ablations(results, place)
+    return [*made, *_otherwise(results)]
+
+
+def _retention(results: Results, place: Place) -> Table:
+    teacher = results.get(place, TEACHER)
+    row = paper.row_of(place.map)
+    rows = []
+    groups = [group for method in results.methods(place) if (group := results.get(place, method))]
+    for group in groups:
+        masked = results.ceiling(group)
+        digits = 1 if group.has_victory else 2
+        rows.append(
+            (
+                label(group.method),
+                with_interval(group.score, digits),
+                sample(group),
+                share_with_interval(group.kept(teacher)),
+                share_with_interval(group.kept_normalised(teacher)),
+                percent(row.retention(group.method) if row and row.target else None, 1),
+                share_with_interval(group.kept(masked)),
+                share_with_interval(group.kept_normalised(masked)),
+                percent(group.mean(lambda r: r.agreement), 1),
+            )
+        )
+    head = (
+        *("method", unit(groups[0]) if groups else "score", "seeds × episodes", "kept of the teacher, %"),
+        *("normalised, %", "paper, plain", "kept of the mask's ceiling, %", "normalised, %", "agrees with teacher"),
+    )
+    claimed, _ = paper.headlines()
+    chance = (f"Random legal actions score {number(groups[0].random, 2)} here.",) if groups else ()
+    common = (
+        _RETENTION,
+        f"The paper's headline: over {percent(claimed)} of the teacher's performance kept.",
+        INTERVALS,
+    )
+    title = f"{place_name(results, place)}: what is kept, on {place.simulator}"
+    return Table(title, head, tuple(rows), chance, common)
+
+
+def _costs(results: Results, place: Place) -> Table:
+    teacher, row = results.get(place, TEACHER), paper.row_of(place.map)
+    rows = []
+    for method in results.methods(place):
+        group = results.get(place, method)
+        assert group is not None
+        time_ms = group.mean(lambda r: r.time_per_step_ms)
+        rows.append(
+            (
+                label(method),
+                count(group.macs_per_decision),
+                flops(group),
+                count(group.macs_per_episode),
+                count(2 * group.macs_per_episode),
+                number(teacher.macs_per_decision / group.macs_per_decision) if teacher else MISSING,
+                number(teacher.macs_per_episode / group.macs_per_episode) if teacher else MISSING,
+                number(time_ms, 3),
+                stated(row.time_per_step_ms.get(method) if row else None),
+                count(group.mean(lambda r: r.environment_steps)),
+                count(group.mean(lambda r: r.run["cpu_s"])),
+            )
+        )
+    head = (
+        *("method", "MAC per decision", "FLOP per decision", "MAC per episode", "FLOP per episode"),
+        *("times fewer than the teacher, per decision", "per episode", "ms per step", "paper, ms per step"),
+        *("environment steps", "CPU-seconds"),
+    )
+    _, fewer = paper.headlines()
+    common = (COUNTING, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
+    return Table(f"{place_name(results, place)}: what it costs, on {place.simulator}", head, tuple(rows), (), common)
+
+
+def _gaps(results: Results, place: Place) -> list[Table]:
+    """What mask, size and the expert's data each cost, where the controls have run."""
+    rows = []
+    for name, what, reference, method in _GAPS:
+        ours, against = results.get(place, method), results.get(place, reference)
+        if ours is None or against is None:
+            continue
+        lost = ours.less(against)
+        rows.append((name, f"{label(method)}: {what}", label(reference), with_interval(lost, 2)))
+    head = ("gap", "method", "against", "difference of scores")
+    title = f"{place_name(results, place)}: where it is lost, on {place.simulator}"
+    return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
+
+
+def _ablations(results: Results, place: Place) -> list[Table]:
+    """One table per method that has variants: the method itself, then a row for each."""
+    variants = [(method, variant) for where, method, variant in results.main if where == place and variant]
+    teacher = results.get(place, TEACHER)
+    made = []
+    for method in in_order(method for method, _ in variants):
+        base = results.get(place, method)
+        groups = [results.main[place, m, v] for m, v in variants if m == method]
+        rows = []
+        for group in ([base] if base else []) + groups:
+            digits = 1 if group.has_victory else 2
+            against = with_interval(group.less(base), digits) if base and group.variant else MISSING
+            rows.append(
+                (
+                    group.variant or "as configured",
+                    with_interval(group.score, digits),
+                    sample(group),
+                    against,
+                    share_with_interval(group.kept_normalised(teacher)),
+                    percent(group.mean(lambda r: r.agreement), 1),
+                )
+            )
+        head = ("variant", unit(groups[0]), "seeds × episodes", "against as configured", "normalised, %", "agreement")
+        title = f"{place_name(results, place)}: {label(method)} with one part off, on {place.simulator}"
+        made.append(Table(title, head, tuple(rows), (), (INTERVALS,)))
+    return made
+
+
+def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
+    """Normalised retention over all games of one simulator that a method and the teacher have run on."""
+    places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator]
+    rows = []
+    for method in in_order(m for place in places for m in results.methods(place) if m != TEACHER):
+        scores, drawn, names = [], [], []
+        for place in places:
+            group, teacher = results.get(place, method), results.get(place, TEACHER)
+            if group is None or teacher is None:
+                continue
+            common = common_seeds(group.scores, teacher.scores)
+            top = teacher.scores.means(common).mean() if common else teacher.random
+            if top == teacher.random:  # nothing to normalise by
+                continue
+            scores.append((group.scores.means(common) - teacher.random) / (top - teacher.random))
+            tops = teacher.scores.drawn(common).mean(-1, keepdims=True)
+            with np.errstate(divide="ignore", invalid="ignore"):  # intervals are then unknown
+                drawn.append((group.scores.drawn(common) - teacher.random) / (tops - teacher.random))
+            names.append(place_name(results, place))
+        if not scores:
+            continue
+        all_scores, all_drawn = np.concatenate(scores), np.concatenate(drawn, axis=-1)
+        mean = interval(float(all_scores.mean()), all_drawn.mean(-1))
+        middle = interval(float(middle_half(all_scores)), middle_half(all_drawn))
+        rows.append(
+            (
+                label(method),
+                ", ".join(names),
+                str(all_scores.size),
+                share_with_interval(mean),
+                share_with_interval(middle),
+            )
+        )
+    if not rows:
+        return []
+    head = ("method", "games", "runs", "normalised retention, mean, %", "interquartile mean, %")
+    notes = ("Seeds are drawn within each game (stratified bootstrap).",)
+    return [Table(f"Over all games, on {places[0].simulator}", head, tuple(rows), notes, (_RETENTION, INTERVALS))]
+
+
+def _otherwise(results: Results) -> list[Table]:
+    """Runs that the other tables leave out, because they are configured unlike the rest."""
+    rows = tuple(
+        (
+            *(place_name(results, group.place), group.place.simulator, label(group.method), group.variant or MISSING),
+            *(with_interval(group.score, 2), sample(group), group.differences(main)),
+        )
+        for group, main in results.otherwise
+    )
+    head = ("game", "simulator", "method", "variant", "score", "seeds × episodes", "settings unlike those above")
+    note = "Not in the tables above, which take of each method the configuration with most seeds, then most steps."
+    return [Table("Runs configured otherwise", head, rows, (note,))] if rows else []

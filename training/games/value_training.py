@@ -1,0 +1,254 @@
+"""Trains QMIX and VDN on a game; after a crash it goes on from the last checkpoint, exactly.
+
+A checkpoint is taken with every evaluation. There all environments start anew, from a seed that the number of steps
+gives, whether the run is interrupted or not: so no game has to be saved, and both runs give the same numbers. The
+replay is saved in parts, each with the episodes since the checkpoint before, so that a large one is not written again
+and again.
+
+Shapes: E environments, N agents, O observation columns, A actions.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from envs.games.api import Frame, Game
+from scenarios.games.schema import ValueDecompositionConfig
+from training import checkpoint
+from training.games.networks import RecurrentTeam, Sight
+from training.games.replay import Replay
+from training.games.value_decomposition import MixerName, ValueLearner, greedy, new_learner, update
+from training.optimisation import means
+
+Progress = Callable[[float, str], None]  # (share done, what to say)
+Curve = list[dict[str, float]]
+
+
+class DivergedError(ValueError):
+    """Training that went astray; the message is one sentence."""
+
+
+CHECKPOINT = "values.safetensors"
+
+
+def epsilon_greedy(q: Tensor, mask: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    """Each agent takes a uniformly random legal action with probability epsilon, else its greedy one.
+
+    q [E, N, A], mask [E, N, A] bool -> [E, N] int64.
+    """
+    draws = torch.rand(*mask.shape[:-1], mask.shape[-1] + 1, generator=generator)
+    random = (draws[..., 1:] + mask).argmax(-1)  # illegal ones are below 1
+    return torch.where(draws[..., 0] < epsilon, random, greedy(q, mask))
+
+
+def epsilon_after(steps: int, config: ValueDecompositionConfig) -> float:
+    """Falls linearly along the first ``epsilon_steps`` environment steps."""
+    first, last = config.epsilon
+    return first + min(steps / config.epsilon_steps, 1.0) * (last - first)
+
+
+class Collector:
+    """E environments that run on and on, with the memory of the agents that play in them."""
+
+    def __init__(
+        self,
+        game: Game,
+        team: RecurrentTeam,
+        sight: Sight,
+        replay: Replay,
+        config: ValueDecompositionConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.game, self.team, self.sight, self.replay = game, team, sight, replay
+        self.config, self.generator = config, generator
+        self.steps = 0  # of one environment, summed over environments
+
+    def start(self, seed: int) -> None:
+        """All environments begin a new episode."""
+        self.frame: Frame = self.game.reset(seed)
+        environments = self.game.environments
+        self.hidden = self.team.initial_hidden(environments)
+        self.last_action = torch.full((environments, self.team.agents), -1)
+        self.starts = torch.zeros(environments, dtype=torch.bool)  # the memory is fresh as it is
+        self.seen = self.sight.draw(environments, self.generator)
+        self.replay.start(self.seen)
+        self.earned = torch.zeros(environments)
+
+    @torch.no_grad()
+    def collect(self) -> dict[str, float]:
+        """Play until as many episodes have ended as there are environments; returns their mean return and length."""
+        environments = self.game.environments
+        until, ended, returned, before = self.replay.finished + environments, 0, 0.0, self.steps
+        while self.replay.finished < until:
+            inputs = self.sight.prepare(self.frame.obs, self.seen, self.last_action).unsqueeze(0)
+            q, latents = self.team(inputs, self.hidden, self.starts.unsqueeze(0))
+            epsilon = epsilon_after(self.steps, self.config)
+            action = epsilon_greedy(q[0], self.frame.action_mask, epsilon, self.generator)
+            transition = self.game.step(action)
+            self.steps += environments
+            over = transition.terminated | transition.truncated
+            if bool(over.any()):
+                drawn = self.sight.draw(environments, self.generator)
+                self.seen = torch.where(over.view(-1, 1, 1), drawn, self.seen)
+            self.replay.add(self.frame, action, transition, self.seen)
+            self.earned += transition.reward
+            ended += int(over.sum())
+            returned += float(self.earned[over].sum())
+            self.earned[over] = 0.0
+            self.frame, self.hidden, self.starts = transition.frame, latents[-1], over
+            self.last_action = action.masked_fill(over.unsqueeze(-1), -1)
+        return {"episode_return": returned / ended, "episode_steps": (self.steps - before) / ended}
+
+
+def train_values(
+    mixer: MixerName,
+    game: Game,
+    team: RecurrentTeam,
+    sight: Sight,
+    config: ValueDecompositionConfig,
+    seed: int,
+    folder: Path,
+    key: str,
+    progress: Progress,
+    evaluate: Callable[[RecurrentTeam], dict[str, float]],
+    every_steps: int,
+) -> Curve:
+    """Train the team for ``config.steps`` environment steps.
+
+    Args:
+        game: of ``config.environments`` environments; it is reset here, and not closed.
+        team: freshly made, its outputs are Q values; a checkpoint in ``folder`` replaces its weights. It is trained in
+            place.
+        seed: of all that is random in training.
+        folder: of the checkpoint, and of the replay while training lasts.
+        key: digest that the checkpoint must carry.
+        progress: told after each round.
+        evaluate: what is measured of the team at first, every ``every_steps`` steps and at the end; its time is not
+            counted.
+
+    Returns:
+        One record per evaluation: ``steps``, ``updates``, ``cpu_s`` spent so far, epsilon, what ``evaluate`` gave, and
+        but for the first the means over the rounds since the one before.
+    """
+    generator = torch.Generator().manual_seed(_derived(seed, _BEHAVIOUR))
+    replay = Replay(game, config.buffer_episodes)
+    mixer_generator = torch.Generator().manual_seed(_derived(seed, _MIXER))
+    learner = new_learner(mixer, team, game.state_size, config, mixer_generator)
+    collector = Collector(game, team, sight, replay, config, generator)
+    saved = _Saved(folder, key, learner, collector)
+    curve, spent = saved.load()
+
+    def point(statistics: dict[str, float], cpu_s: float) -> dict[str, float]:
+        counts = {"steps": float(collector.steps), "updates": float(learner.updates), "cpu_s": cpu_s}
+        return counts | {"epsilon": epsilon_after(collector.steps, config)} | statistics | evaluate(team)
+
+    if not curve:
+        curve.append(point({}, 0.0))
+    while collector.steps < config.steps:
+        began = time.process_time()
+        statistics = _stretch(learner, collector, config, seed, every_steps, progress)
+        spent += time.process_time() - began
+        curve.append(point(statistics, spent))
+        saved.save(curve, spent, finished=collector.steps >= config.steps)
+    return curve
+
+
+_BEHAVIOUR, _MIXER, _GAME = range(3)  # what seeds are derived for
+
+
+def _derived(seed: int, purpose: int, steps: int = 0) -> int:
+    return int(np.random.SeedSequence((seed, purpose, steps)).generate_state(1)[0]) >> 1
+
+
+def _stretch(
+    learner: ValueLearner,
+    collector: Collector,
+    config: ValueDecompositionConfig,
+    seed: int,
+    every_steps: int,
+    progress: Progress,
+) -> dict[str, float]:
+    """Start all environments, then rounds of collection and updates to the next multiple of ``every_steps`` or the end.
+
+    Returns the rounds' mean statistics.
+
+    Raises:
+        DivergedError: one of them is NaN or infinite, so the networks are no longer usable.
+    """
+    until = min(config.steps, (collector.steps // every_steps + 1) * every_steps)
+    collector.start(_derived(seed, _GAME, collector.steps))
+    rounds: list[dict[str, float]] = []
+    while collector.steps < until:
+        record = collector.collect()
+        if len(collector.replay) >= config.batch_episodes:
+            records: list[dict[str, Tensor]] = []
+            for _ in range(config.updates_per_round):
+                batch = collector.replay.sample(config.batch_episodes, collector.generator)
+                records.append(update(learner, collector.sight, batch, config))
+            record |= means(records)
+        rounds.append(record)
+        progress(min(collector.steps / config.steps, 1.0), f"return {record['episode_return']:.2f} per episode")
+    names = rounds[-1].keys()  # the first rounds may have had too few episodes for an update
+    of_name = {name: [record[name] for record in rounds if name in record] for name in names}
+    statistics = {name: sum(values) / len(values) for name, values in of_name.items()}
+    wrong = sorted(name for name, value in statistics.items() if not math.isfinite(value))
+    if wrong:
+        raise DivergedError(f"training diverged: {', '.join(wrong)} not finite; lower values.learning_rate")
+    return statistics
+
+
+class _Saved:
+    """The checkpoint: the learner and how far it is, and beside it the parts of the replay that it names."""
+
+    def __init__(self, folder: Path, key: str, learner: ValueLearner, collector: Collector) -> None:
+        self.folder, self.key, self.learner, self.collector = folder, key, learner, collector
+        self.parts: list[int] = []  # each holds the episodes up to this number, from where the one before ends
+
+    def load(self) -> tuple[Curve, float]:
+        """The curve and the CPU seconds so far; nothing where there is no checkpoint."""
+        if not (self.folder / CHECKPOINT).exists():
+            return [], 0.0
+        state = checkpoint.load(self.folder / CHECKPOINT, self.key)
+        self.parts = state["parts"]
+        for part in self.parts:
+            self.collector.replay.load_state_dict(checkpoint.load(self._part(part), self.key))
+        self.learner.load_state_dict(state["learner"])
+        self.collector.steps = state["steps"]
+        self.collector.generator.set_state(state["generator"])
+        return state["curve"], state["cpu_s"]
+
+    def save(self, curve: Curve, cpu_s: float, finished: bool) -> None:
+        """Parts come first and go last, so that those that the checkpoint names are always there."""
+        replay = self.collector.replay
+        written = self.parts[-1] if self.parts else 0
+        if replay.finished > written and not finished:
+            checkpoint.save(self._part(replay.finished), replay.state_dict(since=written), self.key)
+            self.parts.append(replay.finished)
+        kept = replay.finished - len(replay)
+        self.parts = [] if finished else [part for part in self.parts if part > kept]
+        state = {
+            "learner": self.learner.state_dict(),
+            "parts": self.parts,
+            "steps": self.collector.steps,
+            "generator": self.collector.generator.get_state(),
+            "curve": curve,
+            "cpu_s": cpu_s,
+        }
+        checkpoint.save(self.folder / CHECKPOINT, state, self.key)
+        needed = {self._part(part) for part in self.parts}
+        for path in self.folder.glob(f"{_PART}*.safetensors"):
+            if path not in needed:
+                path.unlink()
+
+    def _part(self, part: int) -> Path:
+        return self.folder / f"{_PART}{part}.safetensors"
+
+
+_PART = "replay-"
