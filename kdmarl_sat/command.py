@@ -14,19 +14,22 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from envs.workers import is_ours
-from scenarios import onboard_sim, quantise, schema
+from scenarios import onboard_sim, quantise, roots, schema
 from scenarios.check import Stopped
+from scenarios.games import schema as games
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.schema import ConfigError, load
 
 
-def command(name: str, config_name: str, work: Callable[[Any, Path], object]) -> None:
+def command(name: str, config_name: str, work: Callable[[Any, Path], object], root: str = roots.CONSTELLATION) -> None:
     """Compose the configuration from the command line, check it, and call ``work(config, folder)``.
+
+    ``root``: of ``scenarios.roots``.
 
     Ends the program with a sentence where the user can mend what is wrong; whole errors with HYDRA_FULL_ERROR=1.
     """
 
-    @hydra.main(version_base="1.3", config_path="pkg://scenarios", config_name=config_name)
+    @hydra.main(version_base="1.3", config_path=root, config_name=config_name)
     def composed(cfg: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
@@ -44,6 +47,7 @@ def command(name: str, config_name: str, work: Callable[[Any, Path], object]) ->
     schema.register()
     onboard_sim.register()
     quantise.register()
+    games.register()
     # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     try:

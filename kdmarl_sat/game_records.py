@@ -211,8 +211,9 @@ def settings(config: Mapping[str, Any], method: str) -> dict[str, Any]:
 
     Defaults are left out so that a setting added later does not make older records those of another configuration.
     """
-    unused = {*_APART, *_NOT_USED.get(method.partition("_")[0], ())}
-    if method.endswith("_fo"):
+    family = method.partition("_")[0]
+    unused = {*_APART, *_NOT_USED.get(family, ())}
+    if family in ("mappo", "qmix", "vdn") and not method.endswith("_a"):  # FO and LH: the teacher's size throughout
         unused.add("student")
     used = _flat({key: value for key, value in config.items() if key not in unused})
     defaults = _defaults()

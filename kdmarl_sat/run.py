@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from kdmarl_sat.command import command
+from scenarios.games.schema import GameRunConfig
+from scenarios.roots import root_of
 from scenarios.schema import RunConfig
 
 
-def run(config: RunConfig, folder: Path) -> None:
+def run(config: RunConfig | GameRunConfig, folder: Path) -> None:
     """One run, in the folder that Hydra has made for it."""
-    from kdmarl_sat import pipeline  # here, so that --help and a refused configuration do not wait for it
+    # Imported here, so that --help and a refused configuration do not wait for it.
+    if isinstance(config, GameRunConfig):
+        from kdmarl_sat import game_pipeline
 
-    pipeline.run(config, folder)
+        game_pipeline.run(config, folder)
+    else:
+        from kdmarl_sat import pipeline
+
+        pipeline.run(config, folder)
 
 
 def main() -> None:
-    command("kdmarl-sat", "config", run)
+    command("kdmarl-sat", "config", run, root_of(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
 from envs.games.api import Frame, GameError, Transition
 
@@ -72,16 +74,17 @@ class Lockstep:
         jax = load("jax")
         self._jax = jax
         self._cpu = jax.devices("cpu")[0]
-        self._carry: Any = None
+        self.carry: Any = None  # every copy's random key, and its state
         jnp, each = jax.numpy, jax.vmap
 
         def settle(tree: Any) -> Any:
             # A fresh state and a stepped one differ in weak types, at which JAX would compile the step once more.
-            return jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.asarray(leaf).dtype), tree)
+            return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), tree)
 
-        def reset(seed: Any) -> tuple[Any, Any]:
+        def reset(words: Any) -> tuple[Any, Any]:
             # Folded in, not split: a copy's stream depends on the seed and its own index, not on how many there are.
-            keys = each(jax.random.fold_in, (None, 0))(jax.random.key(seed), jnp.arange(environments))
+            key = jax.random.wrap_key_data(words, impl="threefry2x32")
+            keys = each(jax.random.fold_in, (None, 0))(key, jnp.arange(environments))
             keys, first = jnp.moveaxis(each(jax.random.split)(keys), 1, 0)
             states = settle(each(start)(first))
             return (keys, states), each(view)(states)
@@ -110,38 +113,29 @@ class Lockstep:
         self._reset = jax.jit(reset)
         self._step = jax.jit(step)
 
-    @property
-    def state(self) -> Any:
-        """All copies' states, stacked; for tests."""
-        return self._carry[1]
-
-    @state.setter
-    def state(self, value: Any) -> None:
-        self._carry = (self._carry[0], value)
-
     def reset(self, seed: int) -> Frame:
-        carry, frame = self._reset(seed)
+        carry, frame = self._reset(np.random.SeedSequence(seed).generate_state(2))
         # What dlpack brings is bound to its device; with a carry that is not, the second step would be compiled anew.
-        self._carry = self._jax.device_put(carry, self._cpu)
+        self.carry = self._jax.device_put(carry, self._cpu)
         return _frame(self._jax.block_until_ready(frame))
 
     def step(self, action: Tensor) -> Transition:
-        if self._carry is None:
+        if self.carry is None:
             raise GameError("step was called before reset; allowed: reset first")
         # JAX without 64-bit types would copy int64s into int32s; as pairs of int32 they cross as they are.
         words = self._jax.dlpack.from_dlpack(action.contiguous().view(torch.int32))
-        self._carry, result = self._step(self._carry, words)
+        self.carry, result = self._step(self.carry, words)
         # Finished before the caller may write to ``action`` again.
         frame, reward, terminated, truncated, last, won = self._jax.block_until_ready(result)
         return Transition(
             frame=_frame(frame),
-            reward=torch.from_dlpack(reward),
-            terminated=torch.from_dlpack(terminated),
-            truncated=torch.from_dlpack(truncated),
+            reward=from_dlpack(reward),
+            terminated=from_dlpack(terminated),
+            truncated=from_dlpack(truncated),
             last=_frame(last),
-            won=torch.from_dlpack(won),
+            won=from_dlpack(won),
         )
 
 
 def _frame(arrays: tuple[Any, Any, Any, Any]) -> Frame:
-    return Frame(*(torch.from_dlpack(array) for array in arrays))
+    return Frame(*(from_dlpack(array) for array in arrays))

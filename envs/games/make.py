@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 
 from envs.games.api import Game, GameError
 from envs.sensing import sense
-from scenarios.games.schema import Backend, EnvironmentConfig, GameConfig, Suite
+from scenarios.games.schema import Backend, BlockConfig, EnvironmentConfig, GameConfig, Suite
 
 
 def make_game(config: GameConfig, environments: int) -> Game:
@@ -29,13 +29,11 @@ def make_game(config: GameConfig, environments: int) -> Game:
     if environment.suite is Suite.pettingzoo:
         from envs.games.parallel import ParallelGame
 
-        blocks = {
-            agent: [(block.name, block.size) for block in own_blocks]
-            for agent, own_blocks in environment.blocks.items()
-        }
         limit = environment.parallel_env.get("max_cycles")  # as PettingZoo's own environments call it
         horizon = limit if isinstance(limit, int) else None
-        return ParallelGame(_parallel_env(environment), environments, blocks, name=config.name, horizon=horizon)
+        return ParallelGame(
+            _parallel_env(environment), environments, _blocks(environment), name=config.name, horizon=horizon
+        )
 
     from envs.games.smac import SmacGame, available
 
@@ -98,6 +96,22 @@ def _hidden_enemies(config: GameConfig) -> tuple[bool, ...]:
             "scenario.environment.leak_free=True is not allowed with scenario.random_mask: it needs sensing groups"
         )
     return tuple("enemy" not in config.sensing[group] for group in config.agents)
+
+
+def _blocks(environment: EnvironmentConfig) -> dict[str, list[tuple[str, int]]]:
+    """Agent -> names and sizes. OmegaConf leaves lists within a dict as plain ones, unchecked."""
+    blocks: dict[str, list[tuple[str, int]]] = {}
+    for agent, entries in environment.blocks.items():
+        blocks[agent] = []
+        for entry in entries:
+            try:
+                block = entry if isinstance(entry, BlockConfig) else BlockConfig(**entry)
+            except TypeError as error:
+                raise GameError(
+                    f"scenario.environment.blocks.{agent} has {entry!r}: each block must be a name and a size (columns)"
+                ) from error
+            blocks[agent].append((block.name, block.size))
+    return blocks
 
 
 def _parallel_env(environment: EnvironmentConfig) -> Callable[[], Any]:

@@ -28,9 +28,9 @@ class SmaxGame:
     battle is over and not won.
 
     The action mask shows an agent which enemies are in its range even if it does not sense enemies, in SMAX as in
-    SMAC. ``hidden_enemies[n]`` closes that leak: all attacks are legal for agent n while it lives. An attack on an enemy
-    that is dead or out of range when the agent decides is carried out as "stop", so the switch changes what agents
-    know and nothing else. (SMAX itself would hit an enemy that comes into range in the course of the step.)
+    SMAC. ``hidden_enemies[n]`` closes that leak: all attacks are legal for agent n while it lives. An attack on an
+    enemy that is dead, or out of range when the agent decides, is carried out as "stop", so the switch changes what
+    agents know and nothing else. (SMAX itself would hit an enemy that comes into range in the course of the step.)
     """
 
     backend = "smax"

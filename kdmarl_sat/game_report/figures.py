@@ -28,7 +28,7 @@ from kdmarl_sat.report.style import (
 
 LineStyle = str | tuple[float, tuple[float, ...]]
 _STYLES: dict[str, LineStyle] = {"buffer": (0, (1.5, 1.5)), "small": (0, (5, 2)), "wide": (0, (5, 2))}
-_SIGHTS = (("fo", "full sight"), ("lh", "under the mask (LH)"), ("lh_a", "under the mask, own sizes (LH+A)"))
+_SIGHTS = (("fo", "full sight"), ("lh", "under the mask (LH)"), ("lh_a", "under the mask (LH+A)"))
 PAIR = ("kd_lh_a", "mappo_lh_a")
 _HEAT = LinearSegmentedColormap.from_list("heat", [SURFACE, "#fbd7b5", "#f08a3c", "#b3350b", "#4a0d05"])
 
@@ -144,7 +144,9 @@ def curves(results: Results, place: Place) -> Figure:
     first.set_ylabel("win rate, %" if groups[0].has_victory else "return, mean over agents")
     all_axes[len(panels) // 2].set_xlabel("environment steps of the method's own training")
     names = f"{plain(place_name(results, place), 40)} on {plain(place.simulator, 60)}"
-    text = f"{names}: mean and {CONFIDENCE:.0%} band over seeds; lines: teacher's last, random actions (dotted)"
+    numbers = sorted({len(group.seeds) for group in groups})
+    seeds = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1])))) + " seed" + "s" * (numbers[-1] > 1)
+    text = f"{names}: mean and {CONFIDENCE:.0%} band over {seeds}; lines: teacher's last, random actions (dotted)"
     figure.suptitle(text, fontsize=8.5, x=0.01, ha="left", color=MUTED)
     return figure
 
@@ -159,8 +161,7 @@ def _curve(axes: Axes, group: Group) -> None:
     colour, seeds = method_colour(group.method), len(group.seeds)
     style = next((style for word, style in _STYLES.items() if word in group.method), "-")
     steps, mean, low, high = _band(group)
-    name = f"{plain(label(group.method))} ({seeds} seed{'s' * (seeds > 1)})"
-    axes.plot(steps, mean, color=colour, linestyle=style, linewidth=1.6, label=name)
+    axes.plot(steps, mean, color=colour, linestyle=style, linewidth=1.6, label=plain(label(group.method)))
     axes.plot(steps[-1], mean[-1], "o", color=colour, markersize=4.5, markeredgecolor=SURFACE)
     if seeds > 1:
         axes.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)

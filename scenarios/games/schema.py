@@ -267,6 +267,7 @@ class GameRunConfig:
 
     seed: int = 0
     preset: str = "default"
+    variant: str = ""  # name of an ablation: kept in the records, changes nothing itself
     methods: list[str] = field(default_factory=lambda: ["mappo_fo", "mappo_lh_a", "kd_lh", "kd_lh_a"])
     scenario: GameConfig = MISSING
     mappo: MappoConfig = field(default_factory=MappoConfig)

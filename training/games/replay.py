@@ -166,7 +166,7 @@ class Replay:
         rows = (slot * self.frames + step).flatten()
 
         def frames(name: str) -> Tensor:
-            return self._rows[name].index_select(0, rows).unflatten(0, (len(step), len(slot)))
+            return self._rows[name].index_select(0, rows).view(len(step), len(slot), *self._rows[name].shape[1:])
 
         return Episodes(
             obs=frames("obs"),

@@ -74,10 +74,9 @@ def train_mappo(
         for _ in range(min(stretch, total - learner.updates)):
             window, episodes = player.play(config.window)
             seen.append(episodes)
-            record = mappo.update(learner, window, config)
+            record = _finite(mappo.update(learner, window, config), "MAPPO")
             progress(learner.updates / total, _said(seen, game))
         spent = time.process_time() - clock
-        _finite(record, "MAPPO")
         measured = evaluate(learner.team)
         curve.append({"steps": learner.updates * per_update, "cpu_s": spent, **record, **measured})
         _save(folder, key, learner.state_dict(), curve)
@@ -124,10 +123,9 @@ def train_students(
         for _ in range(min(stretch, total - distiller.updates)):
             window, episodes = player.play(config.window)
             seen.append(episodes)
-            record = learn_from_own(distiller, teacher, window, config)
+            record = _finite(learn_from_own(distiller, teacher, window, config), "distillation")
             progress((first + distiller.updates) / (first + total), f"agreement {record['agreement']:.0%}")
         spent = time.process_time() - clock
-        _finite(record, "distillation")
         steps = (first + distiller.updates) * per_window
         curve.append({"steps": steps, "cpu_s": spent, "own": 1.0, **record, **evaluate(distiller.students)})
         _save(folder, key, distiller.state_dict(), curve)

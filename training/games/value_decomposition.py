@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scenarios.games.schema import ValueDecompositionConfig
-from training.games.networks import RecurrentTeam, Sight
+from training.games.networks import RecurrentTeam, Sight, descend
 from training.games.replay import Episodes
 from training.losses import weighted_mean
 from training.networks import RELU_GAIN, linear
+from training.optimisation import adam
 
 MixerName = Literal["qmix", "vdn"]
 
@@ -130,8 +131,7 @@ def new_learner(
         QmixMixer(team.agents, state_size, config.mixer, config.hypernet, generator) if mixer == "qmix" else VdnMixer()
     )
     parameters = [*team.parameters(), *mix.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate, eps=1e-5, fused=True)
-    return ValueLearner(team, mix, copy.deepcopy(team), copy.deepcopy(mix), optimiser)
+    return ValueLearner(team, mix, copy.deepcopy(team), copy.deepcopy(mix), adam(parameters, config.learning_rate))
 
 
 def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDecompositionConfig) -> dict[str, Tensor]:
@@ -154,11 +154,8 @@ def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDe
     q_tot = learner.mixer(chosen, batch.alive[:-1], batch.state[:-1])
     loss = weighted_mean((y - q_tot).square(), batch.valid)
 
-    learner.optimiser.zero_grad()
-    torch.autograd.backward(loss)
-    norm = learner.team.clip_gradients(config.max_grad_norm)
-    nn.utils.clip_grad_norm_(learner.mixer.parameters(), config.max_grad_norm)
-    learner.optimiser.step()
+    learnt = learner.mixer if isinstance(learner.mixer, QmixMixer) else None
+    norm = descend(learner.optimiser, loss, learner.team, config.max_grad_norm, learnt)
     learner.updates += 1
     if learner.updates % config.target_updates == 0:
         learner.target_team.load_state_dict(learner.team.state_dict())

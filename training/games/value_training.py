@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +23,9 @@ from scenarios.games.schema import ValueDecompositionConfig
 from training import checkpoint
 from training.games.networks import RecurrentTeam, Sight
 from training.games.replay import Replay
+from training.games.training import CHECKPOINT, Curve, DivergedError, Evaluate, Progress
 from training.games.value_decomposition import MixerName, ValueLearner, greedy, new_learner, update
 from training.optimisation import means
-
-Progress = Callable[[float, str], None]  # (share done, what to say)
-Curve = list[dict[str, float]]
-
-
-class DivergedError(ValueError):
-    """Training that went astray; the message is one sentence."""
-
-
-CHECKPOINT = "values.safetensors"
 
 
 def epsilon_greedy(q: Tensor, mask: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -83,9 +73,9 @@ class Collector:
 
     @torch.no_grad()
     def collect(self) -> dict[str, float]:
-        """Play until as many episodes have ended as there are environments; returns their mean return and length."""
+        """Play until as many episodes have ended as there are environments; returns their means."""
         environments = self.game.environments
-        until, ended, returned, before = self.replay.finished + environments, 0, 0.0, self.steps
+        until, ended, returned, won, began = self.replay.finished + environments, 0, 0.0, 0, self.steps
         while self.replay.finished < until:
             inputs = self.sight.prepare(self.frame.obs, self.seen, self.last_action).unsqueeze(0)
             q, latents = self.team(inputs, self.hidden, self.starts.unsqueeze(0))
@@ -100,11 +90,13 @@ class Collector:
             self.replay.add(self.frame, action, transition, self.seen)
             self.earned += transition.reward
             ended += int(over.sum())
+            won += int(transition.won.sum())
             returned += float(self.earned[over].sum())
             self.earned[over] = 0.0
             self.frame, self.hidden, self.starts = transition.frame, latents[-1], over
             self.last_action = action.masked_fill(over.unsqueeze(-1), -1)
-        return {"episode_return": returned / ended, "episode_steps": (self.steps - before) / ended}
+        statistics = {"episode_return": returned / ended, "epsilon": epsilon_after(began, self.config)}
+        return statistics | ({"episode_won": won / ended} if self.game.has_victory else {})
 
 
 def train_values(
@@ -117,25 +109,25 @@ def train_values(
     folder: Path,
     key: str,
     progress: Progress,
-    evaluate: Callable[[RecurrentTeam], dict[str, float]],
+    evaluate: Evaluate,
     every_steps: int,
 ) -> Curve:
     """Train the team for ``config.steps`` environment steps.
 
     Args:
-        game: of ``config.environments`` environments; it is reset here, and not closed.
+        game: of ``config.environments`` environments; ``evaluate`` may play it too.
         team: freshly made, its outputs are Q values; a checkpoint in ``folder`` replaces its weights. It is trained in
             place.
         seed: of all that is random in training.
         folder: of the checkpoint, and of the replay while training lasts.
         key: digest that the checkpoint must carry.
         progress: told after each round.
-        evaluate: what is measured of the team at first, every ``every_steps`` steps and at the end; its time is not
-            counted.
+        evaluate: told every ``every_steps`` environment steps, and at the end: what it measures becomes a point of the
+            curve.
 
     Returns:
-        One record per evaluation: ``steps``, ``updates``, ``cpu_s`` spent so far, epsilon, what ``evaluate`` gave, and
-        but for the first the means over the rounds since the one before.
+        Points with ``steps``, ``updates`` and ``cpu_s`` (of training alone, all threads), the mean statistics of the
+        rounds since the point before, and the evaluation's.
     """
     generator = torch.Generator().manual_seed(_derived(seed, _BEHAVIOUR))
     replay = Replay(game, config.buffer_episodes)
@@ -143,20 +135,15 @@ def train_values(
     learner = new_learner(mixer, team, game.state_size, config, mixer_generator)
     collector = Collector(game, team, sight, replay, config, generator)
     saved = _Saved(folder, key, learner, collector)
-    curve, spent = saved.load()
-
-    def point(statistics: dict[str, float], cpu_s: float) -> dict[str, float]:
-        counts = {"steps": float(collector.steps), "updates": float(learner.updates), "cpu_s": cpu_s}
-        return counts | {"epsilon": epsilon_after(collector.steps, config)} | statistics | evaluate(team)
-
-    if not curve:
-        curve.append(point({}, 0.0))
+    curve = saved.load()
+    spent = curve[-1]["cpu_s"] if curve else 0.0
     while collector.steps < config.steps:
-        began = time.process_time()
+        clock = time.process_time() - spent
         statistics = _stretch(learner, collector, config, seed, every_steps, progress)
-        spent += time.process_time() - began
-        curve.append(point(statistics, spent))
-        saved.save(curve, spent, finished=collector.steps >= config.steps)
+        spent = time.process_time() - clock
+        counts = {"steps": collector.steps, "updates": learner.updates, "cpu_s": spent}
+        curve.append({**counts, **statistics, **evaluate(team)})
+        saved.save(curve, finished=collector.steps >= config.steps)
     return curve
 
 
@@ -194,7 +181,7 @@ def _stretch(
                 records.append(update(learner, collector.sight, batch, config))
             record |= means(records)
         rounds.append(record)
-        progress(min(collector.steps / config.steps, 1.0), f"return {record['episode_return']:.2f} per episode")
+        progress(min(collector.steps / config.steps, 1.0), _said(record))
     names = rounds[-1].keys()  # the first rounds may have had too few episodes for an update
     of_name = {name: [record[name] for record in rounds if name in record] for name in names}
     statistics = {name: sum(values) / len(values) for name, values in of_name.items()}
@@ -204,6 +191,11 @@ def _stretch(
     return statistics
 
 
+def _said(record: dict[str, float]) -> str:
+    won = f", {record['episode_won']:.0%} won" if "episode_won" in record else ""
+    return f"return {record['episode_return']:.2f}{won}"
+
+
 class _Saved:
     """The checkpoint: the learner and how far it is, and beside it the parts of the replay that it names."""
 
@@ -211,10 +203,10 @@ class _Saved:
         self.folder, self.key, self.learner, self.collector = folder, key, learner, collector
         self.parts: list[int] = []  # each holds the episodes up to this number, from where the one before ends
 
-    def load(self) -> tuple[Curve, float]:
-        """The curve and the CPU seconds so far; nothing where there is no checkpoint."""
+    def load(self) -> Curve:
+        """The curve so far; empty where there is no checkpoint."""
         if not (self.folder / CHECKPOINT).exists():
-            return [], 0.0
+            return []
         state = checkpoint.load(self.folder / CHECKPOINT, self.key)
         self.parts = state["parts"]
         for part in self.parts:
@@ -222,9 +214,10 @@ class _Saved:
         self.learner.load_state_dict(state["learner"])
         self.collector.steps = state["steps"]
         self.collector.generator.set_state(state["generator"])
-        return state["curve"], state["cpu_s"]
+        curve: Curve = state["curve"]
+        return curve
 
-    def save(self, curve: Curve, cpu_s: float, finished: bool) -> None:
+    def save(self, curve: Curve, finished: bool) -> None:
         """Parts come first and go last, so that those that the checkpoint names are always there."""
         replay = self.collector.replay
         written = self.parts[-1] if self.parts else 0
@@ -239,7 +232,6 @@ class _Saved:
             "steps": self.collector.steps,
             "generator": self.collector.generator.get_state(),
             "curve": curve,
-            "cpu_s": cpu_s,
         }
         checkpoint.save(self.folder / CHECKPOINT, state, self.key)
         needed = {self._part(part) for part in self.parts}

@@ -1,0 +1,196 @@
+"""``python -m kdmarl_sat.benchmark``: runs the paper's benchmark and makes its tables and figures of the records.
+
+run        what has no record yet, several runs at a time; the same command again goes on where it was stopped
+ablation   a distilled method with one of its parts off at a time
+table      Tables I to III with the paper's numbers beside ours, what is kept, what it costs (md, csv, tex, html)
+figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves (png)
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from kdmarl_sat import benchmark_jobs
+from kdmarl_sat.benchmark_jobs import VARIANTS, Job
+from kdmarl_sat.command import verdict
+from kdmarl_sat.game_records import GameRecord, RecordError, read_all
+from scenarios.games.schema import METHODS
+from scenarios.schema import ConfigError
+
+RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        code = options.work(options)
+    except KeyboardInterrupt:
+        code, sentence = 130, "interrupted: the same command again goes on from where it stopped"
+    except Exception as error:
+        known = verdict(error)
+        if known is None:
+            raise
+        code, sentence = known
+    else:
+        sys.exit(code)
+    print(f"{parser.prog}: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def table(options: argparse.Namespace) -> int:
+    from kdmarl_sat import game_report  # here, so that --help does not wait for it
+    from kdmarl_sat.game_report import formats
+    from kdmarl_sat.game_report.summary import grouped
+
+    records = _records(options.records)
+    console = Console(highlight=False)
+    written = game_report.write_tables(records, options.out)
+    for each in formats.console(grouped(records)):
+        console.print(each)
+    _say_written(console, written)
+    return 0
+
+
+def figures(options: argparse.Namespace) -> int:
+    from kdmarl_sat import game_report
+
+    records = _records(options.records)
+    maps = _listed(options.maps, sorted({record.map for record in records}), "--maps") if options.maps else None
+    pair = _listed(options.methods, sorted({*METHODS, *(record.method for record in records)}), "--methods")
+    _say_written(Console(highlight=False), game_report.write_figures(records, options.out, maps, pair))
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    scenarios = _listed(options.scenarios, benchmark_jobs.scenario_names(), "--scenarios")
+    methods = tuple(_listed(options.methods, METHODS, "--methods"))
+    overrides = benchmark_jobs.checked_overrides(options.set)
+    # Seeds outermost: early on there is one run of everything rather than all runs of one game.
+    jobs = [Job(name, seed, methods, "", overrides) for seed in _seeds(options.seeds) for name in scenarios]
+    return _work_off(jobs, options)
+
+
+def ablation(options: argparse.Namespace) -> int:
+    scenarios = _listed(options.scenarios, benchmark_jobs.scenario_names(), "--scenarios")
+    variants = _listed(options.variants, tuple(VARIANTS), "--variants")
+    [method] = _listed([options.method], [name for name in METHODS if name.startswith("kd_")], "--method")
+    overrides = benchmark_jobs.checked_overrides(options.set)
+    jobs = [
+        Job(name, seed, (method,), variant, (*overrides, *VARIANTS[variant]))
+        for seed in _seeds(options.seeds)
+        for name in scenarios
+        for variant in variants
+    ]
+    return _work_off(jobs, options)
+
+
+def _work_off(jobs: Sequence[Job], options: argparse.Namespace) -> int:
+    for name in ("jobs", "threads_per_job"):
+        if getattr(options, name) < 1:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{flag}={getattr(options, name)} is not allowed: it must be at least 1")
+    console = Console(highlight=False)
+    left = benchmark_jobs.missing(jobs, options.records)
+    wanted, todo = (sum(len(job.methods) for job in each) for each in (jobs, left))
+    console.print(f"{wanted - todo} of {wanted} runs have a record in {options.records}; {todo} to do", markup=False)
+    if options.dry_run:
+        for job in left:
+            console.print(f"{job.name}: {', '.join(job.methods)}", markup=False)
+        return 0
+    signal.signal(signal.SIGTERM, _interrupt)
+    failures = benchmark_jobs.run(
+        left, options.records, options.logs, options.jobs, options.threads_per_job, options.module, console
+    )
+    for failure in failures:
+        print(f"kdmarl_sat.benchmark: {failure.job.name} failed: {failure.reason}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _records(folder: Path) -> list[GameRecord]:
+    records = read_all(folder)
+    if not records:
+        raise RecordError(f"--records={folder} holds no run records: python -m kdmarl_sat.benchmark run makes them")
+    return records
+
+
+def _say_written(console: Console, paths: Sequence[Path]) -> None:
+    for path in paths:
+        console.print(f"written: {path}", markup=False, soft_wrap=True)
+
+
+def _listed(given: Sequence[str], allowed: Sequence[str], flag: str) -> list[str]:
+    """Names separated by spaces or commas, each once."""
+    names = [name for part in given for name in part.split(",") if name]
+    for name in names:
+        if name not in allowed:
+            raise ConfigError(f"{flag}={name} is not allowed: it must be one of {', '.join(allowed)}")
+    return list(dict.fromkeys(names))
+
+
+def _seeds(given: Sequence[str]) -> list[int]:
+    texts = [text for part in given for text in part.split(",") if text]
+    for text in texts:
+        if not text.isdecimal():
+            raise ConfigError(f"--seeds={text} is not allowed: it must be whole numbers from 0, such as 0,1,2")
+    return list(dict.fromkeys(int(text) for text in texts))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kdmarl_sat.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True, metavar="{run,ablation,table,figures}")
+    shown = argparse.ArgumentDefaultsHelpFormatter
+
+    def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text, formatter_class=shown)
+        sub.add_argument("--records", type=Path, default=RECORDS, help="folder of run records")
+        sub.set_defaults(work=work)
+        return sub
+
+    def jobs(sub: argparse.ArgumentParser, scenarios: Sequence[str]) -> None:
+        sub.add_argument("--scenarios", nargs="+", default=list(scenarios), metavar="NAME", help="games to run")
+        sub.add_argument("--seeds", nargs="+", default=["0,1,2"], metavar="N,N", help="training seeds")
+        sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one per game and seed")
+        sub.add_argument("--threads-per-job", type=int, default=1, help="threads of each process")
+        sub.add_argument(
+            "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+            help="settings as for kdmarl_sat.run, e.g. preset=smoke; records of other settings do not count",
+        )  # fmt: skip
+        sub.add_argument("--logs", type=Path, default=LOGS, help="folder of what each process says")
+        sub.add_argument("--module", default="kdmarl_sat.run", help="what a process runs: python -m MODULE")
+        sub.add_argument("--dry-run", action="store_true", help="say what is missing and run nothing")
+
+    sub = command("run", run, "Run what has no record yet; the same command again goes on where it was stopped.")
+    sub.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help="methods to run")
+    jobs(sub, benchmark_jobs.scenario_names())
+    sub = command("ablation", ablation, "Run a distilled method with one part off at a time, and each source of data.")
+    sub.add_argument("--method", default="kd_lh", help="the distilled method")
+    sub.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="what is off")
+    jobs(sub, ["smac_3m"])
+    sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
+    sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
+    sub = command("figures", figures, "Draw FLOPs, frequencies of actions and learning curves.")
+    sub.add_argument("--out", type=Path, default=OUT, help="folder of the figures")
+    sub.add_argument("--maps", nargs="+", metavar="MAP", help="games of curves and actions; all if not given")
+    sub.add_argument(
+        "--methods", nargs="+", default=["kd_lh_a", "mappo_lh_a"], metavar="NAME", help="whose actions are drawn"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
