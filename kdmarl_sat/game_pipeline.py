@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from envs.games.api import Game
-from envs.games.make import make_evaluation_game, make_game, visible_blocks
+from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import RandomMasks, fixed
 from kdmarl_sat import game_records
 from kdmarl_sat.console import Console
@@ -114,10 +114,11 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
         blocks = visible_blocks(config.scenario, game)
         masks = config.scenario.random_mask
         visible: Tensor | RandomMasks
+        always = always_visible(config.scenario, game)
         if masks is None:
-            visible = fixed(game.specs, blocks, getattr(game, "always_visible", ()))
+            visible = fixed(game.specs, blocks, always)
         else:
-            visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), masks.always)
+            visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), always)
         benchmark = Benchmark(config, game, visible, cache, console, origin)
         records = _methods(benchmark, folder)
         for made in (*write_tables(records, folder), *write_figures(records, folder)):

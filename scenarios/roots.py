@@ -1,4 +1,4 @@
-"""Which of Hydra's roots a command line is for: a constellation's or a benchmark game's; both have ``scenario=NAME``."""
+"""Which of Hydra's roots a command line is for: a constellation's or a game's; both have ``scenario=NAME``."""
 
 from __future__ import annotations
 

@@ -37,10 +37,10 @@ def make_game(config: GameConfig, environments: int) -> Game:
 
     from envs.games.smac import SmacGame, available
 
-    real = environment.backend is Backend.smac or (
-        environment.backend is Backend.auto and available(environment.sc2_path) is None
-    )
-    if real:
+    missing = available(environment.sc2_path) if environment.backend is Backend.auto else None
+    if missing is not None and environment.sc2_path is not None:
+        raise GameError(missing)  # whoever names StarCraft II's folder does not want another simulator
+    if environment.backend is Backend.smac or (environment.backend is Backend.auto and missing is None):
         return SmacGame(environment.map, environments, hidden, environment.sc2_path)
     from envs.games.smax import SmaxGame
 
