@@ -14,12 +14,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 PACKAGES = ("kdmarl_sat", "scenarios", "envs", "training", "onboard")  # whose errors carry a sentence for the user
 Job = TypeVar("Job")
@@ -44,12 +44,35 @@ class _Outcome(Enum):
     raised = auto()  # with a traceback
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
-    pipe: Connection
-    job: int | None = None  # index of the job it is at
-    since: float = field(default_factory=time.monotonic)
+@dataclass(frozen=True)
+class Lost:
+    """In the place of an answer."""
+
+    why: str
+
+
+class Workers(Protocol):
+    """Some workers, numbered from 0, that ``answer`` jobs. ``envs.ray_workers`` has those on a Ray cluster."""
+
+    def grow(self, count: int) -> None:
+        """Start workers until there are ``count``."""
+
+    def ready(self) -> Sequence[int]:
+        """Those that have started; one at work is among them."""
+
+    def submit(self, worker: int, job: bytes) -> None: ...
+
+    def answers(self, timeout_s: float) -> list[tuple[int, bytes | Lost]]:
+        """What workers have answered by now, after waiting for the first for at most ``timeout_s``."""
+
+    def replace(self, worker: int) -> None:
+        """Kill it, whatever it does, and start another in its place."""
+
+    def stop(self) -> None:
+        """Idle workers leave; busy ones are killed. More can be started."""
+
+    def close(self) -> None:
+        """Stop, and let go of whatever the workers needed."""
 
 
 class WorkerPool(Generic[Job, Result]):
@@ -61,6 +84,7 @@ class WorkerPool(Generic[Job, Result]):
         workers: int,
         job_timeout_s: float = 600.0,
         max_restarts: int = 3,
+        on: Callable[[Callable[[Any], Any]], Workers] | None = None,
     ) -> None:
         """
         Args:
@@ -68,13 +92,12 @@ class WorkerPool(Generic[Job, Result]):
             workers: number of processes.
             job_timeout_s: a worker that is at one job for longer is killed and replaced.
             max_restarts: how often one job may cost its worker before ``map`` gives up.
+            on: makes the workers for the function; processes of this machine if not given.
         """
-        self._function = function
+        self._workers = Processes(function) if on is None else on(function)
+        self._count = workers
         self._job_timeout_s = job_timeout_s
         self._max_restarts = max_restarts
-        self._context = multiprocessing.get_context("spawn")
-        self._workers: list[_Worker] = []
-        self._count = workers
         self.restarts = 0
 
     def __enter__(self) -> WorkerPool[Job, Result]:
@@ -87,13 +110,7 @@ class WorkerPool(Generic[Job, Result]):
 
     def close(self) -> None:
         """Idle workers leave by themselves, and tidily; busy ones are killed."""
-        for worker in self._workers:
-            worker.pipe.close()
-        for worker in self._workers:
-            worker.process.join(_GOODBYE_S if worker.job is None else 0.0)
-            worker.process.kill()
-            worker.process.join()
-        self._workers = []
+        self._workers.close()
 
     def map(self, jobs: Sequence[Job]) -> Iterator[Result]:
         """Results in the order of the jobs, each as soon as it and all before it are there.
@@ -101,59 +118,108 @@ class WorkerPool(Generic[Job, Result]):
         Raises:
             WorkerError: a job raised, or its worker died or fell silent ``max_restarts`` + 1 times.
         """
-        while len(self._workers) < min(self._count, len(jobs)):
-            self._workers.append(self._spawn())
+        self._workers.grow(min(self._count, len(jobs)))
         waiting = deque(range(len(jobs)))
         failures = [0] * len(jobs)
         done: dict[int, Result] = {}
         following = 0
+        busy: dict[int, tuple[int, float]] = {}  # worker -> its job, and since when
         try:
             while following < len(jobs):
-                for worker in self._workers:
-                    if worker.job is None and waiting:
-                        self._submit(worker, waiting.popleft(), jobs)
-                ready = wait([w.pipe for w in self._workers if w.job is not None], timeout=1.0)
-                for position, worker in enumerate(self._workers):
-                    if worker.job is None:
+                for worker in self._workers.ready():
+                    if worker not in busy and waiting:
+                        busy[worker] = waiting.popleft(), time.monotonic()
+                        self._workers.submit(worker, pickle.dumps(jobs[busy[worker][0]]))
+                answers = dict(self._workers.answers(timeout_s=1.0))
+                for worker, (index, since) in list(busy.items()):
+                    answer = answers.get(worker)
+                    if answer is None and time.monotonic() - since > self._job_timeout_s:
+                        answer = Lost(f"its worker was silent for {self._job_timeout_s:g} s")
+                    if answer is None:
                         continue
-                    index = worker.job
-                    failure = ""
-                    if worker.pipe in ready:
-                        try:
-                            outcome, value = pickle.loads(worker.pipe.recv_bytes())
-                        except (EOFError, OSError):
-                            worker.process.join()
-                            failure = f"its worker died (exit code {worker.process.exitcode})"
-                        else:
-                            if outcome is _Outcome.refused:
-                                raise WorkerError(value)
-                            if outcome is _Outcome.raised:
-                                raise WorkerError(f"job {index} failed: {value}")
-                            done[index] = value
-                            worker.job = None
-                    elif time.monotonic() - worker.since > self._job_timeout_s:
-                        failure = f"its worker was silent for {self._job_timeout_s:g} s"
-                    if failure:
-                        failures[index] += 1
-                        if failures[index] > self._max_restarts:
-                            raise WorkerError(
-                                f"job {index} was given up after {failures[index]} attempts: {failure}; "
-                                f"the job was {_short(jobs[index])}"
-                            )
-                        self.restarts += 1
-                        self._replace(position)
-                        waiting.appendleft(index)
+                    del busy[worker]
+                    if isinstance(answer, bytes):
+                        outcome, value = pickle.loads(answer)
+                        if outcome is _Outcome.refused:
+                            raise WorkerError(value)
+                        if outcome is _Outcome.raised:
+                            raise WorkerError(f"job {index} failed: {value}")
+                        done[index] = value
+                        continue
+                    failures[index] += 1
+                    if failures[index] > self._max_restarts:
+                        raise WorkerError(
+                            f"job {index} was given up after {failures[index]} attempts: {answer.why}; "
+                            f"the job was {_short(jobs[index])}"
+                        )
+                    self.restarts += 1
+                    self._workers.replace(worker)
+                    waiting.appendleft(index)
                 while following in done:
                     yield done.pop(following)
                     following += 1
         finally:
             if following < len(jobs):  # given up or abandoned: unread answers must not meet the next jobs
-                self.close()
+                self._workers.stop()
 
-    def _submit(self, worker: _Worker, index: int, jobs: Sequence[Job]) -> None:
-        worker.job, worker.since = index, time.monotonic()
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    busy: bool = False
+
+
+class Processes:
+    """``Workers`` of this machine, each with a pipe."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def grow(self, count: int) -> None:
+        while len(self._workers) < count:
+            self._workers.append(self._spawn())
+
+    def ready(self) -> Sequence[int]:
+        return range(len(self._workers))
+
+    def submit(self, worker: int, job: bytes) -> None:
+        self._workers[worker].busy = True
         with contextlib.suppress(OSError):  # it died while idle: its pipe reads as closed, and the job counts as lost
-            worker.pipe.send_bytes(pickle.dumps(jobs[index]))
+            self._workers[worker].pipe.send_bytes(job)
+
+    def answers(self, timeout_s: float) -> list[tuple[int, bytes | Lost]]:
+        readable = wait([worker.pipe for worker in self._workers if worker.busy], timeout_s)
+        return [(index, self._read(worker)) for index, worker in enumerate(self._workers) if worker.pipe in readable]
+
+    def replace(self, worker: int) -> None:
+        old = self._workers[worker]
+        old.pipe.close()
+        old.process.kill()
+        old.process.join()
+        self._workers[worker] = self._spawn()
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join(0.0 if worker.busy else _GOODBYE_S)
+            worker.process.kill()
+            worker.process.join()
+        self._workers = []
+
+    def close(self) -> None:
+        self.stop()
+
+    def _read(self, worker: _Worker) -> bytes | Lost:
+        worker.busy = False
+        try:
+            return worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            worker.process.join()
+            return Lost(f"its worker died (exit code {worker.process.exitcode})")
 
     def _spawn(self) -> _Worker:
         ours, theirs = self._context.Pipe()
@@ -162,29 +228,28 @@ class WorkerPool(Generic[Job, Result]):
         theirs.close()
         return _Worker(process, ours)
 
-    def _replace(self, position: int) -> None:
-        old = self._workers[position]
-        old.pipe.close()
-        old.process.kill()
-        old.process.join()
-        self._workers[position] = self._spawn()
-
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     while True:
         try:
-            job = pickle.loads(pipe.recv_bytes())
+            job = pipe.recv_bytes()
         except (EOFError, OSError):
             return
+        reply = answer(function, job)
         try:
-            answer = (_Outcome.done, function(job))
-        except Exception as error:
-            answer = (_Outcome.refused, str(error)) if is_ours(error) else (_Outcome.raised, traceback.format_exc())
-        try:
-            pipe.send_bytes(pickle.dumps(answer))
+            pipe.send_bytes(reply)
         except OSError:
             return
+
+
+def answer(function: Callable[[Any], Any], job: bytes) -> bytes:
+    """What a worker sends back for a pickled job: its pickled outcome."""
+    try:
+        outcome = (_Outcome.done, function(pickle.loads(job)))
+    except Exception as error:
+        outcome = (_Outcome.refused, str(error)) if is_ours(error) else (_Outcome.raised, traceback.format_exc())
+    return pickle.dumps(outcome)
 
 
 def _short(job: object) -> str:
