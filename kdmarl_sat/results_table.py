@@ -25,6 +25,7 @@ from training.artifact import ROOT
 BEGIN, END = "<!-- results: python -m kdmarl_sat.results_table -->", "<!-- end of results -->"
 RESAMPLES = 5000
 APART_FROM = ("seed", "output", "compute")  # settings of runs that still make one section
+ADDING = ("evaluation.controls",)  # settings that add policies and change none
 READABLE = 1
 
 Record = dict[str, Any]
@@ -61,9 +62,14 @@ def table(records: Sequence[Record]) -> str:
         groups[record["run"]["scenario"], record["run"]["preset"]][settings].append(record)
     sections = []
     for (name, preset), unlike in sorted(groups.items()):
-        first, *others = unlike.values()
-        sections.append(_section(name, preset, first))
-        sections += [_section(name, preset, group, _differences(group[0], first[0])) for group in others]
+        first = next(iter(unlike.values()))[0]
+        for group in unlike.values():
+            differences = "" if group[0] is first else _differences(group[0], first)
+            sections.append(_section(name, preset, group, differences))
+            most = max(len(record["policies"]) for record in group)
+            further = [record for record in group if len(record["policies"]) == most]
+            if len(further) < len(group):  # controls are flown with some seeds only
+                sections.append(_section(name, preset, further, differences))
     return "\n".join(sections)
 
 
@@ -77,7 +83,8 @@ def _settings(record: Record) -> dict[str, Any]:
             else:
                 yield f"{where}{key}", value
 
-    return dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
+    every = dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
+    return {key: value for key, value in every.items() if key not in ADDING}
 
 
 def _differences(record: Record, first: Record) -> str:

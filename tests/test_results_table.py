@@ -111,3 +111,16 @@ def test_the_readme_holds_what_the_records_say() -> None:
 
 def test_insertion_keeps_the_rest() -> None:
     assert inserted(f"a{BEGIN}\nold{END}b", "new") == f"a{BEGIN}\nnew{END}b"
+
+
+def test_controls_of_some_seeds_stand_beside_the_policies_of_all() -> None:
+    records = two_seeds()
+    extra = json.loads(json.dumps(records[1]["policies"][-1]))
+    records[1]["policies"].append({**extra, "name": "control", "label": "a control"})
+    for each, flown in zip(records, (False, True), strict=True):
+        each["config"] |= {"evaluation": {"controls": flown}}
+    both, one = table(records).split("### ")[1:]
+    assert both.startswith("toy, preset=default: 2 training seeds")
+    assert "a control" not in both
+    assert one.startswith("toy, preset=default: 1 training seed ")
+    assert "a control" in one
