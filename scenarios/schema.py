@@ -398,9 +398,16 @@ class EvaluationConfig:
         within("evaluation", 0.5, 0.999, confidence=self.confidence)
 
 
+class WorkersOn(Enum):
+    processes = "processes"  # of this machine
+    ray = "ray"  # on a Ray cluster (docs/distributed.md)
+
+
 @dataclass
 class ComputeConfig:
     workers: int = 2  # simulation processes
+    workers_on: WorkersOn = WorkersOn.processes
+    ray_address: str | None = None  # HOST:PORT of the cluster; auto: the one of this machine; null: one of its own, here
     threads: int = 2  # torch threads of the learner
     episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
     job_timeout_s: float = 600.0  # a worker silent for longer is replaced

@@ -173,10 +173,19 @@ def test_the_backend_is_starcraft_where_it_is_installed(monkeypatch: pytest.Monk
 
 
 def test_without_starcraft_auto_falls_back_and_smac_says_why(tmp_path: Path) -> None:
-    path = f"scenario.environment.sc2_path={tmp_path}"
-    assert make_game(composed("smac_3m", path), 2).backend == "smax"
-    with pytest.raises(GameError):
-        make_game(composed("smac_3m", path, "scenario.environment.backend=smac"), 2)
+    assert make_game(composed("smac_3m"), 2).backend == "smax"
+    for backend in ("auto", "smac"):  # who names StarCraft II's folder does not want another simulator
+        settings = (f"scenario.environment.sc2_path={tmp_path}", f"scenario.environment.backend={backend}")
+        with pytest.raises(GameError, match=r"smac' \(StarCraft Multi-Agent Challenge\) is not installed"):
+            make_game(composed("smac_3m", *settings), 2)
+
+
+def test_a_wrong_path_is_named_whatever_the_backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, tmp_path / "StarCraftII")
+    for backend in ("auto", "smac"):
+        settings = (f"scenario.environment.sc2_path={tmp_path}/mars", f"scenario.environment.backend={backend}")
+        with pytest.raises(GameError, match=r"sc2_path='.*/mars' is not allowed: it must be StarCraft II's folder"):
+            make_game(composed("smac_3m", *settings), 2)
 
 
 def test_smac_shows_its_move_block_to_everyone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

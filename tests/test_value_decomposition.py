@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from training.games.value_decomposition import (
     td_lambda_targets,
     update,
 )
+from training.networks import ValueNorm
 
 CONFIG = ValueDecompositionConfig(hidden=8, mixer=4, hypernet=8, td_lambda=0.0, discount=0.9, target_updates=3)
 GAME = ToyGame(1)
@@ -77,16 +79,20 @@ def test_qmix_by_hand() -> None:
             (mixer.w_2, [-2.0, 0.5]),
             (mixer.value, [4.0]),
         ):
-            network[0].weight.fill_(1.0)  # h = relu(s)
+            network[0].weight.fill_(1.0)
             network[2].weight.copy_(torch.tensor(outputs).unsqueeze(-1))
         mixer.b_1.weight.copy_(torch.tensor([[0.5], [-10.0]]))
     state, values = torch.tensor([[2.0]]), torch.tensor([[1.0, -3.0]])
-    # |W_1| = [[2, 4], [1, 6]], b_1 = [1, -20]: units 1*2 - 3*1 + 1 = 0 and 1*4 - 3*6 - 20 = -34; |w_2| = [4, 1], V = 8
-    expected = 4 * 0.0 + 1 * (torch.tensor(-34.0).exp() - 1) + 8
-    torch.testing.assert_close(mixer(values, torch.ones(1, 2, dtype=torch.bool), state), expected.view(1))
-    # Without agent 1: units 1*2 + 1 = 3 and 1*4 - 20 = -16.
-    expected = 4 * 3.0 + 1 * (torch.tensor(-16.0).exp() - 1) + 8
-    torch.testing.assert_close(mixer(values, torch.tensor([[True, False]]), state), expected.view(1))
+    h = math.tanh(2.0)  # of the weights; V reads relu(s) = 2, and b_1 = [1, -20] reads s itself
+    # |W_1| = h [[1, 2], [0.5, 3]] and |w_2| = h [2, 0.5]
+    first, second = h * (1 * 1 - 3 * 0.5) + 1, h * (1 * 2 - 3 * 3) - 20
+    assert first > 0 > second  # either side of ELU's bend
+    expected = h * 2 * first + h * 0.5 * (math.exp(second) - 1) + 8
+    q_tot = mixer(values, torch.ones(1, 2, dtype=torch.bool), state)
+    assert q_tot.tolist() == pytest.approx([expected])
+    # Without agent 1.
+    expected = h * 2 * (h + 1) + h * 0.5 * (math.exp(2 * h - 20) - 1) + 8
+    assert mixer(values, torch.tensor([[True, False]]), state).tolist() == pytest.approx([expected])
 
 
 def test_qmix_rises_with_every_living_agents_value() -> None:
@@ -164,7 +170,8 @@ class Table:
         return torch.zeros(())
 
 
-def test_double_q_by_hand() -> None:
+@pytest.mark.parametrize(("mean", "deviation"), [(0.0, 1.0), (10.0, 2.0)])
+def test_double_q_by_hand(mean: float, deviation: float) -> None:
     """One agent, one step: the learning values choose the best legal action, the target values say what it is worth."""
     game = ToyGame(1, agents=1)
     batch = Episodes(
@@ -180,22 +187,25 @@ def test_double_q_by_hand() -> None:
     )
     online = torch.tensor([[0.0, 0.0, 0.5, 0.0], [1.0, 3.0, 2.0, 9.0]]).view(2, 1, 1, 4)
     target = torch.tensor([[0.0, 0.0, 0.0, 0.0], [7.0, 5.0, 8.0, 9.0]]).view(2, 1, 1, 4)
-    learning = Table(online)
-    optimiser = torch.optim.Adam([learning.q])
-    learner = ValueLearner(learning, VdnMixer(), Table(target), VdnMixer(), optimiser)
-    statistics = update(learner, sight_of(game), batch, CONFIG)
-    error = (1 + 0.9 * 5.0) - 0.5
-    assert float(statistics["td_loss"]) == pytest.approx(error**2)
-    assert learning.q.grad is not None
-    assert learning.q.grad.flatten().tolist() == pytest.approx([0, 0, -2 * error, 0, 0, 0, 0, 0])
+    norm = ValueNorm()
+    norm.update(torch.tensor([mean - deviation, mean + deviation]))
+    norm.decay = 1.0  # it stays as it is
 
-    optimiser.zero_grad()
-    with torch.no_grad():
-        learning.q.copy_(online)
+    def updated(batch: Episodes) -> tuple[float, Tensor]:
+        learning = Table(online.clone())
+        optimiser = torch.optim.Adam([learning.q])
+        learner = ValueLearner(learning, VdnMixer(), Table(target), VdnMixer(), norm, optimiser)
+        loss = float(update(learner, sight_of(game), batch, CONFIG)["td_loss"])
+        assert learning.q.grad is not None
+        return loss, learning.q.grad.flatten()
+
+    error = (1 + 0.9 * (mean + deviation * 5.0) - mean) / deviation - 0.5
+    loss, gradient = updated(batch)
+    assert loss == pytest.approx(error**2)
+    assert gradient.tolist() == pytest.approx([0, 0, -2 * error, 0, 0, 0, 0, 0])
+    # An agent that dies of it: what follows is worth what the mixer makes of nobody.
     dead = dataclasses.replace(batch, alive=torch.tensor([True, False]).view(2, 1, 1))
-    learner = ValueLearner(learning, VdnMixer(), Table(target), VdnMixer(), optimiser)
-    learning.q.data[0, 0, 0, 2] = 0.5
-    assert float(update(learner, sight_of(game), dead, CONFIG)["td_loss"]) == pytest.approx((1 - 0.5) ** 2)
+    assert updated(dead)[0] == pytest.approx(((1 + 0.9 * mean - mean) / deviation - 0.5) ** 2)
 
 
 @pytest.mark.parametrize("mixer", ["vdn", "qmix"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from envs.api import AgentSpec, Policy
 from envs.basilisk.environment import ConstellationEnv
 from envs.episode_result import EpisodeResult
 from envs.heuristics import GreedyPolicy, RandomPolicy
+from envs.ray_workers import RayWorkers
 from envs.sensing import Sensing, sense
 from envs.trace import Trace
-from envs.workers import WorkerPool
+from envs.workers import Processes, WorkerPool
 from onboard.flightlog import FlightLog, Kind
-from scenarios.schema import ComputeConfig, ScenarioConfig
+from scenarios.schema import ComputeConfig, ScenarioConfig, WorkersOn
 from training.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
 from training.networks import Team
 from training.policies import NetworkPolicy
@@ -121,7 +123,13 @@ def fly(job: Job) -> Flown:
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:
-    return WorkerPool(fly, compute.workers, compute.job_timeout_s, compute.max_restarts)
+    """Where ``compute.workers_on`` says; results do not depend on it."""
+
+    def on_ray(function: Callable[[Any], Any]) -> RayWorkers:
+        return RayWorkers(function, compute.ray_address, compute.workers, compute.job_timeout_s)
+
+    on = on_ray if compute.workers_on is WorkersOn.ray else Processes
+    return WorkerPool(fly, compute.workers, compute.job_timeout_s, compute.max_restarts, on)
 
 
 def jobs(

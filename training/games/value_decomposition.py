@@ -48,17 +48,18 @@ class QmixMixer(nn.Module):
         super().__init__()
         self.agents = agents
 
-        def network(outputs: int, gain: float) -> nn.Sequential:
+        def network(outputs: int, between: nn.Module) -> nn.Sequential:
             return nn.Sequential(
                 linear(state_size, hypernet, RELU_GAIN, generator),
-                nn.ReLU(),
-                linear(hypernet, outputs, gain, generator),
+                between,
+                linear(hypernet, outputs, HYPERNET_GAIN, generator),
             )
 
-        self.w_1 = network(agents * units, HYPERNET_GAIN)
+        # Bounded: with ReLU, Q_tot grows with the cube of the state, and agents that stray far out make it diverge.
+        self.w_1 = network(agents * units, nn.Tanh())
         self.b_1 = linear(state_size, units, HYPERNET_GAIN, generator)
-        self.w_2 = network(units, HYPERNET_GAIN)
-        self.value = network(1, HYPERNET_GAIN)
+        self.w_2 = network(units, nn.Tanh())
+        self.value = network(1, nn.ReLU())
 
     def forward(self, values: Tensor, alive: Tensor, state: Tensor) -> Tensor:
         """values [..., N], alive [..., N] bool, state [..., S] -> Q_tot [...]."""
@@ -138,6 +139,9 @@ def new_learner(
 
 def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDecompositionConfig) -> dict[str, Tensor]:
     """One gradient step on  mean (y_t - Q_tot(s_t, a_t))^2  over the steps of the batch (Rashid et al. 2018, Eq. 6).
+
+    Both are in units of ``value_norm`` (Yu et al. 2022): in games that never end returns lie far from 0, and plain
+    networks would learn for long how far before they learnt what an action changes.
 
     y is the lambda-return of double Q-learning (van Hasselt et al. 2016): V = Q_tot' of the actions that are best by
     the learning networks, valued by the target networks.
