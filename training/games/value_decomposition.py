@@ -21,7 +21,7 @@ from scenarios.games.schema import ValueDecompositionConfig
 from training.games.networks import RecurrentTeam, Sight, descend
 from training.games.replay import Episodes
 from training.losses import weighted_mean
-from training.networks import RELU_GAIN, ValueNorm, linear
+from training.networks import RELU_GAIN, linear
 from training.optimisation import adam
 
 MixerName = Literal["qmix", "vdn"]
@@ -109,7 +109,6 @@ class ValueLearner:
     mixer: VdnMixer | QmixMixer
     target_team: RecurrentTeam
     target_mixer: VdnMixer | QmixMixer
-    value_norm: ValueNorm  # of lambda-returns: networks give Q_tot in its units
     optimiser: torch.optim.Adam
     updates: int = 0
 
@@ -123,7 +122,7 @@ class ValueLearner:
         self.updates = state["updates"]
 
 
-_STATEFUL = ("team", "mixer", "target_team", "target_mixer", "value_norm", "optimiser")
+_STATEFUL = ("team", "mixer", "target_team", "target_mixer", "optimiser")
 
 
 def new_learner(
@@ -134,14 +133,11 @@ def new_learner(
     )
     parameters = [*team.parameters(), *mix.parameters()]
     optimiser = adam(parameters, config.learning_rate)
-    return ValueLearner(team, mix, copy.deepcopy(team), copy.deepcopy(mix), ValueNorm(), optimiser)
+    return ValueLearner(team, mix, copy.deepcopy(team), copy.deepcopy(mix), optimiser)
 
 
 def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDecompositionConfig) -> dict[str, Tensor]:
     """One gradient step on  mean (y_t - Q_tot(s_t, a_t))^2  over the steps of the batch (Rashid et al. 2018, Eq. 6).
-
-    Both are in units of ``value_norm`` (Yu et al. 2022): in games that never end returns lie far from 0, and plain
-    networks would learn for long how far before they learnt what an action changes.
 
     y is the lambda-return of double Q-learning (van Hasselt et al. 2016): V = Q_tot' of the actions that are best by
     the learning networks, valued by the target networks.
@@ -152,14 +148,13 @@ def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDe
     with torch.no_grad():
         q_target, _ = learner.target_team(inputs, start, None)
         best = of_action(q_target[1:], greedy(q[1:], batch.action_mask[1:]))
-        next_value = learner.value_norm.denormalise(learner.target_mixer(best, batch.alive[1:], batch.state[1:]))
+        next_value = learner.target_mixer(best, batch.alive[1:], batch.state[1:])
         y = td_lambda_targets(
             batch.reward, batch.terminated, batch.valid, next_value, config.discount, config.td_lambda
         )
-        learner.value_norm.update(y[batch.valid])
     chosen = of_action(q[:-1], batch.action)
     q_tot = learner.mixer(chosen, batch.alive[:-1], batch.state[:-1])
-    loss = weighted_mean((learner.value_norm.normalise(y) - q_tot).square(), batch.valid)
+    loss = weighted_mean((y - q_tot).square(), batch.valid)
 
     learnt = learner.mixer if isinstance(learner.mixer, QmixMixer) else None
     norm = descend(learner.optimiser, loss, learner.team, config.max_grad_norm, learnt)
@@ -167,4 +162,4 @@ def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDe
     if learner.updates % config.target_updates == 0:
         learner.target_team.load_state_dict(learner.team.state_dict())
         learner.target_mixer.load_state_dict(learner.mixer.state_dict())
-    return {"td_loss": loss.detach(), "value": weighted_mean(y, batch.valid), "grad_norm": norm}
+    return {"td_loss": loss.detach(), "q_tot": weighted_mean(q_tot.detach(), batch.valid), "grad_norm": norm}
