@@ -144,13 +144,13 @@ class ValueDecompositionConfig:
     steps: int = 1_000_000
     buffer_episodes: int = 5000
     batch_episodes: int = 32
-    updates_per_round: int = 4
+    updates_per_round: int = 8
     learning_rate: float = 1e-3
     discount: float = 0.99
     td_lambda: float = 0.6
     epsilon: list[float] = field(default_factory=lambda: [1.0, 0.05])  # first and last
-    epsilon_steps: int = 100_000  # along which epsilon falls
-    target_updates: int = 200  # updates between copies to the target networks
+    epsilon_steps: int = 200_000  # along which epsilon falls
+    target_updates: int = 100  # updates between copies to the target networks
     max_grad_norm: float = 10.0
     last_action: bool = True
 
