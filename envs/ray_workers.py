@@ -21,6 +21,7 @@ from scenarios.schema import ConfigError
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports to its makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by default; it warns otherwise
+    "RAY_worker_niceness": "0",  # of a cluster that starts here; Ray's own 15 starves workers on a machine in use
 }
 _REACH_S = 10.0
 _GOODBYE_S = 5.0
@@ -110,7 +111,7 @@ class _Actor:
 
 
 class RayWorkers:
-    """``envs.workers.Workers`` on Ray. A worker for which the cluster has no CPU yet is not ready, and holds up none."""
+    """``envs.workers.Workers`` on Ray. One for which the cluster has no CPU yet is not ready, and holds up none."""
 
     def __init__(
         self, function: Callable[[Any], Any], address: str | None, workers: int, start_timeout_s: float = 600.0

@@ -65,7 +65,7 @@ class RayLauncher(Launcher):
                     config.hydra.job.id = config.hydra.job.num = number
                 names.append(" ".join(filter_overrides(overrides)))
                 arguments = (self._context, config, self._task, Singleton.get_state(), os.getcwd())
-                asked.append(task.options(name=names[-1]).remote(*arguments))
+                asked.append(task.options(name=f"job {number}").remote(*arguments))
             return self._gathered(ray, names, asked)
         finally:
             if leave:

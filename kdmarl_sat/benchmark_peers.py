@@ -52,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, name) < least:
             parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # of a file: tables are not cut
     found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
     for peer, reason in missing.items():
         console.print(f"{peer} is not compared: {reason}", style="yellow", highlight=False, soft_wrap=True)

@@ -14,7 +14,7 @@ class RayLauncherConfig:
     """``hydra.launcher`` with ``launcher=ray``: every job of a sweep is a task of a Ray cluster."""
 
     _target_: str = "hydra_plugins.kdmarl_ray_launcher.RayLauncher"
-    address: str | None = None  # HOST:PORT of the cluster; auto: the one of this machine; null: one of its own, here
+    address: str | None = None  # HOST:PORT of a cluster; auto: this machine's; null: one of its own, here
     num_cpus: int | None = None  # of the one of its own; null: those of this machine
     cpus_per_job: int = 2  # that a job takes of its node: compute.workers simulate in turn with the learner
 
@@ -22,7 +22,7 @@ class RayLauncherConfig:
         within("hydra.launcher", 1, 1024, cpus_per_job=self.cpus_per_job)
         if self.num_cpus is not None:
             within("hydra.launcher", self.cpus_per_job, 1e5, num_cpus=self.num_cpus)
-            check("hydra.launcher.num_cpus", self.num_cpus, self.address is None, "null for a cluster that runs already")
+            check("hydra.launcher.num_cpus", self.num_cpus, self.address is None, "null with an address")
 
 
 def register() -> None:

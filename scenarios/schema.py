@@ -407,7 +407,7 @@ class WorkersOn(Enum):
 class ComputeConfig:
     workers: int = 2  # simulation processes
     workers_on: WorkersOn = WorkersOn.processes
-    ray_address: str | None = None  # HOST:PORT of the cluster; auto: the one of this machine; null: one of its own, here
+    ray_address: str | None = None  # HOST:PORT of a cluster; auto: this machine's; null: one of its own, here
     threads: int = 2  # torch threads of the learner
     episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
     job_timeout_s: float = 600.0  # a worker silent for longer is replaced

@@ -77,9 +77,7 @@ def macs_per_step(config: GameRunConfig) -> int:
     return sum(learner.team.macs(learner.sight)) + critic
 
 
-def train(config: GameRunConfig) -> None:
-    torch.set_num_threads(config.compute.threads)
-    game = Watched(make_game(config.scenario, config.mappo.environments))
+def train(config: GameRunConfig, game: Watched) -> None:
     learner = _made(config, game)
     per_update = mappo.steps_per_update(config.mappo)
 
@@ -109,4 +107,6 @@ def _tell(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    train(composed(sys.argv[1:]))
+    _config = composed(sys.argv[1:])
+    torch.set_num_threads(_config.compute.threads)
+    train(_config, Watched(make_game(_config.scenario, _config.mappo.environments)))
