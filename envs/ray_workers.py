@@ -21,6 +21,7 @@ from scenarios.schema import ConfigError
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports to its makers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by default; it warns otherwise
+    "RAY_DEDUP_LOGS": "0",  # else of lines that differ in numbers only, it shows one
     "RAY_worker_niceness": "0",  # of a cluster that starts here; Ray's own 15 starves workers on a machine in use
 }
 _REACH_S = 10.0

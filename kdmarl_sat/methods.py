@@ -74,6 +74,9 @@ def team_of(
         widths = [wide] * len(groups)
     else:
         groups = [[agent] for agent in range(len(specs))]
-        small = student_widths(columns, config.student, by_sensing=method.widths == "by_sensing")
+        by_sensing = method.widths == "by_sensing"
+        small = student_widths(columns, config.student, by_sensing)
+        if by_sensing and sight.random:  # all sense about half of what there is
+            small = [config.student.hidden_small] * len(groups)
         widths = [wide] * len(groups) if method.widths == "teacher" else small
     return RecurrentTeam(sight.inputs, sight.actions, groups, widths, torch.Generator().manual_seed(seed))
