@@ -283,7 +283,7 @@ class DistillConfig:
 
     teacher_episodes: int = 32  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
-    student_iterations: int = 14  # own rollouts labelled by the teacher; 0: none
+    student_iterations: int = 10  # own rollouts labelled by the teacher; 0: none
     student_episodes: int = 8  # per iteration
     student_epochs: int = 6
     minibatches: int = 4
