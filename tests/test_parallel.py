@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from pettingzoo.test import parallel_api_test
 
 from envs.basilisk.parallel import ConstellationParallelEnv
 from scenarios.compose import composed
+
+with warnings.catch_warnings():  # where pygame is installed, it imports games whose way of being made is deprecated
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pettingzoo.test import parallel_api_test
 
 
 def parallel_env(*overrides: str) -> ConstellationParallelEnv:
