@@ -87,7 +87,7 @@ class FaultInjector:
         elif slow < self._config.slow:
             if isinstance(runner, IsolatedRunner):
                 runner.pause()
-                threading.Timer(self._config.slow_ms / 1e3, _resume, [runner]).start()
+                threading.Timer(self._config.slow_ms / 1e3, _resume, [runner, runner.pid]).start()
             else:
                 assert isinstance(runner, DelayedRunner)
                 runner.delay_s = self._config.slow_ms / 1e3
@@ -98,9 +98,11 @@ class FaultInjector:
             self.injected[what] = 1
 
 
-def _resume(runner: IsolatedRunner) -> None:
+def _resume(runner: IsolatedRunner, pid: int) -> None:
+    """Wake the worker that was slowed; another one that has replaced it may be slowed anew, and is not to be woken."""
     with contextlib.suppress(BrokenError):  # killed meanwhile, for missing its deadline
-        runner.resume()
+        if runner.pid == pid:
+            runner.resume()
 
 
 def _columns(spec: AgentSpec, name: str) -> NDArray[np.bool_]:
