@@ -820,3 +820,15 @@ def test_many_orbits_have_a_map_but_no_unrolled_track(result, tmp_path):
     for line in flight_figures.ground_track(trace, SATELLITES).axes[0].lines:
         steps = np.diff(np.asarray(line.get_xdata(), dtype=float))
         assert np.nanmax(np.abs(steps), initial=0) < 30
+
+
+def test_a_figure_with_a_colour_bar_is_drawn_whatever_another_library_has_set() -> None:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from kdmarl_sat.report.render import png
+
+    with matplotlib.rc_context({"figure.autolayout": True}):
+        figure = Figure(layout="constrained")
+        figure.colorbar(figure.subplots().imshow([[1.0, 2.0], [3.0, 4.0]]))
+        assert png(figure) == png(figure)

@@ -18,7 +18,7 @@ def png(figure: Figure) -> bytes:
     """The figure as a PNG file; its layout stands from then on."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
-    figure.set_layout_engine(None)  # or drawing it again would solve the layout again
+    figure.set_layout_engine("none")  # or drawing it again would solve the layout again
     return buffer.getvalue()
 
 
