@@ -33,6 +33,7 @@ from onboard_samples import (
 from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
+from kdmarl_sat.onboard_benchmark.attacks import mutated
 from onboard import budget, golden, processors, tensors
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
 from onboard.executor import Executor, GoldenError
@@ -553,28 +554,6 @@ def test_malformed_manifest(folder: Path, change: Callable[[Any], None], said: s
 
 
 # --- mutations ---
-
-
-def mutated(content: bytes, chance: random.Random) -> bytes:
-    """One random bit flip, overwrite, cut, insertion or duplication."""
-    data = bytearray(content)
-    start = chance.randrange(len(data))
-    stop = min(len(data), start + chance.choice((1, 2, 8, 64, 1000)))
-    match chance.randrange(6):
-        case 0:
-            data[start] ^= 1 << chance.randrange(8)
-        case 1:
-            data[start:stop] = chance.randbytes(stop - start)
-        case 2:
-            del data[start:stop]
-        case 3:
-            data[start:start] = chance.randbytes(stop - start)
-        case 4:
-            data[start:start] = data[start:stop]
-        case 5:
-            del data[start:]
-    return bytes(data)
-
 
 sample = cache(make_bundle)
 

@@ -230,12 +230,10 @@ class GameDistillConfig:
 class GameEvaluationConfig:
     episodes: int = 512  # of the final evaluation, greedy actions, seeds never trained on
     every_steps: int = 100_000  # environment steps between evaluations along the way
-    confidence: float = 0.95
 
     def __post_init__(self) -> None:
         within("evaluation", 1, 1e6, episodes=self.episodes)
         within("evaluation", 1, 1e10, every_steps=self.every_steps)
-        within("evaluation", 0.5, 0.999, confidence=self.confidence)
 
 
 @dataclass

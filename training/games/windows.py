@@ -58,7 +58,6 @@ class Episodes:
     """Those that ended within a window."""
 
     returns: Tensor  # [K]
-    lengths: Tensor  # [K] int64
     won: Tensor  # [K] bool
 
 
@@ -94,14 +93,13 @@ class Player:
         if self.teacher is not None:
             self._teacher_hidden = self.teacher[0].initial_hidden(environments)
         self._return = torch.zeros(environments)
-        self._length = torch.zeros(environments, dtype=torch.int64)
 
     @torch.no_grad()
     def play(self, steps: int) -> tuple[Window, Episodes]:
         """Sample actions for a number of steps."""
         before = self._hidden
         columns: dict[str, list[Tensor]] = {}
-        ended: list[tuple[Tensor, Tensor, Tensor]] = []
+        ended: list[tuple[Tensor, Tensor]] = []
         for _ in range(steps):
             frame = self._frame
             row = {
@@ -141,10 +139,8 @@ class Player:
 
             over = step.terminated | step.truncated
             self._return = self._return + step.reward
-            self._length = self._length + 1
-            ended.append((self._return[over], self._length[over], step.won[over]))
+            ended.append((self._return[over], step.won[over]))
             self._return = torch.where(over, 0.0, self._return)
-            self._length = torch.where(over, 0, self._length)
             self._frame, self._starts = step.frame, over
             self._last_action = torch.where(over.unsqueeze(1), -1, action)
             if self._recorded.random and bool(over.any()):
@@ -156,8 +152,8 @@ class Player:
         if self.teacher is not None:
             labels = Labels(stacked.pop("teacher_logits"), stacked.pop("teacher_latents"))
         window = Window(**stacked, hidden=before, labels=labels)
-        returns, lengths, won = (torch.cat(parts) for parts in zip(*ended, strict=True))
-        return window, Episodes(returns, lengths, won)
+        returns, won = (torch.cat(parts) for parts in zip(*ended, strict=True))
+        return window, Episodes(returns, won)
 
 
 def _sample(log_p: Tensor, generator: torch.Generator) -> Tensor:
