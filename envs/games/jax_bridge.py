@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,9 @@ class Lockstep:
             # A fresh state and a stepped one differ in weak types, at which JAX would compile the step once more.
             return jax.tree.map(lambda leaf: leaf.astype(leaf.dtype), tree)
 
+        def pack(*arrays: Any) -> Any:
+            return jnp.concatenate([array.ravel() for array in arrays])
+
         def reset(words: Any) -> tuple[Any, Any]:
             # Folded in, not split: a copy's stream depends on the seed and its own index, not on how many there are.
             key = jax.random.wrap_key_data(words, impl="threefry2x32")
@@ -108,7 +112,10 @@ class Lockstep:
                 return jax.tree.map(choose, new, (states, last))
 
             states, frame = jax.lax.cond(jnp.any(ended), begin, lambda: (states, last))
-            return (keys, states), (frame, reward.astype(jnp.float32), terminated, truncated, last, won)
+            (obs, mask, alive, state), (last_obs, last_mask, last_alive, last_state) = frame, last
+            # Two arrays: at small E every one that crosses costs about as much as a step of the game.
+            floats = pack(obs, state, last_obs, last_state, reward.astype(jnp.float32))
+            return (keys, states), (floats, pack(mask, alive, last_mask, last_alive, terminated, truncated, won))
 
         self._reset = jax.jit(reset)
         self._step = jax.jit(step)
@@ -117,25 +124,26 @@ class Lockstep:
         carry, frame = self._reset(np.random.SeedSequence(seed).generate_state(2))
         # What dlpack brings is bound to its device; with a carry that is not, the second step would be compiled anew.
         self.carry = self._jax.device_put(carry, self._cpu)
-        return _frame(self._jax.block_until_ready(frame))
+        obs, mask, alive, state = (from_dlpack(array) for array in self._jax.block_until_ready(frame))
+        each = (self.environments,)
+        self._floats = [*2 * [obs.shape, state.shape], each]
+        self._bools = [*2 * [mask.shape, alive.shape], *3 * [each]]
+        return Frame(obs, mask, alive, state)
 
     def step(self, action: Tensor) -> Transition:
         if self.carry is None:
             raise GameError("step was called before reset; allowed: reset first")
         # JAX without 64-bit types would copy int64s into int32s; as pairs of int32 they cross as they are.
-        words = self._jax.dlpack.from_dlpack(action.contiguous().view(torch.int32))
-        self.carry, result = self._step(self.carry, words)
+        words = action.contiguous().view(torch.int32).numpy()
+        self.carry, packed = self._step(self.carry, words)
         # Finished before the caller may write to ``action`` again.
-        frame, reward, terminated, truncated, last, won = self._jax.block_until_ready(result)
-        return Transition(
-            frame=_frame(frame),
-            reward=from_dlpack(reward),
-            terminated=from_dlpack(terminated),
-            truncated=from_dlpack(truncated),
-            last=_frame(last),
-            won=from_dlpack(won),
-        )
+        floats, bools = self._jax.block_until_ready(packed)
+        obs, state, last_obs, last_state, reward = _unpacked(floats, self._floats)
+        mask, alive, last_mask, last_alive, terminated, truncated, won = _unpacked(bools, self._bools)
+        frame, last = Frame(obs, mask, alive, state), Frame(last_obs, last_mask, last_alive, last_state)
+        return Transition(frame, reward, terminated, truncated, last, won)
 
 
-def _frame(arrays: tuple[Any, Any, Any, Any]) -> Frame:
-    return Frame(*(from_dlpack(array) for array in arrays))
+def _unpacked(array: Any, shapes: Sequence[Sequence[int]]) -> list[Tensor]:
+    parts = torch.split(from_dlpack(array), [math.prod(shape) for shape in shapes])
+    return [part.view(*shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -131,28 +131,30 @@ class RecurrentTeam(nn.Module):
         Returns outputs [T, E, N, A], not masked, and the latents [T, N, E, H]; the last is the next ``hidden``.
         """
         steps, environments = inputs.shape[:2]
-        one = len(self.groups) == 1  # then all agents are rows of one product
-        rows = (1, self.agents * environments) if one else (self.agents, environments)
-        x = inputs.permute(2, 0, 1, 3)  # [N, T, E, I]
-        shape = (1, -1, self.inputs) if one else (self.agents, steps * environments, self.inputs)
-        e = F.relu(torch.baddbmm(self._of(self.encoder_bias), x.reshape(shape), self._of(self.encoder_weight)))
+        one = len(self.groups) == 1
+        if one:  # all agents are rows of one product, in the order that they come in
+            x, h0 = inputs.reshape(1, -1, self.inputs), hidden.transpose(0, 1).reshape(1, -1, self.hidden)
+        else:
+            x, h0 = inputs.permute(2, 0, 1, 3).reshape(self.agents, -1, self.inputs), hidden
+        e = F.relu(torch.baddbmm(self._of(self.encoder_bias), x, self._of(self.encoder_weight)))
         x_gates = torch.baddbmm(self._of(self.input_bias), e, self._of(self.input_weight))
-        x_gates = x_gates.view(self.agents, steps, environments, -1).transpose(0, 1)  # [T, N, E, 3H]
         keep = None
         if starts is not None and bool(starts.any()):
             keep = (~starts).to(e.dtype)
-            keep = (keep.repeat(1, self.agents) if one else keep).view(steps, 1, -1, 1)
+            keep = (keep.repeat_interleave(self.agents, dim=1) if one else keep).view(steps, 1, -1, 1)
         z = gated_recurrence(
-            x_gates.reshape(steps, *rows, -1),
-            hidden.reshape(*rows, -1),
+            x_gates.view(len(x), steps, -1, 3 * self.hidden).transpose(0, 1),
+            h0,
             self._of(self.hidden_weight),
             self._of(self.hidden_bias),
             keep,
         )
-        latents = z.view(steps, self.agents, environments, -1)
-        by_network = latents.transpose(0, 1).reshape(*((1, -1) if one else (self.agents, -1)), self.hidden)
+        by_network = z.transpose(0, 1).reshape(len(x), -1, self.hidden)
         out = torch.baddbmm(self._of(self.head_bias), by_network, self._of(self.head_weight))
-        return out.view(self.agents, steps, environments, -1).permute(1, 2, 0, 3), latents
+        if one:
+            shape = (steps, environments, self.agents, -1)
+            return out.view(shape), z.view(shape).transpose(1, 2)
+        return out.view(self.agents, steps, environments, -1).permute(1, 2, 0, 3), z
 
     def _of(self, parameter: Tensor) -> Tensor:
         """A parameter [G, ...] as the batch needs it: one network's as it is, else each agent's own [N, ...]."""
