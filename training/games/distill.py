@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from scenarios.games.schema import GameDistillConfig, GameStudentConfig
 from training.distill import Chosen, DistillationHeads, Targets, terms
 from training.games.networks import RecurrentTeam, Sight, StateCritic, descend
 from training.games.windows import Window, advantages, minibatches
-from training.losses import cosines, normalised
+from training.losses import cosines, normalised, value_huber
 from training.networks import ValueNorm
 from training.optimisation import adam, means, set_rate
+from training.optimisation import descend as descend_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Distiller:
     sight: Sight
     heads: DistillationHeads
     optimiser: torch.optim.Adam
+    critic: StateCritic  # the teacher's; only ``tune_critic`` ever changes the copy
+    value_norm: ValueNorm
+    critic_optimiser: torch.optim.Adam
     seed: int
     updates: int = 0  # own windows learnt from
     gradient_steps: int = 0
@@ -55,7 +60,7 @@ class Distiller:
             setattr(self, name, state[name])
 
 
-_STATEFUL = ("students", "heads", "optimiser")
+_STATEFUL = ("students", "heads", "optimiser", "critic", "value_norm", "critic_optimiser")
 _COUNTERS = ("seed", "updates", "gradient_steps")
 _HEADS = 2**32  # keeps the heads' draws apart from the students'
 
@@ -65,9 +70,10 @@ def new_distiller(
 ) -> Distiller:
     widths = [students.width(agent) for agent in range(students.agents)]
     heads = DistillationHeads(teacher.team.hidden, widths, config, torch.Generator().manual_seed(seed + _HEADS))
-    return Distiller(
-        students, sight, heads, adam([*students.parameters(), *heads.parameters()], config.learning_rate), seed
-    )
+    optimiser = adam([*students.parameters(), *heads.parameters()], config.learning_rate)
+    critic, value_norm = copy.deepcopy(teacher.critic), copy.deepcopy(teacher.value_norm)
+    rate = config.learning_rate
+    return Distiller(students, sight, heads, optimiser, critic, value_norm, adam(critic.parameters(), rate), seed)
 
 
 def student_widths(columns: Sequence[int], config: GameStudentConfig, by_sensing: bool) -> list[int]:
@@ -114,12 +120,16 @@ def learn_from_own(
     share = 1 - through * (1 - config.imitation_left)
     weights = dataclasses.replace(config, kl=config.kl * share, ce=config.ce * share)
     ready = _prepare(distiller, teacher, window)
+    if config.tune_critic:
+        distiller.value_norm.update(ready.returns.flatten())
     records: list[dict[str, Tensor]] = []
     for epoch in range(config.student_epochs):
         records = []
         key = (distiller.seed, 1 + distiller.updates, epoch)
         for index in minibatches(window.reward.shape[1], config.minibatches, key):
             records.append(_step(distiller, window, ready, index, window.hidden[:, index], weights, config)[0])
+            if config.tune_critic:
+                records[-1] |= {"value_loss": _tune_critic(distiller, window, ready, index, config)}
     distiller.updates += 1
     return means(records)
 
@@ -130,6 +140,7 @@ class _Prepared:
 
     inputs: Tensor  # [T, E, N, I]
     advantage: Tensor  # [T, E, N]
+    returns: Tensor  # [T, E], in units of reward
     targets: Targets
 
 
@@ -137,10 +148,12 @@ class _Prepared:
 def _prepare(distiller: Distiller, teacher: Teacher, window: Window) -> _Prepared:
     assert window.labels is not None
     inputs = distiller.sight.prepare(window.obs, window.seen, window.last_action)
-    advantage, _ = advantages(window, teacher.critic, teacher.value_norm, teacher.discount, teacher.gae_lambda)
+    values = (distiller.critic, distiller.value_norm)
+    advantage, returns = advantages(window, *values, teacher.discount, teacher.gae_lambda)
     z = window.labels.latents
     targets = Targets(window.labels.logits, z @ distiller.heads.role_teacher.T, cosines(z))
-    return _Prepared(inputs, normalised(advantage.unsqueeze(-1).expand_as(window.log_prob), window.alive), targets)
+    advantage = normalised(advantage.unsqueeze(-1).expand_as(window.log_prob), window.alive)
+    return _Prepared(inputs, advantage, returns, targets)
 
 
 def _step(
@@ -165,6 +178,17 @@ def _step(
     descend(distiller.optimiser, loss, students, config.max_grad_norm, distiller.heads)
     distiller.gradient_steps += 1
     return record, latents[-1].detach()
+
+
+def _tune_critic(
+    distiller: Distiller, window: Window, ready: _Prepared, index: Tensor, config: GameDistillConfig
+) -> Tensor:
+    """One step of the teacher's values towards those of the students' own play, as in MAPPO. Returns the loss."""
+    set_rate(distiller.critic_optimiser, distiller.optimiser.param_groups[0]["lr"])
+    value = distiller.critic(window.state[:, index])
+    loss = value_huber(value, distiller.value_norm.normalise(ready.returns[:, index]), torch.ones_like(value))
+    descend_alone(distiller.critic_optimiser, loss, [distiller.critic], config.max_grad_norm)
+    return loss.detach()
 
 
 def _planned(config: GameDistillConfig) -> int:
