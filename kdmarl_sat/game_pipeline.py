@@ -25,7 +25,7 @@ from kdmarl_sat.game_records import GameRecord
 from kdmarl_sat.game_report import write_figures, write_tables
 from kdmarl_sat.methods import BY_NAME, TEACHER, Method, sight_of, team_of
 from kdmarl_sat.provenance import code_versions
-from scenarios.games.schema import GameRunConfig
+from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
 from training import checkpoint
 from training.artifact import Artifact, code_digest, make
@@ -162,11 +162,12 @@ def _mappo(benchmark: Benchmark, name: str) -> tuple[Trained, Teacher]:
     critic_seed = torch.Generator().manual_seed(config.seed + 2**32)
     critic = StateCritic(game.state_size, config.mappo.critic_hidden, critic_seed)
     learner = mappo.new_learner(team, sight, critic, config.seed)
+    settings = _mappo_settings(config, name)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with benchmark.console.stage(f"train {name}") as progress:
             curve = train_mappo(
-                learner, game, config.mappo, folder, key, progress, _measure(game, sight), config.evaluation.every_steps
+                learner, game, settings, folder, key, progress, _measure(game, sight), config.evaluation.every_steps
             )
         final = {
             "team": team.state_dict(),
@@ -176,15 +177,19 @@ def _mappo(benchmark: Benchmark, name: str) -> tuple[Trained, Teacher]:
         checkpoint.save(folder / _FINAL, final, key)
         return {"curve": curve}
 
-    depends_on = {**benchmark.common, "mappo": to_dict(config.mappo), "method": name, **_student_part(config, method)}
+    depends_on = {**benchmark.common, "mappo": to_dict(settings), "method": name, **_student_part(config, method)}
     artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _MAPPO, work, benchmark.console.say)
     state = checkpoint.load(artifact.path / _FINAL, artifact.digest)
     team.load_state_dict(state["team"])
     critic.load_state_dict(state["critic"])
     value_norm = ValueNorm()
     value_norm.load_state_dict(state["value_norm"])
-    teacher = Teacher(team, sight, critic, value_norm, config.mappo.discount, config.mappo.gae_lambda)
+    teacher = Teacher(team, sight, critic, value_norm, settings.discount, settings.gae_lambda)
     return Trained(team, sight, artifact), teacher
+
+
+def _mappo_settings(config: GameRunConfig, name: str) -> MappoConfig:
+    return dataclasses.replace(config.mappo, phases=config.teacher.phases) if name == TEACHER else config.mappo
 
 
 def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
@@ -218,7 +223,7 @@ def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
 
     depends_on = {
         **benchmark.common,
-        "mappo": to_dict(config.mappo),
+        "mappo": to_dict(_mappo_settings(config, TEACHER)),
         "distill": to_dict(distill),
         "method": name,
         "student": to_dict(config.student),

@@ -24,12 +24,13 @@ VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")  # parts of a file name that "-" joins
 _APART = ("seed", "preset", "methods", "output", "compute", "variant")  # settings that do not make a run another one
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
-# Sections that a family of methods does not read; all others count.
+# Sections, or settings in them, that a family of methods does not read; all others count.
 _NOT_USED = {
-    "mappo": ("values", "distill"),
-    "qmix": ("mappo", "distill"),
-    "vdn": ("mappo", "distill"),
-    "kd": ("values",),
+    "teacher": ("mappo.phases", "student", "values", "distill"),
+    "mappo": ("teacher", "values", "distill"),
+    "qmix": ("teacher", "mappo", "distill"),
+    "vdn": ("teacher", "mappo", "distill"),
+    "kd": ("mappo.phases", "values"),
 }
 
 
@@ -216,8 +217,8 @@ def settings(config: Mapping[str, Any], method: str) -> dict[str, Any]:
     if family in ("mappo", "qmix", "vdn") and not method.endswith("_a"):  # FO and LH: the teacher's size throughout
         unused.add("student")
     used = _flat({key: value for key, value in config.items() if key not in unused})
-    defaults = _defaults()
-    return {k: v for k, v in used if k not in _BACKEND and (k not in defaults or defaults[k] != v)}
+    defaults, unused = _defaults(), unused | {*_BACKEND}
+    return {k: v for k, v in used if k not in unused and (k not in defaults or defaults[k] != v)}
 
 
 @cache

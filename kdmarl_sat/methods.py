@@ -27,7 +27,7 @@ class Method:
     widths: Literal["teacher", "student", "by_sensing"]
 
 
-TEACHER = "mappo_fo"  # whose policy KD-MARL distils
+TEACHER = "teacher"  # whose policy KD-MARL distils
 _SIGHTS = {
     "fo": ("FO", False, False, "teacher"),
     "lh": ("LH", True, False, "teacher"),
@@ -36,6 +36,7 @@ _SIGHTS = {
 _BASELINES: tuple[tuple[Algorithm, str], ...] = (("mappo", "MAPPO"), ("qmix", "QMIX"), ("vdn", "VDN"))
 
 BY_NAME: dict[str, Method] = {
+    TEACHER: Method("mappo", "Teacher", False, False, "teacher"),
     **{
         f"{name}_{sight}": Method(name, f"{label} {shown}", masked, individual, widths)  # type: ignore[arg-type]
         for name, label in _BASELINES

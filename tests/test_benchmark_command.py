@@ -185,7 +185,7 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("arguments", "code", "sentence"),
     [
         (["run", "--scenarios", "smac_4m"], 2, "--scenarios=smac_4m is not allowed: it must be one of mpe_adversary,"),
-        (["run", "--methods", "magic"], 2, "--methods=magic is not allowed: it must be one of mappo_fo,"),
+        (["run", "--methods", "magic"], 2, "--methods=magic is not allowed: it must be one of teacher,"),
         (["run", "--seeds", "0,x"], 2, "--seeds=x is not allowed: it must be whole numbers from 0"),
         (["run", "--jobs", "0"], 2, "--jobs=0 is not allowed: it must be at least 1"),
         (["run", "--set", "seed=3"], 2, "--set seed=3 is not allowed: it must be another setting than scenario, seed"),

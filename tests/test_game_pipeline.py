@@ -110,7 +110,7 @@ def test_every_method_leaves_a_record_and_a_second_run_trains_nothing(mission: P
         assert record.evaluated_on == record.backend == "pettingzoo"
         # A random guess is right in half the cases.
         assert record.random_return == pytest.approx(2.5, abs=0.8)
-        assert (record.agreement is None) == (record.method == "mappo_fo")
+        assert (record.agreement is None) == (record.method == "teacher")
         assert sum(map(sum, record.action_counts)) == 16 * 5 * 2
         assert record.macs["per_episode"] == sum(record.macs["per_decision"]) * 5
     macs = {record.method: record.macs["per_decision"] for record in first}

@@ -30,8 +30,8 @@ def toy() -> list[GameRecord]:
     """Teacher 80 and 100 %, ceiling 75 %, students 70 and 80 %; random actions win 25 %."""
     big = {"macs": {"per_decision": [40000, 80000], "per_episode": 1_200_000.0}}
     return [
-        smax_record("mappo_fo", wins(16), 0, **big),
-        smax_record("mappo_fo", wins(20), 1, **big),
+        smax_record("teacher", wins(16), 0, **big),
+        smax_record("teacher", wins(20), 1, **big),
         smax_record("mappo_lh", wins(15), 0, **big),
         smax_record("mappo_lh", wins(15), 1, **big),
         smax_record("kd_lh", wins(14), 0),
@@ -113,7 +113,7 @@ def test_unlike_configurations_stand_apart() -> None:
 
 
 def test_mpe_in_both_scales() -> None:
-    records = [mpe_record("mappo_fo", [-20.0, -20.0]), mpe_record("kd_lh", [-24.0, -26.0])]
+    records = [mpe_record("teacher", [-20.0, -20.0]), mpe_record("kd_lh", [-24.0, -26.0])]
     table = found(records, "Table II: ")
     assert cells(table, "Simple Spread", "ours, return, mean over agents")["KD-MARL LH"] == "−25.00"
     assert cells(table, "Simple Spread", "ours, return × agents (EPyMARL's sum)")["KD-MARL LH"] == "−75.00"
@@ -127,7 +127,7 @@ def test_mpe_in_both_scales() -> None:
 
 def test_over_all_games() -> None:
     second = {"scenario": "smac_8m", "map": "8m"}
-    records = [*toy(), smax_record("mappo_fo", wins(20), 0, **second), smax_record("kd_lh", wins(20), 0, **second)]
+    records = [*toy(), smax_record("teacher", wins(20), 0, **second), smax_record("kd_lh", wins(20), 0, **second)]
     row = cells(found(records, "Over all games"), "KD-MARL LH")
     assert (row["games"], row["runs"]) == ("3m, 8m", "3")
     # 45 / 65, 55 / 65 and 75 / 75
@@ -142,9 +142,9 @@ def test_table_three() -> None:
 
 
 def test_a_teacher_no_better_than_chance_leaves_retention_unknown() -> None:
-    records = [smax_record("mappo_fo", wins(5)), smax_record("kd_lh", wins(5))]
+    records = [smax_record("teacher", wins(5)), smax_record("kd_lh", wins(5))]
     assert found(records, "what is kept").rows[1][4] == "–"
-    none = [smax_record("mappo_fo", wins(0)), smax_record("kd_lh", wins(5))]
+    none = [smax_record("teacher", wins(0)), smax_record("kd_lh", wins(5))]
     assert found(none, "what is kept").rows[1][3] == "–"
 
 
@@ -218,7 +218,7 @@ class Cells(HTMLParser):
 
 
 def test_every_format_holds_the_same_cells(tmp_path: Path) -> None:
-    records = [*toy(), mpe_record("mappo_fo", [-20.0])]
+    records = [*toy(), mpe_record("teacher", [-20.0])]
     made = tables(grouped(records))
     assert [path.name for path in write_tables(records, tmp_path / "out")] == [
         *("tables.md", "tables.csv", "tables.tex", "tables.html")
@@ -264,7 +264,7 @@ def test_comma_separated_numbers() -> None:
 def test_console_fits_eighty_columns() -> None:
     records = toy()
     for name in ("8m", "5m_vs_6m", "3s5z"):
-        records += [smax_record(m, wins(20), scenario=f"smac_{name}", map=name) for m in ("mappo_fo", "kd_lh_a")]
+        records += [smax_record(m, wins(20), scenario=f"smac_{name}", map=name) for m in ("teacher", "kd_lh_a")]
     console = Console(width=80, file=io.StringIO())
     for table in formats.console(grouped(records)):
         console.print(table)
@@ -274,5 +274,5 @@ def test_console_fits_eighty_columns() -> None:
 
 
 def test_other_games_have_a_table_of_their_own() -> None:
-    records = [smax_record("mappo_fo", wins(3), backend="board", evaluated_on="board", map="chess")]
+    records = [smax_record("teacher", wins(3), backend="board", evaluated_on="board", map="chess")]
     assert cells(found(records, "Other games, on board"), "chess", "ours, win rate, %")["MAPPO FO"] == "15.0"

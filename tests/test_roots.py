@@ -88,7 +88,7 @@ def test_groups_of_the_papers_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["scenario=smac_3m", "methods=[mapo_fo]"], "methods='mapo_fo' is not allowed: it must be one of mappo_fo, "),
+        (["scenario=smac_3m", "methods=[mapo_fo]"], "methods='mapo_fo' is not allowed: it must be one of teacher, "),
         (["scenario=smac_3m", "methods=[]"], "methods=[] is not allowed: it must be at least one method"),
         (["scenario=smac_3m", "mappo.hiden=3"], "mappo.hiden is not a known key (did you mean hidden?): mappo has "),
         (["scenario=smac_3m", "scenario.agents=[enemy,foe]"], "scenario.agents[1]='foe' is not allowed: it must be"),

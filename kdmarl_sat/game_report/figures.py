@@ -36,7 +36,7 @@ _HEAT = LinearSegmentedColormap.from_list("heat", [SURFACE, "#fbd7b5", "#f08a3c"
 def method_colour(method: str) -> str:
     """Families of methods keep one colour each; the teacher is ink."""
     family = method.partition("_")[0]
-    if family in ("mappo", "kd"):
+    if family in (TEACHER, "mappo", "kd"):
         return family_colour("teacher" if method == TEACHER else method)
     return {"qmix": satellite_colour(0), "vdn": satellite_colour(2)}.get(family, family_colour("other"))
 

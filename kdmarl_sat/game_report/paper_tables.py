@@ -17,7 +17,7 @@ from kdmarl_sat.game_report.cells import (
     with_interval,
 )
 from kdmarl_sat.game_report.statistics import CONFIDENCE
-from kdmarl_sat.game_report.summary import Group, Place, Results, in_order, label
+from kdmarl_sat.game_report.summary import TEACHER, Group, Place, Results, in_order, label
 from kdmarl_sat.report.formats import MISSING, count, number, spread
 
 
@@ -35,7 +35,7 @@ def paper_tables(results: Results) -> list[Table]:
 def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> Table:
     """Table I or II on one simulator, or (None) games that the paper does not have."""
     printed = {row.map: row for row in (paper.rows(name) if name else ())}
-    columns = in_order({*paper.columns(), *(m for p in places for m in results.methods(p) if m in paper.columns())})
+    columns = in_order({TEACHER, *paper.columns()})
     rows: list[tuple[str, ...]] = []
     for game_map in dict.fromkeys([*printed, *(place.map for place in places)]):
         here = [place for place in places if place.map == game_map]

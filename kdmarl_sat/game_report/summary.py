@@ -27,7 +27,7 @@ from kdmarl_sat.game_report.statistics import (
 from kdmarl_sat.report.statistics import Interval
 from scenarios.games.schema import METHODS
 
-TEACHER, CEILING = "mappo_fo", "mappo_lh"  # with full sight; reinforcement learning under the mask, wide networks
+TEACHER, CEILING = "teacher", "mappo_lh"  # with full sight; reinforcement learning under the mask, wide networks
 CONTROLS = ("kd_fo_small", "kd_lh_wide")
 BACKENDS = {
     "smax": "SMAX (jaxmarl, not StarCraft II)",
@@ -37,6 +37,7 @@ BACKENDS = {
 }
 
 _LABELS = {
+    TEACHER: "Teacher",
     "kd_buffer_lh": "KD-MARL LH, buffer only",
     "kd_buffer_lh_a": "KD-MARL LH+A, buffer only",
     "kd_fo_small": "KD, small, full sight",
@@ -54,7 +55,7 @@ def label(method: str) -> str:
 
 
 def sees_everything(method: str) -> bool:
-    return "_fo" in method
+    return method == TEACHER or "_fo" in method
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -23,10 +23,10 @@ from kdmarl_sat.game_report.summary import CEILING, TEACHER, Place, Results, in_
 from kdmarl_sat.report.formats import MISSING, count, number, percent
 
 _RETENTION = (
-    "Kept of the teacher (MAPPO FO): plain R / R_teacher, of negative returns 1 - (R_teacher - R) / |R_teacher|; "
-    "normalised (R - R_random) / (R_teacher - R_random), random being uniformly random legal actions. The same against "
-    "the mask's ceiling: MAPPO LH, reinforcement learning under the mask with wide networks. Both over the seeds that "
-    "the two have in common."
+    "Kept of the teacher (MAPPO with full sight, which trains for longer than the baselines): plain R / R_teacher, of "
+    "negative returns 1 - (R_teacher - R) / |R_teacher|; normalised (R - R_random) / (R_teacher - R_random), random "
+    "being uniformly random legal actions. The same against the mask's ceiling: MAPPO LH, reinforcement learning under "
+    "the mask with wide networks. Both over the seeds that the two have in common."
 )
 _COSTS = (
     "Time per step: the decisions of all agents in one step of one environment on this project's host, median; the "

@@ -19,7 +19,7 @@ from torch import Tensor
 from envs.games.api import Frame, Game, Transition
 from envs.games.make import make_game
 from envs.games.sensing import everything
-from kdmarl_sat.methods import BY_NAME, TEACHER, sight_of, team_of
+from kdmarl_sat.methods import BY_NAME, sight_of, team_of
 from scenarios.games import schema
 from scenarios.games.schema import GameRunConfig
 from scenarios.schema import load
@@ -94,7 +94,7 @@ def train(config: GameRunConfig, game: Watched) -> None:
 
 def _made(config: GameRunConfig, game: Game) -> mappo.Learner:
     """The teacher's learner, as ``kdmarl_sat.game_pipeline`` makes it."""
-    method = BY_NAME[TEACHER]
+    method = BY_NAME["mappo_fo"]
     sight = sight_of(method, config, game.specs, everything(game.specs))
     team = team_of(method, config, game.specs, sight, config.seed)
     critic_seed = torch.Generator().manual_seed(config.seed + 2**32)

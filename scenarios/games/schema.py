@@ -108,7 +108,7 @@ class PhaseConfig:
 
 @dataclass
 class MappoConfig:
-    """Recurrent MAPPO (Yu et al. 2022): the teacher with full sight, and the baselines under masks."""
+    """Recurrent MAPPO (Yu et al. 2022), with full sight and under masks."""
 
     hidden: int = 128
     critic_hidden: int = 128
@@ -131,6 +131,16 @@ class MappoConfig:
         within("mappo", 0.5, 1, discount=self.discount, gae_lambda=self.gae_lambda)
         within("mappo", 0.01, 1, clip=self.clip)
         positive("mappo", max_grad_norm=self.max_grad_norm)
+
+
+@dataclass
+class GameTeacherConfig:
+    """The teacher: MAPPO with full sight, as ``mappo`` says but for as long as the ground can afford."""
+
+    phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
+
+    def __post_init__(self) -> None:
+        check("teacher.phases", [], bool(self.phases), "at least one phase")
 
 
 @dataclass
@@ -255,6 +265,7 @@ class GameOutputConfig:
 # Algorithm, and what its agents see: FO everything, LH what their group senses, LH+A the same with a network each,
 # sized to what it senses. kdmarl_sat/methods.py says what each is made of.
 METHODS = (
+    "teacher",
     *("mappo_fo", "mappo_lh", "mappo_lh_a", "qmix_fo", "qmix_lh", "qmix_lh_a", "vdn_fo", "vdn_lh", "vdn_lh_a"),
     *("kd_lh", "kd_lh_a", "kd_buffer_lh", "kd_buffer_lh_a", "kd_fo_small", "kd_lh_wide"),
 )
@@ -267,9 +278,10 @@ class GameRunConfig:
     seed: int = 0
     preset: str = "default"
     variant: str = ""  # name of an ablation: kept in the records, changes nothing itself
-    methods: list[str] = field(default_factory=lambda: ["mappo_fo", "mappo_lh_a", "kd_lh", "kd_lh_a"])
+    methods: list[str] = field(default_factory=lambda: ["teacher", "mappo_lh_a", "kd_lh", "kd_lh_a"])
     scenario: GameConfig = MISSING
     mappo: MappoConfig = field(default_factory=MappoConfig)
+    teacher: GameTeacherConfig = field(default_factory=GameTeacherConfig)
     values: ValueDecompositionConfig = field(default_factory=ValueDecompositionConfig)
     student: GameStudentConfig = field(default_factory=GameStudentConfig)
     distill: GameDistillConfig = field(default_factory=GameDistillConfig)
