@@ -1,7 +1,7 @@
 """``python -m kdmarl_sat.benchmark``: runs the paper's benchmark and makes its tables and figures of the records.
 
 run        what has no record yet, several runs at a time; the same command again goes on where it was stopped
-ablation   a distilled method with one of its parts off at a time
+ablation   a distilled method with one of its parts off, or otherwise, at a time
 table      Tables I to III with the paper's numbers beside ours, what is kept, what it costs (md, csv, tex, html)
 figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves (png)
 """

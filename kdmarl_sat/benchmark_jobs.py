@@ -31,7 +31,7 @@ from kdmarl_sat.game_records import GameRecord, read_all, settings
 from scenarios.games import schema
 from scenarios.schema import ConfigError, load, to_dict
 
-# What is off in each ablation of a distilled method.
+# What is off, or otherwise, in each variant of a distilled method.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no_ppo": ("distill.ppo=0",),
     "no_kl": ("distill.kl=0",),
@@ -41,6 +41,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "no_entropy": ("distill.entropy=0",),
     "buffer_only": ("distill.student_steps=0",),
     "own_only": ("distill.teacher_steps=0",),
+    "constant_imitation": ("distill.imitation_left=1",),
+    "tuned_critic": ("distill.tune_critic=true",),
 }
 OURS = ("scenario", "seed", "methods", "variant", "compute.threads", "output.records_dir")  # set for every job
 

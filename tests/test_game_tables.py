@@ -86,7 +86,7 @@ def test_costs_by_hand() -> None:
 def test_gaps_and_ablations() -> None:
     gap = cells(found(toy(), "3m: where it is lost"), "information, reinforcement learning")
     assert gap["difference of scores"].startswith("−15.00 [")
-    row = cells(found(toy(), "3m: KD-MARL LH with one part off"), "no_kl")
+    row = cells(found(toy(), "3m: KD-MARL LH with one part changed"), "no_kl")
     assert row["win rate, %"].startswith("50.0 [")
     assert row["against as configured"].startswith("−20.0 [")  # the seed that both have: 50 - 70
     assert row["normalised, %"].startswith("45.5 [")  # (50 - 25) / (80 - 25)

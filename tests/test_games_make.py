@@ -160,6 +160,14 @@ def test_packaged_games_are_made_and_their_groups_fit(name: str) -> None:
     assert fixed(game.specs, blocks, always_visible(config, game)).any(1).all()
 
 
+def test_table_twos_groups_by_column() -> None:
+    """V 0:2, P 2:4, L 4:10, A(P) 10:14, and 14:18 that no group has."""
+    config = composed("mpe_spread_groups")
+    game = make_game(config, 1)
+    seen = [torch.nonzero(row).flatten().tolist() for row in fixed(game.specs, visible_blocks(config, game))]
+    assert seen == [list(range(4, 14)), [0, 1, 2, 3], [0, 1, 2, 3]]
+
+
 def test_mpe_is_reported_on_the_canonical_package() -> None:
     config = composed("mpe_spread")
     assert make_evaluation_game(config, 2).backend == "mpe2"

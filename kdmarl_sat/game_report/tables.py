@@ -157,7 +157,7 @@ def _ablations(results: Results, place: Place) -> list[Table]:
                 )
             )
         head = ("variant", unit(groups[0]), "seeds × episodes", "against as configured", "normalised, %", "agreement")
-        title = f"{place_name(results, place)}: {label(method)} with one part off, on {place.simulator}"
+        title = f"{place_name(results, place)}: {label(method)} with one part changed, on {place.simulator}"
         made.append(Table(title, head, tuple(rows), (), (INTERVALS,)))
     return made
 
