@@ -177,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("run", run, "Run what has no record yet; the same command again goes on where it was stopped.")
     sub.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help="methods to run")
     jobs(sub, benchmark_jobs.scenario_names())
-    sub = command("ablation", ablation, "Run a distilled method with one part off at a time, and each source of data.")
+    sub = command("ablation", ablation, "Run a distilled method with one part off or otherwise at a time.")
     sub.add_argument("--method", default="kd_lh", help="the distilled method")
     sub.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="what is off")
     jobs(sub, ["smac_3m"])
