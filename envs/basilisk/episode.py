@@ -88,7 +88,7 @@ class Episode:
             self._history.append((self._now, self._actions_running()))
         already = set(self.constellation.rewarder.data.imaged)
         earned, duration_s = self.constellation.advance()
-        by_satellite = np.array([earned[s.name] for s in satellites])
+        by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
         self._captured_by += by_satellite
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])

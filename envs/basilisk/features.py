@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from Basilisk.utilities import macros
 from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
@@ -68,11 +69,11 @@ def snapshot(constellation: Constellation) -> Snapshot:
     PN_dot = np.array(planet.J20002Pfix_dot)
     skew_PN_N = -PN.T @ PN_dot
     omega_PN_N = np.array([skew_PN_N[2, 1], skew_PN_N[0, 2], skew_PN_N[1, 0]])
-    messages = [s.dynamics.scObject.scStateOutMsg.read() for s in satellites]
-    r_BN_N = np.array([m.r_BN_N for m in messages])
-    v_BN_N = np.array([m.v_BN_N for m in messages])
-    NB = _dcm_from_mrp(np.array([m.sigma_BN for m in messages])).transpose(0, 2, 1)
-    omega_BN_B = np.array([m.omega_BN_B for m in messages])
+    buses = [s.bus() for s in satellites]
+    r_BN_N = np.array([bus.r_BN_N for bus in buses])
+    v_BN_N = np.array([bus.v_BN_N for bus in buses])
+    NB = _dcm_from_mrp(np.array([bus.sigma_BN for bus in buses])).transpose(0, 2, 1)
+    omega_BN_B = np.array([bus.omega_BN_B for bus in buses])
     boresight_B = np.array([[0.0, 0.0, 1.0]] * len(satellites))  # inst_pHat_B, BSK-RL's default
     omega_BN_N = np.einsum("nij,nj->ni", NB, omega_BN_B)
     starts, ends = zip(*(_next_eclipse(s, time_s) for s in satellites), strict=True)
@@ -84,7 +85,7 @@ def snapshot(constellation: Constellation) -> Snapshot:
         boresight_P=np.einsum("nij,nj->ni", NB, boresight_B) @ PN.T,
         omega_BP_P=(omega_BN_N - omega_PN_N) @ PN.T,
         rate=np.linalg.norm(omega_BN_B, axis=-1),
-        battery=np.array([s.dynamics.battery_charge_fraction for s in satellites]),
+        battery=np.array([bus.battery_J for bus in buses]) / constellation.capacity_J,
         sunlit=to_start <= to_end,
         to_eclipse_start_s=to_start,
         to_eclipse_end_s=to_end,
@@ -140,6 +141,14 @@ class FeatureExtractor:
         self._last_close_s = np.full((count, len(targets)), -np.inf)
         for row, satellite in enumerate(satellites):
             np.maximum.at(self._last_close_s[row], satellite.windows.target, satellite.windows.close_s)
+        # The windows of all satellites, soonest closing first: the critic sums over those that are left.
+        sizes = [len(satellite.windows.target) for satellite in satellites]
+        close_s = np.concatenate([satellite.windows.close_s for satellite in satellites])
+        order = np.argsort(close_s, kind="stable")
+        self._all_close_s = close_s[order]
+        self._all_open_s = np.concatenate([satellite.windows.open_s for satellite in satellites])[order]
+        self._all_target = np.concatenate([satellite.windows.target for satellite in satellites])[order]
+        self._all_row = np.repeat(np.arange(count), sizes)[order]
         classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
         self._hardware = np.array(
             [
@@ -158,8 +167,9 @@ class FeatureExtractor:
         self._imaging_power_W = self._idle_power_W + np.array([h.instrument_power_W for h in classes])
         panels_W = [SOLAR_FLUX_W_m2 * h.panel_area_m2 * h.panel_efficiency for h in classes]
         self._charge_power_W = np.array(panels_W) - self._idle_power_W
+        self._imaged = np.zeros(len(targets), dtype=np.bool_)  # by anyone
         self._known_imaged = np.zeros((count, len(targets)), dtype=np.bool_)
-        self._known_count = [0] * count
+        self._count, self._known_count = 0, [0] * count
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
         self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count
 
@@ -195,11 +205,18 @@ class FeatureExtractor:
         return reached
 
     def learn_images(self) -> None:
-        """Take over what each satellite now knows to be imaged."""
+        """Take over what has been imaged, and what each satellite now knows of it."""
+        everything = self._constellation.rewarder.data.imaged
+        if len(everything) != self._count:
+            self._imaged[[self._index[id(target)] for target in everything]] = True
+            self._count = len(everything)
         for row, satellite in enumerate(self._constellation.satellites):
             imaged = satellite.data_store.data.imaged
             if len(imaged) != self._known_count[row]:
-                self._known_imaged[row, [self._index[id(target)] for target in imaged]] = True
+                if len(imaged) == self._count:
+                    self._known_imaged[row] = self._imaged
+                else:
+                    self._known_imaged[row, [self._index[id(target)] for target in imaged]] = True
                 self._known_count[row] = len(imaged)
 
     def observe(self, now: Snapshot, active: BoolArray) -> tuple[FloatArray, BoolArray]:
@@ -271,9 +288,9 @@ class FeatureExtractor:
         reserve = np.minimum(turned, end)
         rows = np.zeros((len(active), 4), dtype=np.float32)
         for row in np.nonzero(active)[0].tolist():
-            dynamics = self._constellation.satellites[row].dynamics
-            wheel = float(np.max(np.abs(dynamics.wheel_speeds_fraction)))
-            rows[row] = now.battery[row], reserve[row], wheel, float(dynamics.storage_level_fraction)
+            satellite = self._constellation.satellites[row]
+            wheel = satellite.bus().wheels_rad_s[0] / (satellite.dynamics.maxWheelSpeed * macros.rpm2radsec)
+            rows[row] = now.battery[row], reserve[row], wheel, float(satellite.dynamics.storage_level_fraction)
         return rows
 
     def _tasked(self) -> NDArray[np.int64]:
@@ -286,43 +303,34 @@ class FeatureExtractor:
 
     def state(self, now: Snapshot) -> FloatArray:
         """The critic's view [N, S]: every satellite's health, hardware, task and the value open to it."""
-        imaged = np.array(
-            [target in self._constellation.rewarder.data.imaged for target in self._constellation.targets]
-        )
-        reserve = self._reserve(now)
-        rows = []
-        for row, satellite in enumerate(self._constellation.satellites):
-            windows = satellite.windows
-            first = np.searchsorted(windows.close_s, now.time_s, side="right")
-            targets = windows.target[first:]
-            value = self.priority[targets] * ~imaged[targets]
-            opens = windows.open_s[first:]
-            ahead = [float(np.sum(value[opens < now.time_s + horizon])) for horizon in STATE_HORIZONS_S]
-            alive = satellite.is_alive()
-            busy = alive and not satellite.requires_retasking
-            left_s = max(0.0, satellite.deadline_s - now.time_s) if busy else 0.0
-            target = satellite.running if busy else None
-            # What it is after: without it the critic could not foresee the next rewards of the others.
-            prize, angle = 0.0, 0.0
-            if isinstance(target, Target):
-                prize = target.priority
-                line = target.r_LP_P - now.r_BP_P[row]
-                angle = float(np.arccos(np.clip(line @ now.boresight_P[row] / np.linalg.norm(line), -1.0, 1.0)))
-            rows.append(
-                [
-                    float(alive),
-                    now.battery[row],
-                    reserve[row],
-                    *self._hardware[row],
-                    float(now.sunlit[row]),
-                    now.to_eclipse_start_s[row] / ECLIPSE_LOOKAHEAD_S,
-                    now.to_eclipse_end_s[row] / ECLIPSE_LOOKAHEAD_S,
-                    ahead[0] / 5.0,
-                    ahead[1] / 20.0,
-                    left_s / TIME_SCALE,
-                    float(target is not None),
-                    prize,
-                    angle,
-                ]
-            )
-        return np.array(rows, dtype=np.float32)
+        satellites, count = self._constellation.satellites, len(self._constellation.satellites)
+        first = np.searchsorted(self._all_close_s, now.time_s, side="right")
+        value = np.where(self._imaged, 0.0, self.priority)[self._all_target[first:]]
+        opens, row_of = self._all_open_s[first:], self._all_row[first:]
+        near_s, far_s = STATE_HORIZONS_S
+        near = np.bincount(row_of, value * (opens < now.time_s + near_s), count)
+        far = np.bincount(row_of, value * (opens < now.time_s + far_s), count)
+        alive = np.array([satellite.is_alive() for satellite in satellites])
+        busy = alive & ~np.array([satellite.requires_retasking for satellite in satellites])
+        left_s = np.maximum(0.0, np.array([satellite.deadline_s for satellite in satellites]) - now.time_s)
+        # What it is after: without it the critic could not foresee the next rewards of the others.
+        tasked = self._tasked()
+        after = tasked >= 0
+        line = self._r_LP_P[tasked] - now.r_BP_P
+        cosine = np.sum(line * now.boresight_P, axis=-1) / np.linalg.norm(line, axis=-1)
+        columns = [
+            alive,
+            now.battery,
+            self._reserve(now),
+            *self._hardware.T,
+            now.sunlit,
+            now.to_eclipse_start_s / ECLIPSE_LOOKAHEAD_S,
+            now.to_eclipse_end_s / ECLIPSE_LOOKAHEAD_S,
+            near / 5.0,
+            far / 20.0,
+            np.where(busy, left_s, 0.0) / TIME_SCALE,
+            busy,
+            np.where(after, self.priority[tasked], 0.0),
+            np.where(after, np.arccos(np.clip(cosine, -1.0, 1.0)), 0.0),
+        ]
+        return np.stack(columns, axis=-1).astype(np.float32)

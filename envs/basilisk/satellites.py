@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from Basilisk.utilities import macros
 from bsk_rl import act, data, obs, sats
 from bsk_rl.data.unique_image_data import UniqueImageData, UniqueImageStore
 from bsk_rl.scene.targets import Target
@@ -21,12 +24,25 @@ TRAJECTORY_STEP_S = 30.0  # of BSK-RL's trajectory look-ahead
 ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
 
 
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """What a satellite's models say at one instant; reading a Basilisk message costs more than most of what is done
+    with it, so each is read once."""
+
+    r_BN_N: list[float]  # m
+    v_BN_N: list[float]  # m/s
+    sigma_BN: list[float]  # modified Rodrigues parameters
+    omega_BN_B: list[float]  # rad/s
+    battery_J: float
+    wheels_rad_s: list[float]  # the fastest first
+
+
 class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     """An imaging satellite whose physics and flight software are BSK-RL's, and whose bookkeeping is ours.
 
-    Replaced, with equal results: the access windows (vectorised), the list of aliveness checks (upstream walks
-    ``dir()`` at every call), and the capture and timeout events (``run_until_decision`` watches for them). Not
-    used: upstream observations and actions.
+    Replaced, with equal results: the access windows (vectorised), the aliveness checks (upstream walks ``dir()`` at
+    every call and reads every message anew), and the capture and timeout events (``run_until_decision`` watches for
+    them). Not used: upstream observations and actions.
     """
 
     observation_spec: ClassVar[list[Any]] = [obs.Time()]
@@ -38,6 +54,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     _fsw_type = None
 
     _is_alive: bool
+    _bus: Bus
     windows: Windows
     eclipse_starts_s: NDArray[np.float64]
     eclipse_ends_s: NDArray[np.float64]
@@ -45,6 +62,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     def reset_overwrite_previous(self) -> None:
         super().reset_overwrite_previous()
         self._checked_ns = -1  # upstream asks several times per step; the state only changes with time
+        self._read_ns = -1
         self.deadline_s = np.inf  # when the running action ends at the latest
         self.running: str | Target | None = None  # "charge", a target, or None before the first action
 
@@ -72,18 +90,39 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     def is_alive(self, log_failure: bool = False) -> bool:
         """Whether every aliveness check of the dynamics and flight software models still passes."""
         now_ns = self.simulator.sim_time_ns
-        if (
-            self._is_alive
-            and self._checked_ns != now_ns
-            and not (
-                all(getattr(self.dynamics, check)() for check in _aliveness_checks(self.dyn_type))
-                and all(getattr(self.fsw, check)() for check in _aliveness_checks(self.fsw_type))
-            )
-        ):
+        if self._is_alive and self._checked_ns != now_ns and not self._passes():
             self._is_alive = False
             self.record_death(self.simulator.sim_time)
         self._checked_ns = now_ns
         return bool(self._is_alive)
+
+    def _passes(self) -> bool:
+        bus, dynamics = self.bus(), self.dynamics
+        return bool(
+            math.hypot(*bus.r_BN_N) > dynamics.min_orbital_radius
+            and bus.battery_J > 0
+            and bus.wheels_rad_s[0] < dynamics.maxWheelSpeed * macros.rpm2radsec
+            and all(getattr(dynamics, check)() for check in _other_checks(self.dyn_type))
+            and all(getattr(self.fsw, check)() for check in _other_checks(self.fsw_type))
+        )
+
+    def bus(self) -> Bus:
+        """Its state now."""
+        now_ns = self.simulator.sim_time_ns
+        if self._read_ns != now_ns:
+            dynamics = self.dynamics
+            motion = dynamics.scObject.scStateOutMsg.read()
+            wheels = dynamics.rwStateEffector.rwSpeedOutMsg.read().wheelSpeeds[:3]
+            self._bus = Bus(
+                motion.r_BN_N,
+                motion.v_BN_N,
+                motion.sigma_BN,
+                motion.omega_BN_B,
+                dynamics.powerMonitor.batPowerOutMsg.read().storageLevel,
+                sorted(map(abs, wheels), reverse=True),
+            )
+            self._read_ns = now_ns
+        return self._bus
 
     def charge(self, duration_s: float) -> None:
         """Point the panel at the Sun for ``duration_s``."""
@@ -117,15 +156,15 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         return float(self.dynamics.storageUnit.storageUnitDataOutMsg.read().storedData[0])
 
 
-_CHECKS: dict[type, tuple[str, ...]] = {}
+_OURS = ("altitude_valid", "battery_valid", "rw_speeds_valid")  # what _passes asks of the bus
+_OTHERS: dict[type, tuple[str, ...]] = {}
 
 
-def _aliveness_checks(model: type) -> tuple[str, ...]:
-    if model not in _CHECKS:
-        _CHECKS[model] = tuple(
-            name for name in dir(model) if hasattr(getattr(model, name, None), "is_aliveness_checker")
-        )
-    return _CHECKS[model]
+def _other_checks(model: type) -> tuple[str, ...]:
+    if model not in _OTHERS:
+        checks = (name for name in dir(model) if hasattr(getattr(model, name, None), "is_aliveness_checker"))
+        _OTHERS[model] = tuple(name for name in checks if name not in _OURS)
+    return _OTHERS[model]
 
 
 class LineOfSightImager(Imager):
@@ -173,6 +212,8 @@ class _ImageData(UniqueImageData):  # type: ignore[misc]
         self.known = set() if known is None else known
 
     def __add__(self, other: _ImageData) -> _ImageData:
+        if not (other.imaged or other.duplicates or other.known):
+            return self  # nobody changes one in place
         imaged = self.imaged | other.imaged
         repeated = len(self.imaged) + len(other.imaged) - len(imaged)
         return _ImageData(imaged, self.duplicates + other.duplicates + repeated, self.known or other.known)

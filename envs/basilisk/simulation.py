@@ -20,6 +20,7 @@ from bsk_rl.scene.targets import Target
 from envs.basilisk.satellites import (
     ECLIPSE_LOOKAHEAD_S,
     TRAJECTORY_STEP_S,
+    WATT_HOUR_J,
     Imager,
     UniqueImageReward,
     imager_type,
@@ -72,6 +73,9 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             config.constellation.classes[index % len(config.constellation.classes)]
             for index in range(config.constellation.size)
         ]
+        self.capacity_J = np.array(
+            [config.hardware[member.hardware].battery_Wh * WATT_HOUR_J for member in self.sensing_classes]
+        )
         kind = imager_type(config.communication)
         imagers = [
             kind(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
@@ -112,20 +116,24 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         """Run until the first running action ends, or to the time limit.
 
         Returns:
-            each satellite's priority earned, and the seconds that passed.
+            the priority earned, by satellite (those that earned nothing may be left out), and the seconds that passed.
         """
         start_s = self.time_s
-        self._run_until_decision()
-        earned = self.rewarder.reward({s.name: s.data_store.update_from_logs() for s in self.satellites})
-        self.scenario.after_step(self.time_s)
-        self.communicator.communicate()
-        for satellite in self.satellites:
-            if not satellite.is_alive():
-                satellite.retire()
+        captured = self._run_until_decision()
+        dead = [s for s in self.satellites if not s.is_alive()]
+        # Nobody else's storage has changed: asking all of them at every step costs N^2 in an episode.
+        changed = {
+            s.name: s.data_store.update_from_logs() for s in [*captured, *(s for s in dead if s not in captured)]
+        }
+        earned: dict[str, float] = self.rewarder.reward(changed)
+        if any(new.imaged for new in changed.values()) or self.config.communication is Communication.line_of_sight:
+            self.communicator.communicate()
+        for satellite in dead:
+            satellite.retire()
         return earned, self.time_s - start_s
 
-    def _run_until_decision(self) -> None:
-        """Step Basilisk tick by tick until some satellite's action has ended.
+    def _run_until_decision(self) -> list[Imager]:
+        """Step Basilisk tick by tick until some satellite's action has ended; returns those that captured an image.
 
         As with upstream's events, an action ends at the first tick at or after its deadline, or at the tick at which
         its image has reached the storage. One flaw is not copied: an image that is triggered in the very tick of the
@@ -157,6 +165,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         for satellite in due:
             if satellite not in in_flight:
                 satellite.requires_retasking = True
+        return captured
 
     def over(self) -> bool:
         """The time limit is reached."""
