@@ -129,9 +129,23 @@ class ConstellationConfig:
 
 
 @dataclass
-class TargetsConfig:
-    """Clusters of point targets strewn near the constellation's ground track."""
+class CitiesConfig:
+    """Cities of the world, drawn anew for every episode (the simplemaps database that BSK-RL carries)."""
 
+    number: int = 5000
+    of_largest: int = 20000  # by population
+
+    def __post_init__(self) -> None:
+        within("targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
+        allowed = f"at least number={self.number}"
+        check("targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
+
+
+@dataclass
+class TargetsConfig:
+    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
+
+    cities: CitiesConfig | None = None  # null: clusters
     clusters_per_orbit: int = 60
     per_cluster: int = 8
     cluster_radius_km: float = 100.0  # one standard deviation within a cluster

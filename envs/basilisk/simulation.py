@@ -27,7 +27,7 @@ from envs.basilisk.satellites import (
     satellite_args,
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
-from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, TrackClusters
+from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, Cities, GroundTargets, TrackClusters
 from scenarios.schema import Communication, ScenarioConfig
 
 BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
@@ -54,7 +54,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
     """A mission's satellites, targets, reward and communication as one Basilisk simulation."""
 
     satellites: list[Imager]
-    scenario: TrackClusters
+    scenario: GroundTargets
 
     def __init__(self, config: ScenarioConfig, training: bool = False) -> None:
         """
@@ -83,7 +83,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         ]
         super().__init__(
             satellites=imagers,
-            scenario=TrackClusters(config.targets),
+            scenario=ground_targets(config),
             rewarder=UniqueImageReward(),
             world_args={"utc_init": config.epoch_utc},
             communicator=COMMUNICATORS[config.communication](),
@@ -172,6 +172,10 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         return self.time_s >= float(self.time_limit)
 
 
+def ground_targets(config: ScenarioConfig) -> GroundTargets:
+    return TrackClusters(config.targets) if config.targets.cities is None else Cities(config.targets)
+
+
 def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:
     """The episode's length: drawn where training asks for it."""
     low, high = (config.training_duration_s if training else None) or (config.duration_s, config.duration_s)
@@ -179,7 +183,7 @@ def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:
 
 
 def draw_orbits(
-    config: ScenarioConfig, scenario: TrackClusters, time_limit_s: float, satellites: Sequence[AccessSatellite]
+    config: ScenarioConfig, scenario: GroundTargets, time_limit_s: float, satellites: Sequence[AccessSatellite]
 ) -> dict[AccessSatellite, dict[str, object]]:
     """Each satellite's orbital elements, as BSK-RL's ``sat_arg_randomizer`` gives them; the scenario learns the tracks,
     and the satellites for how long windows are needed."""

@@ -1,10 +1,14 @@
-"""Clusters of point targets strewn near the ground tracks of a constellation."""
+"""Ground targets of a mission: clusters strewn near the ground tracks of a constellation, or cities."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+import bsk_rl
 import numpy as np
 from Basilisk.utilities import orbitalMotion
 from bsk_rl.scene import Scenario
@@ -62,13 +66,11 @@ class CircularOrbit:
         )
 
 
-class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
-    """BSK-RL scenario: ``per_cluster`` targets around each cluster centre, centres spread evenly at random along
-    every satellite's own ground track until a little past the end. All tracks are begun ``length_s``, the length of
-    the string of satellites, before the start, so that the last satellite finds as many targets as the first.
+class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
+    """BSK-RL scenario: point targets with priorities u ** ``priority_exponent``.
 
     ``tracks``, ``length_s`` and ``span_s`` are set by the environment before each reset; draws come from numpy's global
-    generator, which BSK-RL seeds per episode. ``clusters_per_orbit`` counts the clusters of all tracks together.
+    generator, which BSK-RL seeds per episode.
     """
 
     def __init__(self, config: TargetsConfig) -> None:
@@ -76,13 +78,36 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.targets: list[Target] = []
         self.tracks: Sequence[CircularOrbit] = ()
         self.earth_angle_rad = 0.0
-        self.length_s = 0.0
-        self.span_s = 0.0
+        self.length_s = 0.0  # of a string of satellites
+        self.span_s = 0.0  # from the start to a little past the end
 
     def reset_overwrite_previous(self) -> None:
         self.targets = []
 
     def reset_pre_sim_init(self) -> None:
+        names, positions = self.placed()
+        priority = np.random.uniform(0.0, 1.0, len(positions)) ** self.config.priority_exponent
+        self.targets = [
+            Target(name=name, r_LP_P=r_LP_P, priority=float(value))
+            for name, r_LP_P, value in zip(names, positions, priority, strict=True)
+        ]
+        for satellite in self.satellites:
+            min_elevation = satellite.sat_args_generator["imageTargetMinimumElevation"]
+            for target in self.targets:
+                satellite.add_location_for_access_checking(target, target.r_LP_P, min_elevation, "target")
+
+    def placed(self) -> tuple[list[str], NDArray[np.float64]]:
+        """This episode's targets: names, and planet-fixed positions [M, 3] in m."""
+        raise NotImplementedError
+
+
+class TrackClusters(GroundTargets):
+    """``per_cluster`` targets around each cluster centre, centres spread evenly at random along every satellite's own
+    ground track until a little past the end. All tracks are begun ``length_s`` before the start, so that the last
+    satellite finds as many targets as the first. ``clusters_per_orbit`` counts the clusters of all tracks together.
+    """
+
+    def placed(self) -> tuple[list[str], NDArray[np.float64]]:
         config = self.config
         r_P = []
         for orbit, count in zip(self.tracks, self._counts(), strict=True):
@@ -96,15 +121,7 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
             scatter_m = np.random.normal(0.0, config.cluster_radius_km * 1e3, (count, config.per_cluster, 3))
             r_P.append(_onto_sphere(centre_m[:, None, :] + scatter_m).reshape(-1, 3))
         positions = np.concatenate(r_P)
-        priority = np.random.uniform(0.0, 1.0, len(positions)) ** config.priority_exponent
-        self.targets = [
-            Target(name=f"target_{index}", r_LP_P=r_LP_P, priority=float(value))
-            for index, (r_LP_P, value) in enumerate(zip(positions, priority, strict=True))
-        ]
-        for satellite in self.satellites:
-            min_elevation = satellite.sat_args_generator["imageTargetMinimumElevation"]
-            for target in self.targets:
-                satellite.add_location_for_access_checking(target, target.r_LP_P, min_elevation, "target")
+        return [f"target_{index}" for index in range(len(positions))], positions
 
     def _counts(self) -> list[int]:
         """Clusters of each track: the total, dealt as evenly as it goes."""
@@ -112,6 +129,42 @@ class TrackClusters(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         total = max(1, round(self.config.clusters_per_orbit * orbits))
         each, more = divmod(total, len(self.tracks))
         return [each + (index < more) for index in range(len(self.tracks))]
+
+
+class Cities(GroundTargets):
+    """Cities drawn from the largest ones. Those that no satellite comes near are left out: they cost time, and nobody
+    could tell."""
+
+    def placed(self) -> tuple[list[str], NDArray[np.float64]]:
+        cities = self.config.cities
+        assert cities is not None
+        names, positions = _largest_cities(cities.of_largest)
+        drawn = np.random.choice(len(names), min(cities.number, len(names)), replace=False)
+        near = np.zeros(len(drawn), dtype=np.bool_)
+        for orbit in self.tracks:
+            horizon_rad = np.arccos(EARTH_RADIUS_M / orbit.radius_m)
+            time_s = np.arange(-_TRACK_STEP_S, self.span_s + _TRACK_STEP_S, _TRACK_STEP_S)
+            nearest = (positions[drawn] @ orbit.track(time_s, self.earth_angle_rad).T).max(axis=1) / EARTH_RADIUS_M
+            near |= nearest > np.cos(horizon_rad + _TRACK_STEP_RAD)
+        chosen = drawn[near]
+        return [names[index] for index in chosen], positions[chosen]
+
+
+_TRACK_STEP_S = 30.0
+_TRACK_STEP_RAD = 0.04  # more than any low orbit's way in that time, and than the track's own error
+
+
+@cache
+def _largest_cities(number: int) -> tuple[list[str], NDArray[np.float64]]:
+    """Names, and planet-fixed positions [number, 3] in m on a spherical Earth, the most populous first."""
+    path = Path(bsk_rl.__file__).parent / "_dat" / "simplemaps_worldcities" / "worldcities.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: -float(row["population"] or 0))[:number]
+    latitude, longitude = np.radians([[float(row["lat"]), float(row["lng"])] for row in rows]).T
+    up = np.stack(
+        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], axis=-1
+    )
+    return [f"{row['city']}, {row['iso2']}" for row in rows], up * EARTH_RADIUS_M
 
 
 def _onto_sphere(r_P: NDArray[np.float64]) -> NDArray[np.float64]:

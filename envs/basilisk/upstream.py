@@ -12,9 +12,8 @@ from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
-from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, numpy_seeded
+from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
-from envs.basilisk.targets import TrackClusters
 from scenarios.schema import Communication, ScenarioConfig
 
 Decision = tuple[int, int]  # satellite, target (-1: charge), in order of time
@@ -53,7 +52,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
 
     classes = config.constellation.classes
     members = [classes[index % len(classes)] for index in range(config.constellation.size)]
-    scenario = TrackClusters(config.targets)
+    scenario = ground_targets(config)
     logging.getLogger("bsk_rl").setLevel(logging.ERROR)
     environment: ConstellationTasking = ConstellationTasking(
         satellites=[
