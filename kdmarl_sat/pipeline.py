@@ -19,6 +19,7 @@ from envs.api import AgentSpec
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
 from envs.files import write_json, write_whole
+from envs.memory import available_bytes, check_workers
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
 from kdmarl_sat.console import Console
@@ -119,6 +120,7 @@ def run(config: RunConfig, folder: Path) -> RunResult:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     start = time.monotonic()
+    check_workers(config, available_bytes())
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)

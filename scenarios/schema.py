@@ -220,7 +220,11 @@ class ScenarioConfig:
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
             check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
             check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
-        check("scenario.constellation.classes", [], bool(self.constellation.classes), "at least one class")
+        classes, size = self.constellation.classes, self.constellation.size
+        check("scenario.constellation.classes", [], bool(classes), "at least one class")
+        check(
+            "scenario.constellation.classes", len(classes), len(classes) <= size, f"at most {size}, one per satellite"
+        )
         window = self.training_duration_s
         if window is not None:
             check(

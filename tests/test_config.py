@@ -68,6 +68,13 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
         (["scenario.training_duration_s=9"], "=9 is not allowed: it must be a list (a number each) or null"),
         (["teacher.clip=5"], "teacher.clip=5.0 is not allowed: it must be between 0.01 and 1"),
         (["scenario.sensing.full=[smell]"], "full='smell' is not allowed: it must be among the blocks battery, "),
+        (["scenario.constellation.planes=0"], "constellation.planes=0 is not allowed: it must be between 1 and 1000"),
+        (["scenario.constellation.altitude_km=-5"], "altitude_km=-5.0 is not allowed: it must be between 250 and 2000"),
+        (["scenario.constellation.altitude_km=120"], "altitude_km=120.0 is not allowed: it must be between 250 and"),
+        (
+            ["scenario.constellation.per_plane=3"],
+            "constellation.classes=4 is not allowed: it must be at most 3, one per",
+        ),
         (["scenario.constellation.classes=[{hardware: wide}]"], "classes[0].sensing is not set: it must be text"),
         (
             ["scenario.constellation.classes=[{hardware: huge, sensing: full}]"],

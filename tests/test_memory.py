@@ -1,0 +1,40 @@
+"""More workers than memory allows are refused before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from envs.memory import available_bytes, check_workers
+from scenarios.compose import composed
+from scenarios.schema import ConfigError
+
+GIB = 2**30
+
+
+def test_as_many_as_fit_and_no_more() -> None:
+    big = ("scenario.constellation.planes=6", "scenario.constellation.per_plane=11", "compute.episodes_per_job=1")
+    # 500 MiB and 66 times 4 MiB are 764 MiB: 13 of them are 9.7 GiB, 14 are 10.4.
+    check_workers(composed(*big, "compute.workers=13"), 10 * GIB)
+    said = r"compute.workers=14 is not allowed: .* 66 satellites .* 10.0 GiB are left: it must be at most 13"
+    with pytest.raises(ConfigError, match=said):
+        check_workers(composed(*big, "compute.workers=14"), 10 * GIB)
+    check_workers(composed(*big, "compute.workers=1000", "compute.workers_on=ray"), GIB)  # other machines' memory
+    check_workers(composed("compute.workers=1000"), None)
+
+
+def test_the_tighter_of_machine_and_container_counts(tmp_path: Path) -> None:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    4096 kB\n")
+    assert available_bytes(tmp_path, tmp_path / "none") == 4096 * 1024
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    assert available_bytes(tmp_path, tmp_path) == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_bytes(tmp_path, tmp_path) == 4096 * 1024
+    assert available_bytes(tmp_path / "none", tmp_path / "none") is None
+
+
+def test_this_machine_has_some() -> None:
+    left = available_bytes()
+    assert left is None or left > 2**20
