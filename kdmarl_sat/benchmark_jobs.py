@@ -42,7 +42,7 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "buffer_only": ("distill.student_steps=0",),
     "own_only": ("distill.teacher_steps=0",),
     "constant_imitation": ("distill.imitation_left=1",),
-    "tuned_critic": ("distill.tune_critic=true",),
+    "frozen_critic": ("distill.tune_critic=false",),
 }
 OURS = ("scenario", "seed", "methods", "variant", "compute.threads", "output.records_dir")  # set for every job
 

@@ -90,7 +90,7 @@ def test_every_ablation_composes() -> None:
     for name, overrides in benchmark_jobs.VARIANTS.items():
         without = benchmark_jobs.composed("scenario=smac_3m", *overrides)["distill"]
         changed = {key: without[key] for key in whole if whole[key] != without[key]}
-        on = {"constant_imitation": {"imitation_left": 1}, "tuned_critic": {"tune_critic": True}}
+        on = {"constant_imitation": {"imitation_left": 1}, "frozen_critic": {"tune_critic": False}}
         assert changed == on.get(name, dict.fromkeys(changed, 0)) and len(changed) == 1, name
 
 

@@ -210,7 +210,7 @@ class GameDistillConfig:
     role: float = 0.1  # lambda_4, Eqs. 10-11
     entropy: float = 0.01  # c_H, Eq. 5
     imitation_left: float = 0.0  # share of lambda_1 and lambda_2 left at the end of the own rollouts; 1: constant
-    tune_critic: bool = False  # the teacher's values go on learning, from the students' own play (not the paper's)
+    tune_critic: bool = True  # the teacher's values go on learning, from the students' own play; False: the paper's way
     clip: float = 0.2
     relation_width: int = 16
     roles: int = 8
