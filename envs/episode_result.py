@@ -17,10 +17,12 @@ class EpisodeResult:
     captured_by: tuple[float, ...]  # per satellite; a simultaneous image is split
     images: tuple[int, ...]  # per satellite, duplicates included
     duplicates: int  # images of targets that were already imaged
-    deaths: int
+    deaths: int  # of what it did: an empty battery, wheels too fast
     decisions: tuple[int, ...]  # per satellite
     charges: tuple[int, ...]  # per satellite, decisions to charge
     duration_s: float
+    failures: int = 0  # satellites lost to faults, whatever they did
+    missed: int = 0  # decisions that did not arrive
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EpisodeResult:

@@ -188,6 +188,28 @@ class GuardConfig:
 
 
 @dataclass
+class FaultsConfig:
+    """What goes wrong in every episode; all 0: nothing (envs/basilisk/faults.py)."""
+
+    satellite_failures: float = 0.0  # expected number per satellite and orbit; it fails for good
+    crosslink_outage: float = 0.0  # share of the time in which no satellite hears of another, below 1
+    outage_s: float = 300.0  # mean length of such a spell
+    sensor_dropout: float = (
+        0.0  # share of the time in which a feature block reads 0, each block of each satellite apart
+    )
+    dropout_s: float = 300.0  # mean length of such a spell
+    missing_decisions: float = 0.0  # share of decisions that come too late or never: the satellite charges instead
+    training: bool = True  # in training episodes too, so that a policy learns to live with them
+
+    def __post_init__(self) -> None:
+        within("faults", 0, 1000, satellite_failures=self.satellite_failures)
+        within("faults", 0, 1, missing_decisions=self.missing_decisions)
+        for name in ("crosslink_outage", "sensor_dropout"):
+            check(f"faults.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        positive("faults", outage_s=self.outage_s, dropout_s=self.dropout_s)
+
+
+@dataclass
 class ScenarioConfig:
     """One mission (scenarios/scenario/*.yaml)."""
 
@@ -206,6 +228,7 @@ class ScenarioConfig:
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     death_penalty: float = 10.0  # team reward lost with each satellite
     guard: GuardConfig = field(default_factory=GuardConfig)
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
 
     def __post_init__(self) -> None:
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
+from envs.basilisk.faults import Faults
 from envs.basilisk.features import FeatureExtractor, Snapshot, snapshot
 from envs.basilisk.satellites import CHARGE
 from envs.basilisk.simulation import Constellation
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
-from scenarios.schema import ScenarioConfig
+from scenarios.schema import FaultsConfig, ScenarioConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class Episode:
 
     def __init__(self, config: ScenarioConfig, shuffled: BoolArray, training: bool, traced: bool = False) -> None:
         self._config = config
+        active = not training or config.faults.training
+        self._faults_config = config.faults if active else FaultsConfig()
         self._shuffled = shuffled
         self._traced = traced
         self.constellation = Constellation(config, training)
@@ -52,6 +55,12 @@ class Episode:
         satellites = self.constellation.satellites
         count = len(satellites)
         self.features = FeatureExtractor(self._config, self.constellation, self._shuffled, seed)
+        orbit_s = self.constellation.scenario.tracks[0].period_s
+        span_s = float(self.constellation.time_limit)
+        blocks = len(self.features.blocks)
+        self.faults = Faults(self._faults_config, count, blocks, orbit_s, span_s, seed)
+        self._failed = np.zeros(count, dtype=np.bool_)
+        self._missed = 0
         self._alive = np.ones(count, dtype=np.bool_)
         self._captured_by = np.zeros(count)
         self._decisions = np.zeros(count, dtype=np.int64)
@@ -78,6 +87,9 @@ class Episode:
                     f"allowed: {np.nonzero(self._mask[row])[0].tolist()}"
                 )
             self._decisions[row] += 1
+            if self.faults.missing():
+                self._missed += 1
+                action = 0
             if action == 0:
                 self._charges[row] += 1
                 satellites[row].charge(self._config.actions.charge_duration_s)
@@ -87,13 +99,16 @@ class Episode:
         if self._traced:
             self._history.append((self._now, self._actions_running()))
         already = set(self.constellation.rewarder.data.imaged)
-        earned, duration_s = self.constellation.advance()
+        earned, duration_s = self.constellation.advance(self.faults.failure_s, self.faults.outage)
         by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
         self._captured_by += by_satellite
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
-        reward = float(by_satellite.sum()) - self._config.death_penalty * int(died.sum())
+        failed = died & (self.faults.failure_s <= self.constellation.time_s)
+        self._failed |= failed
+        # No decision could have kept a satellite from failing: only the others are blamed on the policy.
+        reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
         return self._moment(snapshot(self.constellation), reward, duration_s)
 
     def _moment(self, now: Snapshot, reward: float, duration_s: float) -> Moment:
@@ -104,6 +119,7 @@ class Episode:
         self._now = now
         self.features.learn_images()
         obs, self._mask = self.features.observe(now, self._active)
+        self._drop(obs)
         state = self.features.state(now)
         return Moment(
             obs,
@@ -117,6 +133,15 @@ class Episode:
             state,
             self.features.health(now, self._active),
         )
+
+    def _drop(self, obs: FloatArray) -> None:
+        """Blank the blocks of the satellites that are asked whose sensors are out."""
+        for row in np.nonzero(self._active)[0].tolist():
+            column = 0
+            for block, out in zip(self.features.blocks, self.faults.dropped(row, self._now.time_s), strict=False):
+                if out:
+                    obs[row, column : column + block.columns] = 0.0
+                column += block.columns
 
     def _remember_images(self, already: set[object]) -> None:
         if not self._traced:
@@ -142,10 +167,12 @@ class Episode:
             captured_by=tuple(float(value) for value in self._captured_by),
             images=tuple(int(s.imaged) for s in constellation.satellites),
             duplicates=int(constellation.rewarder.data.duplicates),
-            deaths=int((~self._alive).sum()),
+            deaths=int((~self._alive & ~self._failed).sum()),
             decisions=tuple(int(value) for value in self._decisions),
             charges=tuple(int(value) for value in self._charges),
             duration_s=constellation.time_s,
+            failures=int(self._failed.sum()),
+            missed=self._missed,
         )
 
     def trace(self) -> Trace:

@@ -173,6 +173,10 @@ class FeatureExtractor:
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
         self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count
 
+    @property
+    def blocks(self) -> tuple[FeatureBlock, ...]:
+        return self._spec.blocks
+
     def offer(self, row: int, time_s: float) -> None:
         """Fill a satellite's slots: the unimaged targets it knows of that close soonest, one window each."""
         windows = self._constellation.satellites[row].windows

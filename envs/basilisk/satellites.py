@@ -142,6 +142,11 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         self.stored_bits_before = self.stored_bits()
         self.latest_target = target
 
+    def fail(self) -> None:
+        """Die of a fault."""
+        self._is_alive = False
+        self.record_death(self.simulator.sim_time)
+
     def retire(self) -> None:
         """Switch everything off, once, when the satellite has died; upstream lets it go on imaging and earning."""
         if self.running is not None:

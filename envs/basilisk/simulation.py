@@ -16,7 +16,9 @@ from bsk_rl import comm
 from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
 from bsk_rl.scene.targets import Target
+from numpy.typing import NDArray
 
+from envs.basilisk.faults import Spells
 from envs.basilisk.satellites import (
     ECLIPSE_LOOKAHEAD_S,
     TRAJECTORY_STEP_S,
@@ -95,6 +97,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
 
     def reset(self, seed: int) -> None:
         """Build the episode that ``seed`` determines."""
+        self._untold = False  # images that the others have not heard of
         for satellite in self.satellites:
             # Upstream adds a filter at every reset and never drops one.
             satellite.access_filter_functions = satellite.access_filter_functions[:1]
@@ -112,28 +115,39 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
     def targets(self) -> list[Target]:
         return self.scenario.targets
 
-    def advance(self) -> tuple[dict[str, float], float]:
-        """Run until the first running action ends, or to the time limit.
+    def advance(self, failure_s: NDArray[np.float64], outage: Spells) -> tuple[dict[str, float], float]:
+        """Run until the first running action ends, a satellite fails, or to the time limit.
+
+        Args:
+            failure_s: [N] when each satellite fails; infinite: never.
+            outage: when nobody hears of another.
 
         Returns:
             the priority earned, by satellite (those that earned nothing may be left out), and the seconds that passed.
         """
         start_s = self.time_s
-        captured = self._run_until_decision()
+        captured = self._run_until_decision(failure_s)
+        for satellite, fails_s in zip(self.satellites, failure_s.tolist(), strict=True):
+            if fails_s <= self.time_s and satellite.is_alive():
+                satellite.fail()
         dead = [s for s in self.satellites if not s.is_alive()]
         # Nobody else's storage has changed: asking all of them at every step costs N^2 in an episode.
         changed = {
             s.name: s.data_store.update_from_logs() for s in [*captured, *(s for s in dead if s not in captured)]
         }
         earned: dict[str, float] = self.rewarder.reward(changed)
-        if any(new.imaged for new in changed.values()) or self.config.communication is Communication.line_of_sight:
+        self._untold |= any(new.imaged for new in changed.values())
+        relayed = self.config.communication is Communication.line_of_sight  # old news finds new ways
+        if (self._untold or relayed) and not outage.holds(self.time_s):
             self.communicator.communicate()
+            self._untold = False
         for satellite in dead:
             satellite.retire()
         return earned, self.time_s - start_s
 
-    def _run_until_decision(self) -> list[Imager]:
-        """Step Basilisk tick by tick until some satellite's action has ended; returns those that captured an image.
+    def _run_until_decision(self, failure_s: NDArray[np.float64]) -> list[Imager]:
+        """Step Basilisk tick by tick until some satellite's action has ended or one fails; returns those that captured
+        an image.
 
         As with upstream's events, an action ends at the first tick at or after its deadline, or at the tick at which
         its image has reached the storage. One flaw is not copied: an image that is triggered in the very tick of the
@@ -148,7 +162,9 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         # Reading a Basilisk message costs more than reading the controller's flag, which is set one tick earlier.
         imaging = [(s, s.fsw.insControl, ns) for s, ns in zip(living, deadlines_ns, strict=True) if s.imaging]
         in_flight: list[Imager] = []
-        deadline_ns = min(limit_ns, *deadlines_ns) if living else limit_ns
+        fails_s = min((s for s in failure_s.tolist() if s > self.time_s), default=np.inf)
+        failure_ns = macros.sec2nano(fails_s) if fails_s < self.time_limit else limit_ns
+        deadline_ns = min(limit_ns, failure_ns, *deadlines_ns)
         while True:
             now_ns = simulator.CurrentNanos
             captured = [s for s in in_flight if s.stored_bits() > s.stored_bits_before]
@@ -157,7 +173,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
                 satellite.requires_retasking = True
             in_flight = [s for s, controller, _ in imaging if controller.imaged and not s.requires_retasking]
             due = [s for s, ns in zip(living, deadlines_ns, strict=True) if ns <= now_ns]
-            if captured or now_ns >= limit_ns or any(s not in in_flight for s in due):
+            if captured or now_ns >= min(limit_ns, failure_ns) or any(s not in in_flight for s in due):
                 break
             # Without an image to watch for, nothing happens before the deadline.
             until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
