@@ -126,7 +126,7 @@ def curves(results: Results, place: Place) -> Figure:
     panels = [(title, [g for g in groups if _sight(g.method) == sight]) for sight, title in _SIGHTS]
     panels = [(title, members) for title, members in panels if members]
     figure = Figure(figsize=(WIDTH_IN, 4.3), layout="constrained")
-    all_axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     teacher = next((_band(group)[1][-1] for group in groups if group.method == TEACHER), None)
     for axes, (title, members) in zip(all_axes, panels, strict=True):
         if teacher is not None:
@@ -136,12 +136,11 @@ def curves(results: Results, place: Place) -> Figure:
             _curve(axes, group)
         axes.set_title(title)
         axes.grid(axis="y")
+        axes.set_xlim(left=0)  # each to its own end: the teacher trains for longer
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _steps(x)))
         axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), handlelength=2.4, borderaxespad=0)
-    first = all_axes[0]
-    first.set_xlim(left=0)
-    first.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    first.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _steps(x)))
-    first.set_ylabel("win rate, %" if groups[0].has_victory else "return, mean over agents")
+    all_axes[0].set_ylabel("win rate, %" if groups[0].has_victory else "return, mean over agents")
     all_axes[len(panels) // 2].set_xlabel("environment steps of the method's own training")
     names = f"{plain(place_name(results, place), 40)} on {plain(place.simulator, 60)}"
     numbers = sorted({len(group.seeds) for group in groups})
