@@ -210,6 +210,26 @@ def _stages(mission: Mission) -> RunResult:
     )
 
 
+def policies(mission: Mission) -> dict[str, tuple[TeamPlan, Team, Artifact]]:
+    """The teacher and the students of a run, trained where they are not yet; in float32, whatever flies."""
+    config, specs, scenario = mission.config, mission.specs, mission.config.scenario
+    sensed = scenario.visible
+    sensings = [sense(spec, blocks) for spec, blocks in zip(specs, sensed, strict=True)]
+    everything = [list(scenario.teacher_sensing)] * len(specs)
+    plan = mission.plan(everything, [config.teacher.hidden], shared=True)
+    taught, learner = _teach(mission, "teacher", plan)
+    teacher = Teacher(
+        learner.team, learner.critic, learner.value_norm, config.teacher.discount_per_s, config.teacher.gae_lambda
+    )
+    expert = _expert(mission, plan, teacher, taught)
+    made = {"teacher_fo": (plan, learner.team, taught)}
+    for name, by_sensing in (("kd_lh", False), ("kd_lh_a", True)):
+        students = mission.plan(sensed, student_widths(sensings, config.student, by_sensing))
+        distilled, team = _distil(mission, name, students, teacher, taught, expert)
+        made[name] = (students, team, distilled)
+    return made
+
+
 def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learner]:
     """MAPPO on a team's own observations: the teacher, or students trained directly under their masks."""
     config = mission.config
@@ -365,9 +385,10 @@ def _bundle(
     return make(mission.cache, f"bundle-{name}", depends_on, _BUNDLE, work, mission.console.say)
 
 
-def _fly(
+def fly(
     mission: Mission, name: str, who: Flyer, depends_on: dict[str, Any], compared: tuple[Team, Team] | None = None
 ) -> Evaluation:
+    """Held-out episodes of the mission, from the cache where they have been flown."""
     config = mission.config
 
     def work(folder: Path, key: str) -> dict[str, Any]:
@@ -384,7 +405,7 @@ def _fly(
 
 
 def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
-    evaluation = _fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
+    evaluation = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
     return PolicyResult(which.value, label, evaluation.episodes, trace=evaluation.trace, overrides=evaluation.overrides)
 
 
@@ -401,7 +422,7 @@ def _fly_team(
     """Networks that stay on the ground, flown greedily; compared with the teacher's choices where one is given."""
     depends_on = {"policy": trained.digest, "teacher": taught.digest if taught else None}
     compared = (team, teacher.team) if teacher else None
-    evaluation = _fly(mission, name, flyer(plan, team, sample=False), depends_on, compared)
+    evaluation = fly(mission, name, flyer(plan, team, sample=False), depends_on, compared)
     return PolicyResult(
         name,
         label,
@@ -428,7 +449,7 @@ def _fly_bundle(
     """The packaged students under the onboard executor, in the loop with Basilisk."""
     who = Flyer(plan=plan, flight=FlightPlan(bundle.path / "bundle"))
     depends_on = {"bundle": bundle.digest, "teacher": taught.digest}
-    evaluation = _fly(mission, name, who, depends_on, (students, teacher.team))
+    evaluation = fly(mission, name, who, depends_on, (students, teacher.team))
     flown = read_bundle(bundle.path / "bundle")
     measured = [measure(satellite) for satellite in flown.satellites]
     return PolicyResult(
