@@ -1,0 +1,88 @@
+"""CZML of a real flight: read back with nothing of ours, and held against the simulation."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envs.basilisk.environment import ConstellationEnv
+from envs.heuristics import GreedyPolicy
+from envs.trace import Trace
+from kdmarl_sat.report.czml import czml
+from scenarios.compose import composed
+
+SCENARIO = dataclasses.replace(composed("scenario=imaging_constellation").scenario, duration_s=600.0)
+
+
+@pytest.fixture(scope="module")
+def flown() -> tuple[ConstellationEnv, Trace, list[dict[str, Any]]]:
+    env = ConstellationEnv(SCENARIO, traced=True)
+    policy = GreedyPolicy(env.specs)
+    step = env.reset([3])
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+    [trace] = env.traces()
+    names = [spec.name for spec in env.specs]
+    text = czml(trace, names, SCENARIO.epoch_utc, SCENARIO.constellation.altitude_km, "a flight")
+    return env, trace, json.loads(text)
+
+
+def of_kind(packets: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [packet for packet in packets if packet["id"].startswith(kind)]
+
+
+def test_the_document_comes_first_and_ids_are_unique(flown: Any) -> None:
+    _, trace, packets = flown
+    assert packets[0]["id"] == "document" and packets[0]["version"] == "1.0"
+    assert packets[0]["clock"]["interval"] == "2026-03-20T12:00:00.000Z/2026-03-20T12:10:00.000Z"
+    assert len({packet["id"] for packet in packets}) == len(packets)
+    assert len(of_kind(packets, "satellite-")) == 4
+    assert len(of_kind(packets, "target-")) == len(trace.target_priority)
+
+
+def test_satellites_are_where_basilisk_had_them(flown: Any) -> None:
+    env, _, packets = flown
+    for packet, satellite in zip(of_kind(packets, "satellite-"), env.episode(0).constellation.satellites, strict=True):
+        assert packet["position"]["referenceFrame"] == "FIXED"
+        samples = np.array(packet["position"]["cartesian"]).reshape(-1, 4)
+        assert (np.diff(samples[:, 0]) > 0).all() and samples[-1, 0] == 600.0
+        away_m = np.linalg.norm(samples[:, 1:] - satellite.position_P(samples[:, 0]), axis=-1)
+        assert away_m.max() < 20e3  # the orbit is drawn as a circle; J2 makes it breathe
+
+
+def test_an_image_is_a_line_until_it_is_taken_and_then_a_colour(flown: Any) -> None:
+    _, trace, packets = flown
+    by_id = {packet["id"]: packet for packet in packets}
+    lines = of_kind(packets, "image-")
+    assert len(lines) == int(np.sum(trace.target_imaged_by >= 0)) > 5
+    for line in lines:
+        m = int(line["id"].removeprefix("image-"))
+        satellite, target = line["polyline"]["positions"]["references"]
+        assert satellite == f"satellite-{trace.target_imaged_by[m]}#position" and target == f"target-{m}#position"
+        start, end = (datetime.fromisoformat(part) for part in line["availability"].split("/"))
+        begin = datetime.fromisoformat("2026-03-20T12:00:00+00:00")
+        assert (end - begin).total_seconds() == pytest.approx(trace.target_imaged_s[m], abs=1e-3)
+        assert 0 < (end - start).total_seconds() <= 15.0
+        before, after = by_id[f"target-{m}"]["point"]["color"]
+        assert before["interval"].split("/")[1] == after["interval"].split("/")[0] == line["availability"].split("/")[1]
+        assert after["rgba"] == by_id[satellite.partition("#")[0]]["point"]["color"]["rgba"]
+
+
+def test_what_a_satellite_does_covers_the_flight(flown: Any) -> None:
+    _, trace, packets = flown
+    for n, packet in enumerate(of_kind(packets, "satellite-")):
+        spans = packet["properties"]["action"]
+        assert spans[0]["interval"].startswith("2026-03-20T12:00:00.000Z/")
+        assert spans[-1]["interval"].endswith("/2026-03-20T12:10:00.000Z")
+        for one, following in pairwise(spans):
+            assert one["interval"].split("/")[1] == following["interval"].split("/")[0]
+            assert one["string"] != following["string"]
+        assert {span["string"] for span in spans} <= {"charging", "imaging"}
+        battery = np.array(packet["properties"]["battery"]["number"]).reshape(-1, 2)
+        assert battery[-1, 1] == pytest.approx(trace.battery[-1, n], abs=1e-4)
