@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 _GRID_S = 10.0  # coarse search; peaks between grid points are refined, so shorter windows are found too
+_COARSE = 6  # grid points between those at which targets are told to be far from the track
 _BISECTIONS = 34  # 10 s / 2**34 < 1 ns
 _MIN_WINDOW_S = 0.1  # shorter ones are dropped, as BSK-RL does
 
@@ -61,6 +62,8 @@ def access_windows(
     highest = float(np.linalg.norm(satellite, axis=-1).max())
     slant = np.sqrt(highest**2 - (radius * np.cos(min_elevation_rad)) ** 2) - radius * threshold
     reach = slant + np.linalg.norm(satellite[1] - satellite[0])
+    near = _ever_near(satellite, r_target_P, float(reach))
+    r_target_P = r_target_P[near]
     squared = np.sum(satellite**2, -1)[:, None] + np.sum(r_target_P**2, -1)[None, :] - 2.0 * satellite @ r_target_P.T
     rows, columns = np.nonzero(squared <= reach**2)
     excess = np.full((len(grid), len(r_target_P)), -2.0)
@@ -89,7 +92,16 @@ def access_windows(
     keep = close_s - open_s > _MIN_WINDOW_S
     target, open_s, close_s = target[keep], open_s[keep], close_s[keep]
     order = np.argsort(close_s, kind="stable")
-    return Windows(target[order].astype(np.int64), open_s[order], close_s[order])
+    return Windows(near[target[order]].astype(np.int64), open_s[order], close_s[order])
+
+
+def _ever_near(satellite: NDArray[np.float64], r_target_P: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
+    """Targets that may come within ``reach`` of a satellite, looked at on a coarser grid: most of a large mission's are
+    far from any one satellite's track, and what follows is of the size of grid times targets."""
+    coarse = np.concatenate([satellite[::_COARSE], satellite[-1:]])
+    wider = reach + _COARSE * float(np.linalg.norm(np.diff(satellite, axis=0), axis=-1).max(initial=0.0))
+    squared = np.sum(coarse**2, -1)[:, None] + np.sum(r_target_P**2, -1)[None, :] - 2.0 * coarse @ r_target_P.T
+    return np.nonzero((squared <= wider**2).any(axis=0))[0]
 
 
 def _peak_brackets(
