@@ -145,7 +145,7 @@ def test_the_command(tmp_path: Path) -> None:
         ([f"bundle={BUNDLE}", "faults.hang=0.1"], "only an isolated executor can be stopped from outside"),
         ([f"bundle={BUNDLE}", "faults.flip=2"], "flip=2.0 is not allowed: it must be between 0 and 1"),
         ([f"bundle={BUNDLE}", "runner=fast"], "runner='fast' is not allowed: it must be one of reference, native"),
-        ([f"bundle={BUNDLE}", "scenario.constellation.per_plane=3"], "it must be made for this scenario"),
+        ([f"bundle={BUNDLE}", "scenario.constellation.per_plane=5"], "it must be made for this scenario"),
         ([f"bundle={BUNDLE}", "processor=Z80"], "'Z80'"),
     ],
 )
