@@ -117,7 +117,7 @@ def test_a_mission_of_ones_own_in_three_lines(tmp_path: Path) -> None:
         tmp_path,
         "defaults: [imaging_constellation, _self_]",
         "name: mine",
-        "constellation: {per_plane: 2, altitude_km: 700}",
+        "constellation: {planes: 2, per_plane: 2, altitude_km: 700}",
     )
     done = command(tmp_path, *arguments, "--cfg", "job")
     assert done.returncode == 0, done.stderr
