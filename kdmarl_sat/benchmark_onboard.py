@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import write_whole
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.onboard_benchmark import bits, cost, enforcement, host, mutations, table, upsets
 from kdmarl_sat.onboard_benchmark.record import Part, Tell, read_record, within, write_record
@@ -65,15 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be of {','.join(allowed)}")
         setattr(options, name, chosen)
     options.bundle = options.bundle or list(BUNDLES)
-    try:
+    with sentences(parser.prog):
         benchmark(options)
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-        print(f"{parser.prog}: {sentence}", file=sys.stderr)
-        sys.exit(code)
 
 
 def benchmark(options: argparse.Namespace) -> None:

@@ -9,7 +9,6 @@ constellation, 1 that it costs as many times more as there are more satellites.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from envs.files import write_json
 from kdmarl_sat.benchmark_simulation import compare_speed
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
@@ -47,18 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(shapes) < 2:
         least = SHAPES[1][0] * SHAPES[1][1]
         parser.error(f"--largest={options.largest} is not allowed: it must be at least {least}, for two sizes")
-    try:
+    with sentences(parser.prog):
         runs = [sized(planes, per_plane, options.overrides) for planes, per_plane in shapes]
         measured = measure(runs, options.episodes)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, {"run": provenance(runs[0]), **json_ready(measured)})
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-        print(f"{parser.prog}: {sentence}", file=sys.stderr)
-        sys.exit(code)
     Console(highlight=False).print(shown(measured))
 
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
 from envs.files import write_json
 from envs.heuristics import GreedyPolicy, RandomPolicy
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
@@ -44,15 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, least in (("episodes", 1), ("resets", 0)):
         if getattr(options, name) < least:
             parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
-    try:
+    with sentences(parser.prog):
         measured = measure(composed(*options.overrides), options.episodes, options.resets, options.record)
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-        print(f"{parser.prog}: {sentence}", file=sys.stderr)
-        sys.exit(code)
     print(json.dumps(measured, indent=1))
 
 

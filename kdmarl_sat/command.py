@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,24 @@ def command(name: str, config_name: str, work: Callable[[Any, Path], object], ro
     except (Stopped, Exception) as caught:
         known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
         if whole or known is None:
+            raise
+        code, sentence = known
+    else:
+        return
+    print(f"{name}: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def sentences(name: str) -> Iterator[None]:
+    """Ends the program with a sentence where the user can mend what is wrong."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        code, sentence = 130, "interrupted"
+    except Exception as error:
+        known = verdict(error)
+        if known is None:
             raise
         code, sentence = known
     else:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from envs.basilisk.support_data import data_digest
 from envs.episode_result import EpisodeResult
 from envs.files import write_json, write_whole
 from envs.memory import available_bytes, check_workers
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import HEURISTICS, Mission, fly, policies
 from kdmarl_sat.provenance import provenance
@@ -64,23 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--vary", metavar="KEY=A,B,...", help="a mission for each value, beside every --to")
     parser.add_argument("--out", type=Path, default=Path("outputs/transfer"))
     options = parser.parse_args(arguments)
-    try:
+    with sentences(parser.prog):
         run = composed(*options.overrides)
         missions = {
             " ".join(extra) or "as trained": _mission(run, options.overrides, extra)
             for extra in variations(options.to, options.vary)
         }
         work(run, missions, options.out)
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted: the same command again goes on from where it stopped", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-        print(f"{parser.prog}: {sentence}", file=sys.stderr)
-        sys.exit(code)
 
 
 def variations(to: Sequence[Sequence[str]], vary: str | None) -> list[list[str]]:
@@ -136,7 +125,7 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
                 flown = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
                 flights.append(Flight(label, name, size, flown.episodes))
             for key, (plan, team, artifact) in trained.items():
-                larger = spread_over(plan, scenario, classes, size)
+                larger = spread_over(plan, classes, size)
                 who = flyer(larger, team, sample=False)
                 depends_on = {"policy": artifact.digest, "plan": dataclasses.asdict(larger)}
                 flown = fly(mission, f"transferred-{key}", who, depends_on)
@@ -155,7 +144,7 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
     return flights
 
 
-def spread_over(plan: TeamPlan, scenario: ScenarioConfig, classes: int, size: int) -> TeamPlan:
+def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
     """The same networks over ``size`` satellites: each is served as one of its class was, those in turn."""
     trained = len(plan.visible)
     serves = {agent: group for group, agents in enumerate(plan.groups) for agent in agents}

@@ -194,9 +194,7 @@ class FaultsConfig:
     satellite_failures: float = 0.0  # expected number per satellite and orbit; it fails for good
     crosslink_outage: float = 0.0  # share of the time in which no satellite hears of another, below 1
     outage_s: float = 300.0  # mean length of such a spell
-    sensor_dropout: float = (
-        0.0  # share of the time in which a feature block reads 0, each block of each satellite apart
-    )
+    sensor_dropout: float = 0.0  # share of the time in which a feature block reads 0, each by itself
     dropout_s: float = 300.0  # mean length of such a spell
     missing_decisions: float = 0.0  # share of decisions that come too late or never: the satellite charges instead
     training: bool = True  # in training episodes too, so that a policy learns to live with them

@@ -9,29 +9,26 @@ import numpy as np
 import pytest
 
 from kdmarl_sat.transfer import main, spread_over, variations
-from scenarios.compose import composed
 from tests.test_pipeline import TINY
 from training.simulate import TeamPlan
-
-SCENARIO = composed().scenario
 
 
 def test_further_satellites_are_served_as_one_of_their_class() -> None:
     """Six satellites of two classes, a b a b a b, onto nine."""
     students = TeamPlan(tuple((name,) for name in "ABABAB"), tuple((n,) for n in range(6)), (1, 2, 3, 4, 5, 6))
-    larger = spread_over(students, SCENARIO, classes=2, size=9)
+    larger = spread_over(students, classes=2, size=9)
     assert larger.visible == tuple((name,) for name in "ABABABABA")
     assert larger.groups == ((0, 6), (1, 7), (2, 8), (3,), (4,), (5,))
     assert larger.hidden == students.hidden
     teacher = TeamPlan((("A",),) * 4, ((0, 1, 2, 3),), (8,))
-    assert spread_over(teacher, SCENARIO, classes=4, size=10).groups == (tuple(range(10)),)
-    assert spread_over(students, SCENARIO, classes=2, size=6) == students
+    assert spread_over(teacher, classes=4, size=10).groups == (tuple(range(10)),)
+    assert spread_over(students, classes=2, size=6) == students
 
 
 def test_classes_that_do_not_divide_the_constellation() -> None:
     """Four satellites of three classes, a b c a, onto eight: a b c a b c a b."""
     students = TeamPlan((("a",), ("b",), ("c",), ("a",)), ((0,), (1,), (2,), (3,)), (1, 1, 1, 1))
-    larger = spread_over(students, SCENARIO, classes=3, size=8)
+    larger = spread_over(students, classes=3, size=8)
     assert larger.visible == tuple((name,) for name in "abcabcab")
     assert larger.groups == ((0, 6), (1, 4, 7), (2, 5), (3,))
 

@@ -217,8 +217,6 @@ class _ImageData(UniqueImageData):  # type: ignore[misc]
         self.known = set() if known is None else known
 
     def __add__(self, other: _ImageData) -> _ImageData:
-        if not (other.imaged or other.duplicates or other.known):
-            return self  # nobody changes one in place
         imaged = self.imaged | other.imaged
         repeated = len(self.imaged) + len(other.imaged) - len(imaged)
         return _ImageData(imaged, self.duplicates + other.duplicates + repeated, self.known or other.known)
