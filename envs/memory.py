@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scenarios.schema import ConfigError, RunConfig, WorkersOn
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig, WorkersOn
 
 # Resident memory, measured: a process with Basilisk loaded, and one satellite of one episode (hundreds of targets).
 PROCESS_BYTES = 500 * 2**20

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envs.workers import Lost, WorkerError, answer
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",  # else Ray reports to its makers

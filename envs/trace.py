@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from envs.files import read_arrays, write_arrays
 
+ACTIVITIES = ("charging", "imaging", "downlinking", "desaturating")  # what the numbers of ``Trace.action`` mean
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
@@ -20,7 +22,9 @@ class Trace:
     longitude_deg: NDArray[np.float64]  # [T, N]
     battery: NDArray[np.float64]  # [T, N] fraction of capacity
     sunlit: NDArray[np.bool_]  # [T, N]
-    action: NDArray[np.int64]  # [T, N] running from this sample on: 0 charging, 1 imaging; -1: dead
+    storage: NDArray[np.float64]  # [T, N] fraction of capacity that is filled
+    action: NDArray[np.int64]  # [T, N] running from this sample on, as ACTIVITIES says; -1: dead
+    pursued: NDArray[np.int64]  # [T, N] target that is to be imaged from this sample on; -1: none
     target_latitude_deg: NDArray[np.float64]  # [M]
     target_longitude_deg: NDArray[np.float64]  # [M]
     target_priority: NDArray[np.float64]  # [M]

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from scenarios.check import Stopped
 from scenarios.launcher import RayLauncherConfig, register
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 register()
 

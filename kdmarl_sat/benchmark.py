@@ -23,7 +23,7 @@ from kdmarl_sat.benchmark_jobs import VARIANTS, Job
 from kdmarl_sat.command import verdict
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
 from scenarios.games.schema import METHODS
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
 

@@ -29,7 +29,8 @@ from rich.progress import (
 
 from kdmarl_sat.game_records import GameRecord, read_all, settings
 from scenarios.games import schema
-from scenarios.schema import ConfigError, load, to_dict
+from scenarios.ranges import ConfigError
+from scenarios.schema import load, to_dict
 
 # What is off, or otherwise, in each variant of a distilled method.
 VARIANTS: Mapping[str, tuple[str, ...]] = {

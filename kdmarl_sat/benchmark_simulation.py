@@ -27,7 +27,9 @@ from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
-from scenarios.schema import Communication, ConfigError, RunConfig
+from scenarios.mission import Communication
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig
 
 WANTED_RATIO = 2.5
 REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64

@@ -18,7 +18,8 @@ from scenarios import onboard_sim, quantise, roots, schema
 from scenarios.check import Stopped
 from scenarios.games import schema as games
 from scenarios.messages import COMPOSITION_ERRORS, explain
-from scenarios.schema import ConfigError, load
+from scenarios.ranges import ConfigError
+from scenarios.schema import load
 
 
 def command(name: str, config_name: str, work: Callable[[Any, Path], object], root: str = roots.CONSTELLATION) -> None:

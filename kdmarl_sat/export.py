@@ -19,7 +19,7 @@ from kdmarl_sat.command import verdict
 from onboard import export_c
 from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
 from scenarios.messages import unknown_key
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 PROGRAM = "kdmarl-sat export"
 

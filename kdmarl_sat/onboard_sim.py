@@ -28,8 +28,10 @@ from onboard.flightlog import Kind
 from onboard.processors import Processor
 from onboard.runners import choose
 from onboard.runners.isolated import IsolatedRunner
+from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import OnboardSimConfig, RunnerKind
-from scenarios.schema import ConfigError, ScenarioConfig, to_dict
+from scenarios.ranges import ConfigError
+from scenarios.schema import to_dict
 from training.export import processor_of
 from training.flight import FlightPlan
 from training.simulate import Flown, Flyer, TeamPlan, episode_seeds, jobs, worker_pool

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from envs.api import AgentSpec
+from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
 from envs.files import write_json, write_whole
@@ -56,7 +57,7 @@ from training.rollout import Rollout
 from training.simulate import Flyer, Heuristic, TeamPlan, episode_seeds, flyer, gather, jobs, worker_pool
 
 # The code that each stage's result depends on, for the cache.
-_SIMULATION = ("envs", "scenarios/schema.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
+_SIMULATION = ("envs", "scenarios/mission.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
 _NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py")
 _TEACHER = (*_NETWORKS, "training/optimisation.py", "training/mappo.py", "training/loops.py", "training/checkpoint.py")
 _STUDENTS = (
@@ -103,6 +104,7 @@ class Mission:
         return {
             "scenario": to_dict(self.config.scenario),
             "support_data": self.support_data,
+            **({"extensions": used} if (used := extensions.digests(self.config.scenario)) else {}),
             "episodes_per_job": compute.episodes_per_job,
             "threads": compute.threads,
         }
@@ -162,7 +164,7 @@ def _stages(mission: Mission) -> RunResult:
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
 
-    everything = [list(scenario.teacher_sensing)] * len(mission.specs)
+    everything = [scenario.taught] * len(mission.specs)
     teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
     taught, learner = _teach(mission, "teacher", teacher_plan)
     teacher = Teacher(
@@ -189,7 +191,7 @@ def _stages(mission: Mission) -> RunResult:
     curves.append(_curve("MAPPO LH+A", direct))
 
     if config.evaluation.controls:
-        all_but_claimed = [[block for block in scenario.teacher_sensing if block != "claimed"]] * len(mission.specs)
+        all_but_claimed = [[block for block in scenario.taught if block != "claimed"]] * len(mission.specs)
         controls = (
             ("kd_claimed_hidden", "KD-MARL, only claimed hidden", mission.plan(all_but_claimed, widths_lh)),
             ("kd_wide_lh", "KD-MARL LH, wide", mission.plan(sensed, [config.teacher.hidden] * len(mission.specs))),
@@ -215,7 +217,7 @@ def policies(mission: Mission) -> dict[str, tuple[TeamPlan, Team, Artifact]]:
     config, specs, scenario = mission.config, mission.specs, mission.config.scenario
     sensed = scenario.visible
     sensings = [sense(spec, blocks) for spec, blocks in zip(specs, sensed, strict=True)]
-    everything = [list(scenario.teacher_sensing)] * len(specs)
+    everything = [scenario.taught] * len(specs)
     plan = mission.plan(everything, [config.teacher.hidden], shared=True)
     taught, learner = _teach(mission, "teacher", plan)
     teacher = Teacher(

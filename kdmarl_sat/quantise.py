@@ -28,8 +28,10 @@ from onboard import golden, network
 from onboard.bundle import Bundle, SatelliteBundle, read_bundle, write_bundle
 from onboard.network import Network
 from onboard.quantise import quantised
+from scenarios.mission import ScenarioConfig
 from scenarios.quantise import QuantiseRunConfig
-from scenarios.schema import ConfigError, ScenarioConfig, to_dict
+from scenarios.ranges import ConfigError
+from scenarios.schema import to_dict
 from training.export import onboard_network, students_of
 from training.flight import FlightPlan, onboard_spec
 from training.loops import Pool, quantise_students

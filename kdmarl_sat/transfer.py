@@ -38,7 +38,9 @@ from kdmarl_sat.report.render import png
 from kdmarl_sat.report.statistics import mean_interval
 from kdmarl_sat.report.style import MUTED, WIDTH_IN, family_colour, styled
 from scenarios.compose import composed
-from scenarios.schema import ConfigError, RunConfig, ScenarioConfig, to_dict
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig, to_dict
 from training.simulate import Flyer, TeamPlan, flyer, worker_pool
 
 LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 
-from scenarios.schema import check, within
+from scenarios.ranges import check, within
 
 
 @dataclass

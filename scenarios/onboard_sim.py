@@ -8,15 +8,9 @@ from enum import Enum
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.schema import (
-    ComputeConfig,
-    OutputConfig,
-    ProcessorConfig,
-    ScenarioConfig,
-    check,
-    positive,
-    within,
-)
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import check, positive, within
+from scenarios.schema import ComputeConfig, OutputConfig, ProcessorConfig
 
 
 class RunnerKind(Enum):

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.schema import ComputeConfig, OutputConfig, QuantiseConfig, ScenarioConfig, check, within
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import check, within
+from scenarios.schema import ComputeConfig, OutputConfig, QuantiseConfig
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from onboard.bundle import BundleError
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 
 def square(job: int) -> int:

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from kdmarl_sat.command import command
-from scenarios.schema import ConfigError, RunConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig
 
 
 def node(seconds: float) -> str:

@@ -14,7 +14,9 @@ import yaml
 from kdmarl_sat.command import verdict
 from onboard.bundle import BundleError
 from scenarios.compose import composed
-from scenarios.schema import Communication, ConfigError, HardwareConfig, RunConfig
+from scenarios.mission import Communication, HardwareConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig
 
 ROOT = Path(__file__).parents[1]
 SCENARIOS = sorted(file.stem for file in (ROOT / "scenarios/scenario").glob("*.yaml"))
@@ -102,7 +104,7 @@ def test_the_whole_error_on_request(tmp_path: Path) -> None:
     done = command(tmp_path, "seed=-1", HYDRA_FULL_ERROR="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "scenarios.schema.ConfigError: seed=-1 is not allowed" in done.stderr
+    assert "scenarios.ranges.ConfigError: seed=-1 is not allowed" in done.stderr
 
 
 def mission(folder: Path, *lines: str) -> list[str]:

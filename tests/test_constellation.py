@@ -10,11 +10,12 @@ import pytest
 
 from envs.api import Step
 from envs.basilisk.environment import ConstellationEnv
-from envs.basilisk.features import ECLIPSE_LOOKAHEAD_S, RATE_SCALE, TIME_SCALE, snapshot
+from envs.basilisk.features import ECLIPSE_LOOKAHEAD_S, RATE_SCALE, TIME_SCALE
+from envs.basilisk.snapshot import snapshot
 from envs.basilisk.upstream import chosen_target, plain_environment, replay
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from scenarios.compose import composed
-from scenarios.schema import Communication, ScenarioConfig
+from scenarios.mission import Communication, ScenarioConfig
 
 EARTH_RADIUS_M = 6378136.6
 MU = 3.986004415e14

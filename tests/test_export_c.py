@@ -21,7 +21,7 @@ from onboard.bundle import SatelliteBundle
 from onboard.network import Activation, Architecture, Design, Dtype
 from onboard.runners import BuildError
 from onboard.spec import AgentSpec, Block
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 try:
     COMPILER = build.compiler()

@@ -12,7 +12,8 @@ from envs.basilisk.faults import Faults, spells
 from envs.episode_result import EpisodeResult
 from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
-from scenarios.schema import Communication, ConfigError, FaultsConfig, ScenarioConfig
+from scenarios.mission import Communication, FaultsConfig, ScenarioConfig
+from scenarios.ranges import ConfigError
 
 FOREVER_S = 1e12
 

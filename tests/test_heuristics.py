@@ -65,3 +65,47 @@ def test_random_depends_on_the_episodes_seed_alone() -> None:
     first = [int(policy.act(now)[0, 0]) for _ in range(20)]
     policy.reset([7])
     assert [int(policy.act(now)[0, 0]) for _ in range(20)] == first
+
+
+FULL = AgentSpec(
+    "sat",
+    "optical",
+    (
+        FeatureBlock("battery", 2, "", 1.0),
+        FeatureBlock("priority", 1, "", 1.0, 2),
+        FeatureBlock("claimed", 2, "", 1.0, 2),
+        FeatureBlock("storage", 1, "", 1.0),
+        FeatureBlock("station", 2, "", 1.0),
+        FeatureBlock("wheels", 1, "", 1.0),
+        FeatureBlock("instrument", 2, "", 1.0),
+        FeatureBlock("cloud", 1, "", 1.0, 2),
+    ),
+    ("charge", "downlink", "desat"),
+    2,
+)
+IDLE = {"battery": 0.9, "storage": 0.0, "station": 5.0, "wheels": 0.1, "optical": 1.0, "reachable": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("knowing", "changes", "cloud", "expected"),
+    [
+        (False, {}, [0.0, 0.0], 4),  # the second target, of the higher priority
+        (False, {}, [0.1, 0.9], 3),  # 0.5 x 0.9 > 0.8 x 0.1
+        (False, {"optical": 0.0}, [0.1, 0.9], 4),  # radar does not mind
+        (True, {"optical": 0.0}, [1.0, 0.0], 4),  # 0.5 x 1 < 0.8 x 0.7
+        (True, {"optical": 0.0, "reachable": 0.0}, [1.0, 0.0], 4),  # nobody else could
+        (False, {"station": 0.0}, [0.0, 0.0], 4),  # in view, but nothing to send
+        (False, {"station": 0.0, "storage": 0.1}, [0.0, 0.0], 1),
+        (False, {"storage": 0.9}, [0.0, 0.0], 4),  # not in view
+        (False, {"station": 0.0, "storage": 0.1, "wheels": 0.8}, [0.0, 0.0], 2),
+        (False, {"station": 0.0, "storage": 0.1, "wheels": 0.8, "battery": 0.2}, [0.0, 0.0], 0),
+    ],
+)
+def test_greedy_with_all_there_is(knowing: bool, changes: dict[str, float], cloud: list[float], expected: int) -> None:
+    now = {**IDLE, **changes}
+    reach = now["reachable"]
+    row = [now["battery"], 0.0, 0.5, 0.8, 0.0, reach, 0.0, reach, now["storage"], now["station"], 6.0, now["wheels"]]
+    obs = np.array([[[*row, now["optical"], now["optical"], *cloud]]], np.float32)
+    one, none, rows = np.ones((1, 1), bool), np.zeros(1, np.float32), np.zeros((1, 1, 4), np.float32)
+    moment = Step(obs, np.ones((1, 1, 5), bool), one, one, none, none, ~one[0], ~one[0], rows[..., :1], rows)
+    assert GreedyPolicy([FULL], global_knowledge=knowing).act(moment).tolist() == [[expected]]

@@ -8,7 +8,7 @@ import pytest
 
 from envs.memory import available_bytes, check_workers
 from scenarios.compose import composed
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 GIB = 2**30
 

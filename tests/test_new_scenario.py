@@ -8,7 +8,7 @@ from pathlib import Path
 from envs.basilisk.environment import ConstellationEnv
 from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
-from scenarios.schema import BLOCKS
+from scenarios.mission import BLOCKS
 from tests.test_config import ROOT
 
 PAGE = (ROOT / "docs" / "new_scenario.md").read_text()

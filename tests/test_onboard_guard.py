@@ -11,7 +11,8 @@ from envs.api import AgentSpec, IntArray, Step
 from envs.basilisk.environment import ConstellationEnv
 from onboard.guard import Guard, Health, Limits
 from scenarios.compose import composed
-from scenarios.schema import ConfigError, ScenarioConfig
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
 from training.flight import GuardedPolicy, limits_of
 
 LIMITS = Limits(reserve_min=0.2, wheel_speed_max=0.9, storage_max=0.95, release=0.05)

@@ -22,7 +22,8 @@ from onboard.network import Dtype
 from onboard.quantise import quantised
 from scenarios.compose import composed
 from scenarios.quantise import QuantiseRunConfig
-from scenarios.schema import BudgetConfig, ConfigError, QuantiseConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import BudgetConfig, QuantiseConfig
 from tests.toy import ToyEnv
 from training.batch import to_batch
 from training.distill import agreement

@@ -23,7 +23,8 @@ import pytest
 from envs.ray_workers import RayWorkers, load
 from envs.workers import WorkerError, WorkerPool
 from scenarios.compose import composed
-from scenarios.schema import ConfigError, WorkersOn
+from scenarios.ranges import ConfigError
+from scenarios.schema import WorkersOn
 from tests import jobs, launched, ray_jobs
 from training.simulate import Flyer, Heuristic, gather, worker_pool
 from training.simulate import jobs as episodes

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_module
 
 from scenarios.games import schema
 from scenarios.games.schema import GameRunConfig
+from scenarios.ranges import ConfigError
 from scenarios.roots import CONSTELLATION, GAME, root_of
-from scenarios.schema import ConfigError, load
+from scenarios.schema import load
 from tests.test_config import command
 
 SCENARIOS = sorted(file.stem for file in (Path(schema.__file__).parent / "scenario").glob("*.yaml"))

@@ -15,7 +15,8 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.targets import EARTH_RADIUS_M, _largest_cities
 from envs.basilisk.windows import sin_elevation
 from scenarios.compose import composed
-from scenarios.schema import CitiesConfig, ConfigError, ScenarioConfig
+from scenarios.mission import CitiesConfig, ScenarioConfig
+from scenarios.ranges import ConfigError
 
 
 def mission(**cities: int) -> ScenarioConfig:

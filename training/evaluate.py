@@ -16,7 +16,8 @@ from envs.files import write_json
 from envs.trace import Trace
 from envs.workers import WorkerPool
 from onboard.flightlog import FlightLog, Kind
-from scenarios.schema import ComputeConfig, EvaluationConfig, ScenarioConfig
+from scenarios.mission import ScenarioConfig
+from scenarios.schema import ComputeConfig, EvaluationConfig
 from training.distill import agreement
 from training.networks import Team
 from training.rollout import concatenate

@@ -18,7 +18,8 @@ from onboard.bundle import Bundle, BundleError, SatelliteBundle, write_bundle
 from onboard.network import TORCH_NAMES, Design, Dtype, Network
 from onboard.processors import Processor, find
 from onboard.quantise import quantised
-from scenarios.schema import BudgetConfig, ConfigError, ProcessorConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import BudgetConfig, ProcessorConfig
 from training.flight import onboard_spec
 from training.networks import OpportunityActor, Team, individual_team
 from training.quantise import computes_in_int8

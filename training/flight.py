@@ -17,8 +17,9 @@ from onboard.flightlog import FlightLog
 from onboard.guard import Guard, Health, Limits
 from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
+from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import FaultConfig
-from scenarios.schema import ConfigError, ScenarioConfig
+from scenarios.ranges import ConfigError
 from training.faults import DelayedRunner, FaultInjector
 
 

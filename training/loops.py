@@ -11,7 +11,8 @@ import torch
 
 from envs.api import AgentSpec
 from envs.workers import WorkerPool
-from scenarios.schema import ComputeConfig, DistillConfig, QuantiseConfig, ScenarioConfig, TeacherConfig
+from scenarios.mission import ScenarioConfig
+from scenarios.schema import ComputeConfig, DistillConfig, QuantiseConfig, TeacherConfig
 from training import checkpoint
 from training.artifact import CHECKPOINT
 from training.distill import Distiller, Teacher, distill_update, new_distiller

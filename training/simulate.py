@@ -20,7 +20,8 @@ from envs.sensing import Sensing, sense
 from envs.trace import Trace
 from envs.workers import Processes, WorkerPool
 from onboard.flightlog import FlightLog, Kind
-from scenarios.schema import ComputeConfig, ScenarioConfig, WorkersOn
+from scenarios.mission import ScenarioConfig
+from scenarios.schema import ComputeConfig, WorkersOn
 from training.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
 from training.networks import Team
 from training.policies import NetworkPolicy

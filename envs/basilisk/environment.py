@@ -8,10 +8,10 @@ import numpy as np
 
 from envs.api import AgentSpec, BoolArray, IntArray, Step
 from envs.basilisk.episode import Episode, Moment
-from envs.basilisk.features import FeatureExtractor, agent_spec
+from envs.basilisk.features import agent_spec, state_size
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
-from scenarios.schema import ScenarioConfig
+from scenarios.mission import ScenarioConfig
 
 
 class ConstellationEnv:
@@ -34,7 +34,7 @@ class ConstellationEnv:
             agent_spec(config, satellite, member.hardware)
             for satellite, member in zip(constellation.satellites, constellation.sensing_classes, strict=True)
         )
-        self.state_size = FeatureExtractor.STATE_SIZE
+        self.state_size = state_size(config)
 
     def _shuffled(self) -> BoolArray:
         """Slots come in order of closing time, which tells the windows: whoever cannot sense them gets no order."""

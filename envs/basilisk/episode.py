@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
 from envs.basilisk.faults import Faults
-from envs.basilisk.features import FeatureExtractor, Snapshot, snapshot
-from envs.basilisk.satellites import CHARGE
+from envs.basilisk.features import FeatureExtractor
+from envs.basilisk.satellites import CHARGE, DESATURATE, DOWNLINK
 from envs.basilisk.simulation import Constellation
+from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
-from scenarios.schema import FaultsConfig, ScenarioConfig
+from scenarios.mission import FaultsConfig, RewardAt, ScenarioConfig
+
+
+_ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,15 @@ class Moment:
     truncated: bool
     state: FloatArray  # [N, S]
     health: FloatArray  # [N, 4]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """A sample of a trace."""
+
+    now: Snapshot
+    activity: NDArray[np.int64]  # [N]
+    pursued: NDArray[np.int64]  # [N]
 
 
 class Episode:
@@ -65,7 +78,7 @@ class Episode:
         self._captured_by = np.zeros(count)
         self._decisions = np.zeros(count, dtype=np.int64)
         self._charges = np.zeros(count, dtype=np.int64)
-        self._history: list[tuple[Snapshot, NDArray[np.int64]]] = []
+        self._history: list[_Doing] = []
         self._imaged_at: dict[int, tuple[int, float]] = {}
         return self._moment(snapshot(self.constellation), reward=0.0, duration_s=0.0)
 
@@ -90,14 +103,9 @@ class Episode:
             if self.faults.missing():
                 self._missed += 1
                 action = 0
-            if action == 0:
-                self._charges[row] += 1
-                satellites[row].charge(self._config.actions.charge_duration_s)
-            else:
-                target, close_s = self.features.opportunity(row, action - 1)
-                satellites[row].image(target, close_s, self._config.actions.image_timeout_s)
+            self._begin(row, action)
         if self._traced:
-            self._history.append((self._now, self._actions_running()))
+            self._history.append(self._doing())
         already = set(self.constellation.rewarder.data.imaged)
         earned, duration_s = self.constellation.advance(self.faults.failure_s, self.faults.outage)
         by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
@@ -111,13 +119,28 @@ class Episode:
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
         return self._moment(snapshot(self.constellation), reward, duration_s)
 
+    def _begin(self, row: int, action: int) -> None:
+        """Task a satellite."""
+        satellite, actions = self.constellation.satellites[row], self._config.actions
+        name = actions.fixed[action] if action < len(actions.fixed) else None
+        if name == CHARGE:
+            self._charges[row] += 1
+            satellite.charge(actions.charge_duration_s)
+        elif name == DOWNLINK and actions.downlink_duration_s is not None:
+            satellite.downlink(actions.downlink_duration_s)
+        elif name == DESATURATE and actions.desaturation_duration_s is not None:
+            satellite.desaturate(actions.desaturation_duration_s)
+        else:
+            target, close_s = self.features.opportunity(row, action - len(actions.fixed))
+            satellite.image(target, close_s, actions.image_timeout_s)
+
     def _moment(self, now: Snapshot, reward: float, duration_s: float) -> Moment:
         truncated = self.constellation.over()
         terminated = not self._alive.any()
         asked = np.array([s.requires_retasking for s in self.constellation.satellites])
         self._active = asked & self._alive & (not truncated)
         self._now = now
-        self.features.learn_images()
+        self.features.knowledge.learn()
         obs, self._mask = self.features.observe(now, self._active)
         self._drop(obs)
         state = self.features.state(now)
@@ -148,18 +171,19 @@ class Episode:
             return
         for row, satellite in enumerate(self.constellation.satellites):
             for target in satellite.data_store.new_data.imaged - already:
-                index = self.features.index_of(target)
+                index = self.features.knowledge.index_of(target)
                 self._imaged_at.setdefault(index, (row, self.constellation.time_s))
 
-    def _actions_running(self) -> NDArray[np.int64]:
-        """[N] as ``Trace.action`` says."""
+    def _doing(self) -> _Doing:
         satellites = self.constellation.satellites
-        return np.array([(0 if s.running == CHARGE else 1) if s.is_alive() else -1 for s in satellites])
+        activities = [_ACTIVITIES.get(s.running, 1) if s.is_alive() else -1 for s in satellites]
+        return _Doing(self._now, np.array(activities), self.features.pursued())
 
     def result(self) -> EpisodeResult:
         """What the episode has come to so far."""
         constellation = self.constellation
         limit_s = float(constellation.time_limit)
+        downlinked = self._config.reward.at is RewardAt.downlink
         return EpisodeResult(
             seed=self._seed,
             captured=float(self._captured_by.sum()),
@@ -173,12 +197,14 @@ class Episode:
             duration_s=constellation.time_s,
             failures=int(self._failed.sum()),
             missed=self._missed,
+            spoiled=sum(s.data_store.spoiled for s in constellation.satellites),
+            undelivered=sum(s.data_store.undelivered() for s in constellation.satellites) if downlinked else 0.0,
         )
 
     def trace(self) -> Trace:
         """The whole episode, if it was asked to be traced."""
-        history = [*self._history, (self._now, self._actions_running())]
-        r_P = np.stack([now.r_BP_P for now, _ in history])
+        history = [*self._history, self._doing()]
+        r_P = np.stack([doing.now.r_BP_P for doing in history])
         latitude, longitude = _geocentric(r_P)
         target_r_P = np.array([target.r_LP_P for target in self.constellation.targets])
         target_latitude, target_longitude = _geocentric(target_r_P)
@@ -187,12 +213,14 @@ class Episode:
         for index, (row, time_s) in self._imaged_at.items():
             imaged_by[index], imaged_s[index] = row, time_s
         return Trace(
-            time_s=np.array([now.time_s for now, _ in history]),
+            time_s=np.array([doing.now.time_s for doing in history]),
             latitude_deg=latitude,
             longitude_deg=longitude,
-            battery=np.stack([now.battery for now, _ in history]),
-            sunlit=np.stack([now.sunlit for now, _ in history]),
-            action=np.stack([running for _, running in history]),
+            battery=np.stack([doing.now.battery for doing in history]),
+            sunlit=np.stack([doing.now.sunlit for doing in history]),
+            storage=np.stack([doing.now.storage for doing in history]),
+            action=np.stack([doing.activity for doing in history]),
+            pursued=np.stack([doing.pursued for doing in history]),
             target_latitude_deg=target_latitude,
             target_longitude_deg=target_longitude,
             target_priority=self.features.priority,

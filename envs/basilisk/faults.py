@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import BoolArray
-from scenarios.schema import FaultsConfig
+from scenarios.mission import FaultsConfig
 
 _STREAMS = {"failures": 0, "outages": 1, "dropouts": 2, "decisions": 3}
 

@@ -10,7 +10,7 @@ from pettingzoo import ParallelEnv
 
 from envs.api import Step
 from envs.basilisk.environment import ConstellationEnv
-from scenarios.schema import ScenarioConfig
+from scenarios.mission import ScenarioConfig
 
 Observation = dict[str, np.ndarray]
 

@@ -8,19 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 from Basilisk.utilities import macros
-from bsk_rl import act, data, obs, sats
-from bsk_rl.data.unique_image_data import UniqueImageData, UniqueImageStore
+from bsk_rl import act, obs, sats
 from bsk_rl.scene.targets import Target
 from bsk_rl.sim import dyn, fsw
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from envs.basilisk.windows import Windows, access_windows
-from scenarios.schema import Communication, HardwareConfig
+from envs.basilisk.images import IMAGE_BITS, ImageStore
+from envs.basilisk.windows import Windows, access_windows, merged, sin_elevation
+from scenarios.mission import Communication, HardwareConfig, ScenarioConfig
 
-CHARGE = "charge"
+CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that the guard knows
 WATT_HOUR_J = 3600.0
+DAYLIGHT_DEG = 10.0  # elevation of the Sun from which a target is lit
 TRAJECTORY_STEP_S = 30.0  # of BSK-RL's trajectory look-ahead
+_ROUNDING = 1e-6  # of an image
 ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
 
 
@@ -35,6 +37,7 @@ class Bus:
     omega_BN_B: list[float]  # rad/s
     battery_J: float
     wheels_rad_s: list[float]  # the fastest first
+    stored_bits: float
 
 
 class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
@@ -53,9 +56,12 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     _dyn_type = None
     _fsw_type = None
 
+    hardware: HardwareConfig
+    data_store: ImageStore
     _is_alive: bool
     _bus: Bus
     windows: Windows
+    passes_s: NDArray[np.float64]  # [P, 2] start and end of each time in which some ground station is in view
     eclipse_starts_s: NDArray[np.float64]
     eclipse_ends_s: NDArray[np.float64]
 
@@ -64,7 +70,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         self._checked_ns = -1  # upstream asks several times per step; the state only changes with time
         self._read_ns = -1
         self.deadline_s = np.inf  # when the running action ends at the latest
-        self.running: str | Target | None = None  # "charge", a target, or None before the first action
+        self.running: str | Target | None = None  # "charge", ..., a target, or None before the first action
 
     def calculate_additional_windows(self, duration: float) -> None:
         """All windows of the episode, and its eclipses; called once, by BSK-RL's reset."""
@@ -81,11 +87,33 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
             np.asarray(self.trajectory._r_BN_N_log),
         )
         self.position_P = CubicSpline(times, r_BP_P)
-        places = self.locations_for_access_checking
-        r_target_P = np.array([place["r_LP_P"] for place in places]).reshape(-1, 3)
-        min_elevation = places[0]["min_elev"] if places else np.pi / 2
-        self.windows = access_windows(self.position_P, r_target_P, min_elevation, end_s)
+        self.windows = self._windows("target", end_s)
+        if self.hardware.needs_light:
+            self.windows = self._lit(self.windows)
+        passes = self._windows("ground_station", end_s)
+        self.passes_s = merged(passes.open_s, passes.close_s)
         self.window_calculation_time = end_s
+
+    def _windows(self, kind: str, end_s: float) -> Windows:
+        """All windows of the places of a kind, which have one minimum elevation."""
+        places = [place for place in self.locations_for_access_checking if place["type"] == kind]
+        r_LP_P = np.array([place["r_LP_P"] for place in places]).reshape(-1, 3)
+        min_elevation = places[0]["min_elev"] if places else np.pi / 2
+        return access_windows(self.position_P, r_LP_P, min_elevation, end_s)
+
+    def _lit(self, windows: Windows) -> Windows:
+        """Those in whose middle the target has daylight."""
+        world = self.simulator.world
+        sun = world.gravFactory.spiceObject.planetStateOutMsgs[world.sun_index].read()
+        times = self.trajectory.times
+        PN = np.reshape(self.trajectory._J20002Pfix_log, (-1, 3, 3))
+        sun_P = CubicSpline(times, PN @ (np.array(sun.PositionVector)))  # it moves by a degree a day in N
+        middle_s = (windows.open_s + windows.close_s) / 2
+        r_LP_P = np.array(
+            [place["r_LP_P"] for place in self.locations_for_access_checking if place["type"] == "target"]
+        )
+        lit = sin_elevation(sun_P(middle_s), r_LP_P[windows.target]) > np.sin(np.radians(DAYLIGHT_DEG))
+        return Windows(windows.target[lit], windows.open_s[lit], windows.close_s[lit])
 
     def is_alive(self, log_failure: bool = False) -> bool:
         """Whether every aliveness check of the dynamics and flight software models still passes."""
@@ -120,6 +148,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
                 motion.omega_BN_B,
                 dynamics.powerMonitor.batPowerOutMsg.read().storageLevel,
                 sorted(map(abs, wheels), reverse=True),
+                self.stored_bits(),
             )
             self._read_ns = now_ns
         return self._bus
@@ -131,6 +160,21 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         if self.running != CHARGE:  # an action that goes on is not restarted, as upstream
             self.fsw.action_charge()
             self.running = CHARGE
+
+    def downlink(self, duration_s: float) -> None:
+        """Point the antenna to nadir and send, while a ground station is in view, for ``duration_s``."""
+        self.deadline_s = self.simulator.sim_time + duration_s
+        self.requires_retasking = False
+        if self.running != DOWNLINK:
+            self.fsw.action_downlink()
+            self.running = DOWNLINK
+
+    def desaturate(self, duration_s: float) -> None:
+        """Take momentum out of the wheels with the thrusters, the panel to the Sun, for ``duration_s``."""
+        self.deadline_s = self.simulator.sim_time + duration_s
+        self.requires_retasking = False
+        self.fsw.action_desat()  # begun anew each time, as upstream: it then dumps what momentum there is by now
+        self.running = DESATURATE
 
     def image(self, target: Target, close_s: float, timeout_s: float) -> None:
         """Track a target until it is captured, its window closes or the timeout passes."""
@@ -157,6 +201,18 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     def imaging(self) -> bool:
         return isinstance(self.running, Target)
 
+    def has_room(self) -> bool:
+        """Whether one more image fits into the buffer."""
+        return self.bus().stored_bits <= (self.hardware.storage_images - 1 + _ROUNDING) * IMAGE_BITS
+
+    def wheels(self) -> float:
+        """Speed of the fastest wheel, as a fraction of the speed at which it fails."""
+        return self.bus().wheels_rad_s[0] / float(self.dynamics.maxWheelSpeed * macros.rpm2radsec)
+
+    def storage(self) -> float:
+        """Fraction of the buffer that is filled."""
+        return self.bus().stored_bits / (self.hardware.storage_images * IMAGE_BITS)
+
     def stored_bits(self) -> float:
         return float(self.dynamics.storageUnit.storageUnitDataOutMsg.read().storedData[0])
 
@@ -180,14 +236,38 @@ class LineOfSightImager(Imager):
     _fsw_type = None
 
 
-def imager_type(communication: Communication) -> type[Imager]:
-    return LineOfSightImager if communication is Communication.line_of_sight else Imager
+class DownlinkImager(Imager):
+    """An imager that can reach ground stations."""
+
+    dyn_type = dyn.GroundStationDynModel
+    _dyn_type = None
+    _fsw_type = None
+
+
+class LineOfSightDownlinkImager(Imager):
+    """Both."""
+
+    dyn_type = (dyn.GroundStationDynModel, dyn.LOSCommDynModel)
+    _dyn_type = None
+    _fsw_type = None
+
+
+def imager_type(config: ScenarioConfig) -> type[Imager]:
+    if config.communication is Communication.line_of_sight:
+        return LineOfSightDownlinkImager if config.ground_stations else LineOfSightImager
+    return DownlinkImager if config.ground_stations else Imager
 
 
 def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
     """BSK-RL's ``sat_args`` of a hardware class; ``initial_charge`` is drawn anew in each reset."""
     capacity_J = hardware.battery_Wh * WATT_HOUR_J
     low, high = hardware.initial_charge
+
+    def disturbance() -> NDArray[np.float64]:
+        direction = np.random.normal(size=3)
+        return np.asarray(hardware.disturbance_torque_Nm * direction / np.linalg.norm(direction))
+
+    drawn = {"disturbance_vector": disturbance} if hardware.disturbance_torque_Nm > 0 else {}
     return {
         "imageTargetMinimumElevation": np.radians(hardware.min_elevation_deg),
         "imageAttErrorRequirement": hardware.image_attitude_error_mrp,
@@ -201,32 +281,9 @@ def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
         "nHat_B": np.array(hardware.panel_normal_B) / np.linalg.norm(hardware.panel_normal_B),
         "basePowerDraw": -hardware.base_power_W,
         "instrumentPowerDraw": -hardware.instrument_power_W,
-        # The storage is no constraint of this mission: it is never downlinked and must not fill up.
-        "dataStorageCapacity": 1e6 * 8e6,
+        # Half an image more than it may hold: what fits is ours to say, and Basilisk drops what reaches the brim.
+        "dataStorageCapacity": (hardware.storage_images + 0.5) * IMAGE_BITS,
+        "transmitterPowerDraw": -hardware.transmitter_power_W,
+        "transmitterBaudRate": -IMAGE_BITS / hardware.downlink_s_per_image,
+        **drawn,
     }
-
-
-class _ImageData(UniqueImageData):  # type: ignore[misc]
-    """Upstream's record of images, without copying the set of known targets at every addition."""
-
-    def __init__(
-        self, imaged: set[Target] | None = None, duplicates: int = 0, known: set[Target] | None = None
-    ) -> None:
-        self.imaged = set() if imaged is None else set(imaged)
-        self.duplicates = duplicates
-        self.known = set() if known is None else known
-
-    def __add__(self, other: _ImageData) -> _ImageData:
-        imaged = self.imaged | other.imaged
-        repeated = len(self.imaged) + len(other.imaged) - len(imaged)
-        return _ImageData(imaged, self.duplicates + other.duplicates + repeated, self.known or other.known)
-
-
-class _ImageStore(UniqueImageStore):  # type: ignore[misc]
-    data_type = _ImageData
-
-
-class UniqueImageReward(data.UniqueImageReward):  # type: ignore[misc]
-    """Upstream's reward: a target's priority to whoever images it first, split between simultaneous ones."""
-
-    data_store_type = _ImageStore

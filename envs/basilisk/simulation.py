@@ -15,22 +15,23 @@ from Basilisk.utilities import macros
 from bsk_rl import comm
 from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
-from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
+from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
+from envs.basilisk.images import ImageData, ImageReward
 from envs.basilisk.satellites import (
+    DOWNLINK,
     ECLIPSE_LOOKAHEAD_S,
     TRAJECTORY_STEP_S,
     WATT_HOUR_J,
     Imager,
-    UniqueImageReward,
     imager_type,
     satellite_args,
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
-from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, Cities, GroundTargets, TrackClusters
-from scenarios.schema import Communication, ScenarioConfig
+from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
+from scenarios.mission import Communication, ScenarioConfig
 
 BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
 
@@ -78,16 +79,18 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         self.capacity_J = np.array(
             [config.hardware[member.hardware].battery_Wh * WATT_HOUR_J for member in self.sensing_classes]
         )
-        kind = imager_type(config.communication)
-        imagers = [
-            kind(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
-            for index, member in enumerate(self.sensing_classes)
-        ]
+        kind = imager_type(config)
+        imagers = []
+        for index, member in enumerate(self.sensing_classes):
+            hardware = config.hardware[member.hardware]
+            imager = kind(f"sat_{index}_{member.hardware}", satellite_args(hardware))
+            imager.hardware = hardware
+            imagers.append(imager)
         super().__init__(
             satellites=imagers,
             scenario=ground_targets(config),
-            rewarder=UniqueImageReward(),
-            world_args={"utc_init": config.epoch_utc},
+            rewarder=ImageReward(reward_rule(config), config.reward.at),
+            world_args=world_args(config),
             communicator=COMMUNICATORS[config.communication](),
             sat_arg_randomizer=lambda sats: draw_orbits(config, self.scenario, self.time_limit, sats),
             sim_rate=config.sim_step_s,
@@ -97,12 +100,13 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
 
     def reset(self, seed: int) -> None:
         """Build the episode that ``seed`` determines."""
-        self._untold = False  # images that the others have not heard of
+        self._untold = False  # news that the others have not heard of
         for satellite in self.satellites:
             # Upstream adds a filter at every reset and never drops one.
             satellite.access_filter_functions = satellite.access_filter_functions[:1]
         with numpy_seeded(seed):
             super().reset(seed=seed)
+        self._sightings = [self._urgent_in_view(satellite) for satellite in self.satellites]
 
     def _get_obs(self) -> tuple[()]:
         return ()  # features.py builds ours
@@ -112,7 +116,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         return float(self.simulator.sim_time)
 
     @property
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[GroundTarget]:
         return self.scenario.targets
 
     def advance(self, failure_s: NDArray[np.float64], outage: Spells) -> tuple[dict[str, float], float]:
@@ -132,11 +136,11 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
                 satellite.fail()
         dead = [s for s in self.satellites if not s.is_alive()]
         # Nobody else's storage has changed: asking all of them at every step costs N^2 in an episode.
-        changed = {
-            s.name: s.data_store.update_from_logs() for s in [*captured, *(s for s in dead if s not in captured)]
-        }
+        others = (s for s in self.satellites if (s in dead or s.running == DOWNLINK) and s not in captured)
+        changed = {s.name: s.data_store.update_from_logs() for s in [*captured, *others]}
         earned: dict[str, float] = self.rewarder.reward(changed)
-        self._untold |= any(new.imaged for new in changed.values())
+        self._untold |= any(new.imaged or new.clouded for new in changed.values())
+        self._scout()
         relayed = self.config.communication is Communication.line_of_sight  # old news finds new ways
         if (self._untold or relayed) and not outage.holds(self.time_s):
             self.communicator.communicate()
@@ -144,6 +148,25 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         for satellite in dead:
             satellite.retire()
         return earned, self.time_s - start_s
+
+    def _urgent_in_view(self, satellite: Imager) -> list[tuple[float, GroundTarget]]:
+        """When a scout comes to see which urgent target, the last one first; of others, nothing."""
+        if not satellite.hardware.scout:
+            return []
+        windows, above = satellite.windows, self.config.targets.urgent_above
+        seen = zip(windows.open_s.tolist(), windows.target.tolist(), strict=True)
+        sightings = [(open_s, self.targets[index]) for open_s, index in seen if self.targets[index].priority >= above]
+        return sorted(sightings, key=lambda sighting: -sighting[0])
+
+    def _scout(self) -> None:
+        """What scouts have seen since they were last asked becomes news of theirs."""
+        for satellite, sightings in zip(self.satellites, self._sightings, strict=True):
+            cued = set()
+            while sightings and sightings[-1][0] <= self.time_s:
+                cued.add(sightings.pop()[1])
+            if cued and satellite.is_alive():
+                satellite.data_store.data += ImageData(cued=cued)
+                self._untold = True
 
     def _run_until_decision(self, failure_s: NDArray[np.float64]) -> list[Imager]:
         """Step Basilisk tick by tick until some satellite's action has ended or one fails; returns those that captured
@@ -189,7 +212,20 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
 
 
 def ground_targets(config: ScenarioConfig) -> GroundTargets:
-    return TrackClusters(config.targets) if config.targets.cities is None else Cities(config.targets)
+    return (TrackClusters if config.targets.cities is None else Cities)(config.targets, config.clouds)
+
+
+def world_args(config: ScenarioConfig) -> dict[str, object]:
+    """BSK-RL's ``world_args``."""
+    ground = config.ground_stations
+    if ground is None:
+        return {"utc_init": config.epoch_utc}
+    stations = [{"name": name, "lat": latitude, "long": longitude} for name, (latitude, longitude) in ground.at.items()]
+    return {
+        "utc_init": config.epoch_utc,
+        "groundStationsData": stations,
+        "gsMinimumElevation": np.radians(ground.min_elevation_deg),
+    }
 
 
 def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:

@@ -11,7 +11,7 @@ import struct
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from scenarios.schema import ConfigError
+from scenarios.ranges import ConfigError
 
 CARRIED = Path(__file__).parent / "support_data"
 EPHEMERIS = "EphemerisData/de430.bsp"  # the name that BSK-RL asks for, whatever ephemeris it holds

@@ -15,7 +15,8 @@ from bsk_rl.scene import Scenario
 from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
-from scenarios.schema import TargetsConfig
+from envs.basilisk.clouds import draw_sky
+from scenarios.mission import CloudsConfig, TargetsConfig
 
 EARTH_RADIUS_M = 6378136.6
 EARTH_RATE_RAD_S = 7.2921158553e-5
@@ -66,6 +67,15 @@ class CircularOrbit:
         )
 
 
+class GroundTarget(Target):  # type: ignore[misc]  # bsk_rl is untyped
+    """A point on the ground under its sky."""
+
+    def __init__(self, name: str, r_LP_P: NDArray[np.float64], priority: float, clouded: bool, chance: float) -> None:
+        super().__init__(name=name, r_LP_P=r_LP_P, priority=priority)
+        self.clouded = clouded
+        self.cloud_chance = chance  # as forecast
+
+
 class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     """BSK-RL scenario: point targets with priorities u ** ``priority_exponent``.
 
@@ -73,9 +83,10 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     generator, which BSK-RL seeds per episode.
     """
 
-    def __init__(self, config: TargetsConfig) -> None:
+    def __init__(self, config: TargetsConfig, clouds: CloudsConfig | None) -> None:
         self.config = config
-        self.targets: list[Target] = []
+        self.clouds = clouds
+        self.targets: list[GroundTarget] = []
         self.tracks: Sequence[CircularOrbit] = ()
         self.earth_angle_rad = 0.0
         self.length_s = 0.0  # of a string of satellites
@@ -87,9 +98,13 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     def reset_pre_sim_init(self) -> None:
         names, positions = self.placed()
         priority = np.random.uniform(0.0, 1.0, len(positions)) ** self.config.priority_exponent
+        clouded, chance = np.zeros(len(positions), dtype=np.bool_), np.zeros(len(positions))
+        if self.clouds is not None:
+            sky = draw_sky(self.clouds, positions, np.random.default_rng(np.random.randint(2**31)))
+            clouded, chance = sky.clouded, sky.chance
         self.targets = [
-            Target(name=name, r_LP_P=r_LP_P, priority=float(value))
-            for name, r_LP_P, value in zip(names, positions, priority, strict=True)
+            GroundTarget(*each)
+            for each in zip(names, positions, priority.tolist(), clouded.tolist(), chance.tolist(), strict=True)
         ]
         for satellite in self.satellites:
             min_elevation = satellite.sat_args_generator["imageTargetMinimumElevation"]

@@ -14,7 +14,7 @@ from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
 from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
-from scenarios.schema import Communication, ScenarioConfig
+from scenarios.mission import Communication, ScenarioConfig
 
 Decision = tuple[int, int]  # satellite, target (-1: charge), in order of time
 

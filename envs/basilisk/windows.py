@@ -95,6 +95,15 @@ def access_windows(
     return Windows(near[target[order]].astype(np.int64), open_s[order], close_s[order])
 
 
+def merged(open_s: NDArray[np.float64], close_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The times in which any of some windows is open, as [P, 2] start and end."""
+    order = np.argsort(open_s, kind="stable")
+    open_s, latest_s = open_s[order], np.maximum.accumulate(close_s[order])
+    begins = np.concatenate([[True], open_s[1:] > latest_s[:-1]])[: len(open_s)]
+    ends = np.concatenate([begins[1:], [True]])[: len(open_s)]
+    return np.stack([open_s[begins], latest_s[ends]], axis=-1)
+
+
 def _ever_near(satellite: NDArray[np.float64], r_target_P: NDArray[np.float64], reach: float) -> NDArray[np.int64]:
     """Targets that may come within ``reach`` of a satellite, looked at on a coarser grid: most of a large mission's are
     far from any one satellite's track, and what follows is of the size of grid times targets."""

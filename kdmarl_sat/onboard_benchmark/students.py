@@ -19,7 +19,8 @@ from onboard.network import Dtype, Network
 from onboard.quantise import quantised
 from onboard.spec import BoolArray, FloatArray, IntArray
 from scenarios.compose import composed
-from scenarios.schema import ConfigError, ScenarioConfig
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
 from training.flight import FlightPlan, onboard_spec
 from training.rollout import decisions
 from training.simulate import Flyer, Job, TeamPlan, episode_seeds, fly

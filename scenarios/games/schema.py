@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.schema import check, positive, within
+from scenarios.ranges import check, positive, within
 
 
 class Suite(Enum):

@@ -1,0 +1,112 @@
+"""What a user adds to a mission by name: feature blocks and reward rules of modules of their own (docs/extending.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.ranges import ConfigError
+
+if TYPE_CHECKING:
+    from envs.basilisk.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a feature may be made of: one satellite at the instant in which it is asked, and the K targets on offer."""
+
+    now: Snapshot
+    row: int  # of the satellite in ``now``
+    hardware: HardwareConfig
+    r_LP_P: NDArray[np.float64]  # [K, 3] m, planet-fixed
+    priority: NDArray[np.float64]  # [K]
+    open_s: NDArray[np.float64]  # [K] since the start of the episode, as ``now.time_s``
+    close_s: NDArray[np.float64]  # [K]
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A feature block: ``columns(view)`` gives [size] values of the satellite or, ``per_target``, [K, size]."""
+
+    size: int
+    unit: str
+    scale: float  # what the values are divided by
+    columns: Callable[[View], NDArray[np.float64]]
+    per_target: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An image that may earn: taken, or downlinked, as the mission's ``reward.at`` says."""
+
+    satellite: str
+    target: str
+    priority: float
+    r_LP_P: NDArray[np.float64]  # [3] m, planet-fixed
+    taken_s: float  # since the start of the episode
+    delivered_s: float
+    earlier: int  # images of the target that were delivered before this instant
+    together: int  # satellites that deliver an image of the target in this instant
+
+
+RewardRule = Callable[[Delivery], float]
+
+
+def once(delivery: Delivery) -> float:
+    """The target's priority to whoever delivers it first, split between simultaneous ones; then nothing."""
+    return 0.0 if delivery.earlier else delivery.priority / delivery.together
+
+
+def reward_rule(config: ScenarioConfig) -> RewardRule:
+    """
+    Raises:
+        ConfigError: it cannot be imported, or is no function.
+    """
+    place = config.reward.rule
+    if place is None:
+        return once
+    rule = _imported("scenario.reward.rule", place)
+    if not callable(rule):
+        raise ConfigError(f"scenario.reward.rule={place} is not allowed: it must be a function of a Delivery")
+    return rule  # type: ignore[no-any-return]
+
+
+def features(config: ScenarioConfig) -> dict[str, Feature]:
+    """
+    Raises:
+        ConfigError: one cannot be imported, or is no Feature.
+    """
+    found = {}
+    for name, place in config.features.items():
+        feature = _imported(f"scenario.features.{name}", place)
+        if not isinstance(feature, Feature):
+            raise ConfigError(f"scenario.features.{name}={place} is not allowed: it must be a Feature")
+        found[name] = feature
+    return found
+
+
+def _imported(name: str, place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{name}={place} cannot be used: {error}") from error
+
+
+def digests(config: ScenarioConfig) -> dict[str, str]:
+    """SHA-256 of the modules that a mission names: results depend on them."""
+    places = [*config.features.values(), *([config.reward.rule] if config.reward.rule else [])]
+    found = {}
+    for module in sorted({place.partition(":")[0] for place in places}):
+        source = importlib.import_module(module).__file__
+        if source is not None:
+            found[module] = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return found

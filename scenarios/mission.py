@@ -1,0 +1,357 @@
+"""A mission: constellation, hardware, sensing, targets, actions and what goes wrong (scenarios/scenario/*.yaml).
+
+Range checks raise ``ConfigError`` with the field, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+from scenarios.ranges import check, positive, within
+
+
+class Communication(Enum):
+    none = "none"
+    free = "free"
+    line_of_sight = "line_of_sight"
+
+
+# The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
+# satellite has them (envs/basilisk/features.py builds them).
+BLOCKS = ("battery", "gyro", "hardware", "sun", "eclipse", "urgent", "priority", "window", "angle", "rate", "claimed")
+DOWNLINK_BLOCKS = ("storage", "station")
+DESATURATION_BLOCKS = ("wheels",)
+SCOUT_BLOCKS = ("cue",)
+CLOUD_BLOCKS = ("instrument", "cloud")
+
+
+@dataclass
+class HardwareConfig:
+    """One class of satellite bus and payload."""
+
+    min_elevation_deg: float = MISSING  # lowest elevation, seen from the target, at which it can be imaged
+    max_wheel_torque_Nm: float = MISSING  # per reaction wheel: how fast it slews
+    max_wheel_speed_rpm: float = 6000.0  # beyond which a wheel, and with it the satellite, fails
+    battery_Wh: float = MISSING
+    initial_charge: list[float] = field(default_factory=lambda: [0.3, 0.6])  # fraction, drawn uniformly
+    panel_area_m2: float = MISSING
+    panel_efficiency: float = 0.2
+    panel_normal_B: list[float] = field(default_factory=lambda: [0.0, 1.0, 0.0])  # body frame
+    base_power_W: float = MISSING
+    instrument_power_W: float = MISSING  # drawn while an imaging task runs
+    image_attitude_error_mrp: float = 0.01
+    image_rate_error_rad_s: float = 0.01
+    disturbance_torque_Nm: float = 0.0  # constant in the body frame, of a direction drawn per episode: winds wheels up
+    storage_images: int = 1000000  # that fit into the buffer; an image more is refused
+    transmitter_power_W: float = 15.0  # drawn while it downlinks
+    downlink_s_per_image: float = 10.0
+    scout: bool = False  # tells the others which targets it has seen to be urgent (block "cue")
+    needs_light: bool = False  # images only what the Sun lights
+    needs_clear_view: bool = False  # an image through clouds shows nothing (scenario.clouds)
+
+    def __post_init__(self) -> None:
+        within("hardware", 1, 89, min_elevation_deg=self.min_elevation_deg)
+        positive(
+            "hardware",
+            max_wheel_torque_Nm=self.max_wheel_torque_Nm,
+            max_wheel_speed_rpm=self.max_wheel_speed_rpm,
+            battery_Wh=self.battery_Wh,
+            panel_area_m2=self.panel_area_m2,
+            image_attitude_error_mrp=self.image_attitude_error_mrp,
+            image_rate_error_rad_s=self.image_rate_error_rad_s,
+        )
+        within("hardware", 0, 1, panel_efficiency=self.panel_efficiency)
+        powers = {name: getattr(self, f"{name}_power_W") for name in ("base", "instrument", "transmitter")}
+        within("hardware", 0, 1e6, **{f"{name}_power_W": watts for name, watts in powers.items()})
+        within("hardware", 0, 1, disturbance_torque_Nm=self.disturbance_torque_Nm)
+        within("hardware", 1, 1e6, storage_images=self.storage_images)
+        positive("hardware", downlink_s_per_image=self.downlink_s_per_image)
+        charge = self.initial_charge
+        check(
+            "hardware.initial_charge",
+            charge,
+            len(charge) == 2 and 0 < charge[0] <= charge[1] <= 1,
+            "[low, high] with 0 < low <= high <= 1",
+        )
+        normal = self.panel_normal_B
+        check(
+            "hardware.panel_normal_B",
+            normal,
+            len(normal) == 3 and any(c != 0 for c in normal),
+            "three components, not all 0",
+        )
+
+
+@dataclass
+class SatelliteClassConfig:
+    """What a satellite is built of and what it senses; classes are dealt to satellites in turn."""
+
+    hardware: str = MISSING  # a key of scenario.hardware
+    sensing: str = MISSING  # a key of scenario.sensing
+
+
+@dataclass
+class ConstellationConfig:
+    """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other."""
+
+    planes: int = 1
+    per_plane: int = 4
+    altitude_km: float = 500.0
+    inclination_deg: float = 50.0
+    raan_deg: float = 0.0  # right ascension of the first plane's ascending node
+    raan_spacing_deg: float = 0.0
+    spacing_deg: float = 3.0  # argument of latitude between neighbours of one plane
+    phasing_deg: float = 0.0  # shift from each plane to the next
+    random_start: bool = True  # the first argument of latitude and node are drawn per episode
+    classes: list[SatelliteClassConfig] = MISSING
+
+    def __post_init__(self) -> None:
+        within("constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
+        within("constellation", 250, 2000, altitude_km=self.altitude_km)
+        within("constellation", 0, 180, inclination_deg=self.inclination_deg)
+        for name in ("raan_deg", "raan_spacing_deg", "spacing_deg", "phasing_deg"):
+            within("constellation", -360, 360, **{name: getattr(self, name)})
+
+    @property
+    def size(self) -> int:
+        return self.planes * self.per_plane
+
+
+@dataclass
+class CitiesConfig:
+    """Cities of the world, drawn anew for every episode (the simplemaps database that BSK-RL carries)."""
+
+    number: int = 5000
+    of_largest: int = 20000  # by population
+
+    def __post_init__(self) -> None:
+        within("targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
+        allowed = f"at least number={self.number}"
+        check("targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
+
+
+@dataclass
+class TargetsConfig:
+    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
+
+    cities: CitiesConfig | None = None  # null: clusters
+    clusters_per_orbit: int = 60
+    per_cluster: int = 8
+    cluster_radius_km: float = 100.0  # one standard deviation within a cluster
+    cross_track_km: float = 150.0  # one standard deviation of the cluster centres
+    priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
+    urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
+
+    def __post_init__(self) -> None:
+        within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
+        within("targets", 1, 1000, per_cluster=self.per_cluster)
+        within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
+        within("targets", 0, 10, priority_exponent=self.priority_exponent)
+        within("targets", 0, 1, urgent_above=self.urgent_above)
+
+
+@dataclass
+class CloudsConfig:
+    """Clouds that stand still for an episode: a random field over the Earth, drawn from the episode's seed."""
+
+    cover: float = 0.5  # share of the Earth
+    scale_km: float = 300.0  # over which the sky changes
+    forecast_error: float = 0.5  # of the forecast, as a multiple of the field's own spread; 0: it is right
+
+    def __post_init__(self) -> None:
+        within("clouds", 0.01, 0.99, cover=self.cover)
+        within("clouds", 10, 20000, scale_km=self.scale_km)
+        within("clouds", 0, 100, forecast_error=self.forecast_error)
+
+
+@dataclass
+class GroundStationsConfig:
+    min_elevation_deg: float = 10.0  # from which a satellite is in view
+    at: dict[str, list[float]] = field(default_factory=dict)  # name -> [latitude_deg, longitude_deg]
+
+    def __post_init__(self) -> None:
+        within("ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
+        check("ground_stations.at", {}, bool(self.at), "at least one station")
+        for name, place in self.at.items():
+            there = len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
+            check(f"ground_stations.at.{name}", list(place), there, "[latitude_deg, longitude_deg] within 90 and 180")
+
+
+class RewardAt(Enum):
+    image = "image"
+    downlink = "downlink"
+
+
+@dataclass
+class RewardConfig:
+    """What the team earns for a target."""
+
+    at: RewardAt = RewardAt.image  # when the image is taken, or when it has been downlinked
+    # null: its priority, once. Else "module:function" of yours (docs/extending.md).
+    rule: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_place("reward.rule", self.rule)
+
+
+def _check_place(name: str, place: str | None) -> None:
+    module, _, attribute = (place or "module:attribute").partition(":")
+    named = all(part.isidentifier() for part in (*module.split("."), attribute))
+    check(name, place, named, "module:attribute, of a module that Python can import")
+
+
+@dataclass
+class ActionsConfig:
+    image_slots: int = 12  # upcoming targets offered, soonest closing first
+    image_timeout_s: float = 120.0
+    charge_duration_s: float = 60.0
+    downlink_duration_s: float | None = None  # null: there is no such action
+    desaturation_duration_s: float | None = None  # null: there is no such action
+
+    def __post_init__(self) -> None:
+        within("actions", 1, 64, image_slots=self.image_slots)
+        positive("actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
+        for name in ("downlink_duration_s", "desaturation_duration_s"):
+            if getattr(self, name) is not None:
+                positive("actions", **{name: getattr(self, name)})
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """The actions before those on targets, by the names that the guard knows."""
+        downlink = ("downlink",) if self.downlink_duration_s is not None else ()
+        desaturation = ("desat",) if self.desaturation_duration_s is not None else ()
+        return ("charge", *downlink, *desaturation)
+
+
+@dataclass
+class GuardConfig:
+    """Hard limits of every flight; beyond them a safe action overrides the policy (onboard/guard.py)."""
+
+    enabled: bool = True  # in flights; training is never guarded, so that a teacher learns what it costs
+    reserve_min_Wh: float = 5.0  # battery left at the lowest point ahead, if it images once more and then charges
+    wheel_speed_max: float = 0.9  # fraction of the speed at which a wheel fails
+    storage_max: float = 0.95  # fraction filled
+    release: float = 0.02  # by how much a quantity must be within its limit again before the guard lets go
+
+    def __post_init__(self) -> None:
+        within("guard", 0, 1e6, reserve_min_Wh=self.reserve_min_Wh)
+        within("guard", 0, 1, wheel_speed_max=self.wheel_speed_max, storage_max=self.storage_max, release=self.release)
+
+
+@dataclass
+class FaultsConfig:
+    """What goes wrong in every episode; all 0: nothing (envs/basilisk/faults.py)."""
+
+    satellite_failures: float = 0.0  # expected number per satellite and orbit; it fails for good
+    crosslink_outage: float = 0.0  # share of the time in which no satellite hears of another, below 1
+    outage_s: float = 300.0  # mean length of such a spell
+    sensor_dropout: float = 0.0  # share of the time in which a feature block reads 0, each by itself
+    dropout_s: float = 300.0  # mean length of such a spell
+    missing_decisions: float = 0.0  # share of decisions that come too late or never: the satellite charges instead
+    training: bool = True  # in training episodes too, so that a policy learns to live with them
+
+    def __post_init__(self) -> None:
+        within("faults", 0, 1000, satellite_failures=self.satellite_failures)
+        within("faults", 0, 1, missing_decisions=self.missing_decisions)
+        for name in ("crosslink_outage", "sensor_dropout"):
+            check(f"faults.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        positive("faults", outage_s=self.outage_s, dropout_s=self.dropout_s)
+
+
+@dataclass
+class ScenarioConfig:
+    """One mission (scenarios/scenario/*.yaml)."""
+
+    name: str = MISSING
+    epoch_utc: str = "2026 MAR 20 12:00:00.000 (UTC)"
+    support_data_dir: str | None = None  # null: the excerpt carried in the project (2000-2029)
+    duration_s: float = 2850.0
+    training_duration_s: list[float] | None = None  # [low, high] drawn per training episode; null: duration_s
+    sim_step_s: float = 1.0
+    constellation: ConstellationConfig = field(default_factory=ConstellationConfig)
+    hardware: dict[str, HardwareConfig] = field(default_factory=dict)
+    sensing: dict[str, list[str]] = field(default_factory=dict)  # group -> visible blocks
+    teacher_sensing: list[str] | None = None  # null: every block of the mission
+    features: dict[str, str] = field(default_factory=dict)  # further blocks: name -> "module:attribute" of yours
+    targets: TargetsConfig = field(default_factory=TargetsConfig)
+    clouds: CloudsConfig | None = None  # null: a clear sky
+    ground_stations: GroundStationsConfig | None = None  # null: nothing is downlinked
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    communication: Communication = Communication.free
+    actions: ActionsConfig = field(default_factory=ActionsConfig)
+    death_penalty: float = 10.0  # team reward lost with each satellite
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    faults: FaultsConfig = field(default_factory=FaultsConfig)
+
+    def __post_init__(self) -> None:
+        positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
+        within("scenario", 0.05, 5, sim_step_s=self.sim_step_s)
+        within("scenario", 0, 1e6, death_penalty=self.death_penalty)
+        for index, member in enumerate(self.constellation.classes):
+            where = f"scenario.constellation.classes[{index}]"
+            hardware, groups = sorted(self.hardware), sorted(self.sensing)
+            check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
+            check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
+        classes, size = self.constellation.classes, self.constellation.size
+        check("scenario.constellation.classes", [], bool(classes), "at least one class")
+        check(
+            "scenario.constellation.classes", len(classes), len(classes) <= size, f"at most {size}, one per satellite"
+        )
+        self._check_features()
+        sensing = {f"sensing.{name}": blocks for name, blocks in self.sensing.items()}
+        for group, blocks in {**sensing, "teacher_sensing": self.taught}.items():
+            for block in blocks:
+                allowed = f"among the blocks {', '.join(self.blocks)}"
+                check(f"scenario.{group}", block, block in self.blocks, allowed)
+            check(f"scenario.{group}", list(blocks), bool(blocks), "at least one block")
+        window = self.training_duration_s
+        if window is not None:
+            check(
+                "scenario.training_duration_s",
+                window,
+                len(window) == 2 and 0 < window[0] <= window[1],
+                "[low, high] in seconds with 0 < low <= high, or null",
+            )
+        self._check_downlink()
+
+    def _check_features(self) -> None:
+        known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS)
+        for name, place in self.features.items():
+            free = name.isidentifier() and name not in known
+            check("scenario.features", name, free, f"a name other than {', '.join(known)}")
+            _check_place(f"scenario.features.{name}", place)
+
+    def _check_downlink(self) -> None:
+        duration_s, stations = self.actions.downlink_duration_s, self.ground_stations is not None
+        allowed = "a number of seconds where there are ground_stations, null where there are none"
+        check("scenario.actions.downlink_duration_s", duration_s, (duration_s is not None) == stations, allowed)
+        allowed = "image, for there are no ground_stations"
+        check("scenario.reward.at", self.reward.at.value, stations or self.reward.at is RewardAt.image, allowed)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The names of all feature blocks of the mission, in their order."""
+        used = [self.hardware[member.hardware] for member in self.constellation.classes]
+        optical = self.clouds is not None or any(hardware.needs_light for hardware in used)
+        return (
+            *BLOCKS,
+            *(DOWNLINK_BLOCKS if self.ground_stations is not None else ()),
+            *(DESATURATION_BLOCKS if self.actions.desaturation_duration_s is not None else ()),
+            *(SCOUT_BLOCKS if any(hardware.scout for hardware in used) else ()),
+            *(CLOUD_BLOCKS if optical else ()),
+            *self.features,
+        )
+
+    @property
+    def taught(self) -> list[str]:
+        """The blocks that the teacher reads."""
+        return list(self.blocks if self.teacher_sensing is None else self.teacher_sensing)
+
+    @property
+    def visible(self) -> list[list[str]]:
+        """The blocks that each satellite senses."""
+        classes = self.constellation.classes
+        return [list(self.sensing[classes[n % len(classes)].sensing]) for n in range(self.constellation.size)]

@@ -1,0 +1,118 @@
+"""docs/extending.md as it stands, and what becomes of mistakes."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from envs.basilisk import extensions
+from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.extensions import Delivery, once
+from envs.basilisk.windows import sin_elevation
+from envs.heuristics import GreedyPolicy
+from scenarios.compose import composed
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
+from tests.test_config import ROOT
+
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of a user who followed the page."""
+    [python] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    [yaml] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "my_parts.py").write_text(python)
+    (tmp_path / "my_missions" / "scenario").mkdir(parents=True)
+    (tmp_path / "my_missions" / "scenario" / "fresh_cues.yaml").write_text(yaml)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    sys.modules.pop("my_parts", None)
+
+
+def mission(folder: Path, *overrides: str) -> ScenarioConfig:
+    searched = f"hydra.searchpath=['file://{folder / 'my_missions'}']"
+    return composed(searched, "scenario=fresh_cues", "scenario.duration_s=2400", *overrides).scenario
+
+
+def test_the_page_as_it_stands(user: Path) -> None:
+    config = mission(user)
+    env = ConstellationEnv(config)
+    assert "elevation" in {block.name for block in env.specs[0].blocks}
+    policy = GreedyPolicy(env.specs)
+    step = env.reset([1])
+    checked, reward = 0, 0.0
+    while not step.truncated.all():
+        episode = env.episode(0)
+        for n in np.nonzero(step.active[0])[0]:
+            offered = episode.features.offered[n]
+            told = step.obs[0, n, env.specs[n].slice("elevation")][: len(offered)]
+            satellite = episode.constellation.satellites[n]
+            targets = np.array([episode.constellation.targets[index].r_LP_P for index in offered]).reshape(-1, 3)
+            expected = np.arcsin(sin_elevation(np.array(satellite.dynamics.r_BN_P), targets))
+            assert told == pytest.approx(expected, abs=1e-4)
+            checked += len(offered)
+        step = env.step(policy.act(step))
+        reward += float(step.reward[0])
+    assert checked > 100
+    [result] = env.results()
+    assert result.captured == pytest.approx(reward)
+    plain = ConstellationEnv(dataclasses.replace(config, reward=dataclasses.replace(config.reward, rule=None)))
+    step = plain.reset([1])
+    while not step.truncated.all():
+        step = plain.step(policy.act(step))
+    assert 0 < result.captured < plain.results()[0].captured  # what it waited for on board has lost some of its worth
+
+
+def test_the_rule_by_hand(user: Path) -> None:
+    rule = extensions.reward_rule(mission(user))
+    image = Delivery("sat", "target", 0.8, np.zeros(3), taken_s=100.0, delivered_s=1900.0, earlier=0, together=1)
+    assert rule(image) == pytest.approx(0.2)  # two quarters of an hour
+    assert rule(dataclasses.replace(image, earlier=1)) == pytest.approx(0.04)
+
+
+def test_without_a_rule_the_first_earns_the_priority() -> None:
+    image = Delivery("sat", "target", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=2)
+    assert once(image) == 0.4
+    assert once(dataclasses.replace(image, earlier=1)) == 0.0
+
+
+def test_an_edited_file_is_another_mission(user: Path) -> None:
+    config = mission(user)
+    before = extensions.digests(config)
+    assert list(before) == ["my_parts"]
+    (user / "my_parts.py").write_text((user / "my_parts.py").read_text() + "\n# edited\n")
+    assert extensions.digests(config) != before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("scenario.reward.rule='no_such:thing'", "scenario.reward.rule=no_such:thing cannot be used: No module named"),
+        ("scenario.reward.rule='my_parts:thing'", "cannot be used: module 'my_parts' has no attribute 'thing'"),
+        ("scenario.reward.rule='my_parts:ELEVATION'", "is not allowed: it must be a function of a Delivery"),
+        ("scenario.features.elevation='my_parts:fresh'", "is not allowed: it must be a Feature"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(user: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        ConstellationEnv(mission(user, override))
+
+
+def test_an_array_of_the_wrong_shape_is_refused(user: Path) -> None:
+    source = (user / "my_parts.py").read_text()
+    (user / "my_parts.py").write_text(source.replace("[:, None]", ""))
+    with pytest.raises(ValueError, match=r"feature 'elevation' gave an array \(\d+,\); it must be \(\d+, 1\)"):
+        ConstellationEnv(mission(user)).reset([0])
+
+
+def test_a_name_that_is_taken_is_refused(user: Path) -> None:
+    with pytest.raises(Exception, match="scenario.features='battery' is not allowed: it must be a name other than"):
+        mission(user, "+scenario.features.battery='my_parts:ELEVATION'")
