@@ -115,6 +115,16 @@ class Mission:
         return TeamPlan(tuple(tuple(blocks) for blocks in visible), groups, tuple(hidden))
 
 
+def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str, Any]) -> Mission:
+    """
+    Raises:
+        ConfigError: something that the mission names does not exist.
+    """
+    env = ConstellationEnv(config.scenario)
+    digest = data_digest(config.scenario.support_data_dir)
+    return Mission(config, env.specs, env.state_size, Path(config.output.cache_dir), pool, console, origin, digest)
+
+
 def run(config: RunConfig, folder: Path) -> RunResult:
     """Run all stages and write the report into ``folder``.
 
@@ -128,11 +138,8 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     origin = provenance(config)
     for sources in (_SIMULATION, _TEACHER, _STUDENTS, _INT8, _FLIGHT, _BUNDLE, _NETWORKS):
         code_digest(sources)
-    env = ConstellationEnv(config.scenario)
-    support_data = data_digest(config.scenario.support_data_dir)
-    cache = Path(config.output.cache_dir)
     with worker_pool(config.compute) as pool, Console() as console:
-        result = _stages(Mission(config, env.specs, env.state_size, cache, pool, console, origin, support_data))
+        result = _stages(mission_of(config, pool, console, origin))
     result.run["wall_s"] = round(time.monotonic() - start, 1)
     report = write_report(result, folder)
     record = folder / "run_record.json"
@@ -395,10 +402,7 @@ def fly(
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage(f"flight: {name}") as progress:
-            evaluation = evaluate(
-                who, config.scenario, config.evaluation, config.compute, mission.pool, folder, progress, compared
-            )
-        evaluation.save(folder)
+            evaluate(who, config.scenario, config.evaluation, config.compute, mission.pool, folder, progress, compared)
         return {}
 
     asked = {"episodes": config.evaluation.episodes, "trace": config.evaluation.trace}
@@ -408,7 +412,14 @@ def fly(
 
 def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
     evaluation = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
-    return PolicyResult(which.value, label, evaluation.episodes, trace=evaluation.trace, overrides=evaluation.overrides)
+    return PolicyResult(
+        which.value,
+        label,
+        evaluation.episodes,
+        trace=evaluation.trace,
+        film=evaluation.film,
+        overrides=evaluation.overrides,
+    )
 
 
 def _fly_team(
@@ -434,6 +445,7 @@ def _fly_team(
         agreement=evaluation.agreement,
         host_latency_us=host_latency_us(team),
         trace=evaluation.trace,
+        film=evaluation.film,
         overrides=evaluation.overrides,
     )
 
@@ -463,6 +475,7 @@ def _fly_bundle(
         agreement=evaluation.agreement,
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
+        film=evaluation.film,
         overrides=evaluation.overrides,
         events=evaluation.events,
     )

@@ -21,6 +21,7 @@ class PolicyResult:
     agreement: tuple[float, ...] = ()  # per satellite, with the teacher's greedy action; empty where not measured
     host_latency_us: tuple[float, ...] = ()  # per satellite, median wall clock of one decision
     trace: Trace | None = None  # of the first held-out episode
+    film: bytes | None = None  # of the same, for Vizard
     events: dict[str, int] | None = None  # flight log events by kind, of a flown bundle
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
 

@@ -23,14 +23,12 @@ import torch
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from envs.basilisk.environment import ConstellationEnv
-from envs.basilisk.support_data import data_digest
 from envs.episode_result import EpisodeResult
 from envs.files import write_json, write_whole
 from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
-from kdmarl_sat.pipeline import HEURISTICS, Mission, fly, policies
+from kdmarl_sat.pipeline import HEURISTICS, fly, mission_of, policies
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.formats import number, spread
 from kdmarl_sat.report.metrics import json_ready
@@ -108,20 +106,13 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
     for scenario in missions.values():
         check_workers(dataclasses.replace(run, scenario=scenario), available_bytes())
     torch.set_num_threads(run.compute.threads)
-    origin, cache = provenance(run), Path(run.output.cache_dir)
+    origin = provenance(run)
     flights: list[Flight] = []
     with worker_pool(run.compute) as pool, Console() as console:
-
-        def mission_of(scenario: ScenarioConfig) -> Mission:
-            config = dataclasses.replace(run, scenario=scenario)
-            env = ConstellationEnv(scenario)
-            digest = data_digest(scenario.support_data_dir)
-            return Mission(config, env.specs, env.state_size, cache, pool, console, origin, digest)
-
-        trained = policies(mission_of(run.scenario))
+        trained = policies(mission_of(run, pool, console, origin))
         for label, scenario in missions.items():
             console.say(f"mission: {label}")
-            mission = mission_of(scenario)
+            mission = mission_of(dataclasses.replace(run, scenario=scenario), pool, console, origin)
             size, classes = len(mission.specs), len(scenario.constellation.classes)
             for which, name in HEURISTICS.items():
                 flown = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})

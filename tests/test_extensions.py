@@ -114,5 +114,5 @@ def test_an_array_of_the_wrong_shape_is_refused(user: Path) -> None:
 
 
 def test_a_name_that_is_taken_is_refused(user: Path) -> None:
-    with pytest.raises(Exception, match="scenario.features='battery' is not allowed: it must be a name other than"):
+    with pytest.raises(Exception, match=r"scenario.features='battery' is not allowed: it must be a name other than"):
         mission(user, "+scenario.features.battery='my_parts:ELEVATION'")

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from envs.episode_result import EpisodeResult
-from envs.files import write_json
+from envs.files import write_json, write_whole
 from envs.trace import Trace
 from envs.workers import WorkerPool
-from onboard.flightlog import FlightLog, Kind
+from onboard.flightlog import Kind
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import ComputeConfig, EvaluationConfig
 from training.distill import agreement
 from training.networks import Team
-from training.rollout import concatenate
 from training.simulate import Flown, Flyer, Job, episode_seeds, jobs
 
 __all__ = ["EpisodeResult", "Evaluation", "evaluate", "host_latency_us"]
@@ -36,11 +36,10 @@ class Evaluation:
     events: dict[str, int] | None = None  # flight log events by kind, of a flown bundle
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
     trace: Trace | None = None  # of the first episode
+    film: bytes | None = None  # of the first episode, for Vizard
 
     def save(self, folder: Path) -> None:
-        """evaluation.json and, where there is one, trace.npz."""
-        if self.trace is not None:
-            self.trace.save(folder / "trace.npz")
+        """evaluation.json; a trace and a film are files of their own, which are there already."""
         content = {
             "episodes": [asdict(episode) for episode in self.episodes],
             "agreement": self.agreement,
@@ -53,7 +52,7 @@ class Evaluation:
     @classmethod
     def load(cls, folder: Path) -> Evaluation:
         content = json.loads((folder / "evaluation.json").read_text())
-        trace = folder / "trace.npz"
+        trace, film = folder / "trace.npz", folder / "flight.bin"
         return cls(
             episodes=tuple(EpisodeResult.from_dict(episode) for episode in content["episodes"]),
             agreement=tuple(content["agreement"]),
@@ -61,6 +60,32 @@ class Evaluation:
             events=content["events"],
             overrides=tuple(content["overrides"]),
             trace=Trace.load(trace) if trace.exists() else None,
+            film=film.read_bytes() if film.exists() else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The accounts of one job's episodes, on disk as soon as it is done: a flight of many hours goes on from there."""
+
+    results: tuple[EpisodeResult, ...]
+    overrides: tuple[int, ...]
+    latencies_us: tuple[tuple[float, ...], ...]
+    events: dict[str, int] | None
+    agreement: tuple[float, ...]
+    decisions: tuple[int, ...]  # per satellite: what agreement is a share of
+
+    def save(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> _Part:
+        content = json.loads(path.read_text())
+        return cls(
+            results=tuple(EpisodeResult.from_dict(result) for result in content.pop("results")),
+            latencies_us=tuple(tuple(each) for each in content.pop("latencies_us")),
+            events=content.pop("events"),
+            **{name: tuple(values) for name, values in content.items()},
         )
 
 
@@ -73,42 +98,63 @@ def evaluate(
     folder: Path,
     progress: Callable[[float, str], None],
     compared: tuple[Team, Team] | None = None,
-) -> Evaluation:
-    """Fly all held-out episodes.
+) -> None:
+    """Fly all held-out episodes; leaves an ``Evaluation`` in ``folder``, and what it needs to go on after a kill.
 
     Args:
-        folder: gets ``flight_log.jsonl`` of the first episode, where a bundle is flown.
+        folder: also gets ``flight_log.jsonl`` of the first episode, where a bundle is flown.
         compared: students and teacher whose greedy choices are compared on the decisions that were flown.
     """
     seeds = episode_seeds("held_out", 0, 0, config.episodes)
     work = jobs(scenario, flyer, seeds, compute, training=False, traced=int(config.trace))
-    flown: list[Flown] = []
-    for part in pool.map(work):
-        flown.append(part)
-        captured = [result.captured for f in flown for result in f.results]
+    places = [folder / f"part-{index:05}.json" for index in range(len(work))]
+    parts = [_Part.load(place) if place.exists() else None for place in places]
+    todo = [index for index, part in enumerate(parts) if part is None]
+    for index, flown in zip(todo, pool.map([work[index] for index in todo]), strict=True):
+        if flown.traces:
+            flown.traces[0].save(folder / "trace.npz")
+            write_whole(folder / "flight.bin", flown.films[0])
+        if index == 0 and flown.logs:
+            flown.logs[0].write(folder / "flight_log.jsonl")
+        part = parts[index] = _part(flown, compared)
+        part.save(places[index])
+        captured = [result.captured for done in parts if done is not None for result in done.results]
         progress(len(captured) / len(seeds), f"captured {np.mean(captured):.1f}")
-    logs = [log for part in flown for log in part.logs]
-    if logs:
-        logs[0].write(folder / "flight_log.jsonl")
-    satellites = len(flown[0].latencies_us)
-    traces = [trace for part in flown for trace in part.traces]
-    rollout = concatenate([part.rollout for part in flown])
-    return Evaluation(
-        episodes=tuple(result for part in flown for result in part.results),
-        agreement=tuple(agreement(*compared, rollout)) if compared else (),
-        latency_us=tuple(
-            float(np.median([us for part in flown for us in part.latencies_us[n]] or [np.nan]))
-            for n in range(satellites)
-        ),
-        events=_count(logs) if logs else None,
-        overrides=tuple(count for part in flown for count in part.overrides),
-        trace=traces[0] if traces else None,
+    _together([part for part in parts if part is not None]).save(folder)
+    for place in places:
+        place.unlink()
+
+
+def _part(flown: Flown, compared: tuple[Team, Team] | None) -> _Part:
+    counts = [log.counts() for log in flown.logs]
+    asked = flown.rollout.active & flown.rollout.valid[..., None] & flown.rollout.alive[:-1]
+    return _Part(
+        results=flown.results,
+        overrides=flown.overrides,
+        latencies_us=flown.latencies_us,
+        events={kind.value: sum(count[kind] for count in counts) for kind in Kind} if counts else None,
+        agreement=tuple(agreement(*compared, flown.rollout)) if compared else (),
+        decisions=tuple(asked.sum(axis=(0, 1)).tolist()),
     )
 
 
-def _count(logs: Sequence[FlightLog]) -> dict[str, int]:
-    counts = [log.counts() for log in logs]
-    return {kind.value: sum(count[kind] for count in counts) for kind in Kind}
+def _together(parts: Sequence[_Part]) -> Evaluation:
+    decisions = np.array([part.decisions for part in parts])
+    shares = np.array([part.agreement for part in parts])
+    latencies_us = [[us for part in parts for us in part.latencies_us[n]] for n in range(len(parts[0].latencies_us))]
+    events = [part.events for part in parts if part.events is not None]
+    return Evaluation(
+        episodes=tuple(result for part in parts for result in part.results),
+        agreement=_weighted(shares, decisions) if shares.size else (),
+        latency_us=tuple(float(np.median(each or [np.nan])) for each in latencies_us),
+        events={name: sum(event[name] for event in events) for name in events[0]} if events else None,
+        overrides=tuple(count for part in parts for count in part.overrides),
+    )
+
+
+def _weighted(shares: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[float, ...]:
+    """Of all together, from those [P, N] of each part."""
+    return tuple(((shares * counts).sum(axis=0) / np.maximum(1, counts.sum(axis=0))).tolist())
 
 
 @torch.no_grad()

@@ -87,7 +87,7 @@ class Job:
     flyer: Flyer
     seeds: tuple[int, ...]
     training: bool
-    traced: int = 0  # keep a full trace of the first so many episodes
+    traced: int = 0  # keep traces and films of the first so many episodes
 
     def __repr__(self) -> str:  # what a give-up message shows
         return f"the episodes with seeds {list(self.seeds)} of {self.scenario.name}"
@@ -98,6 +98,7 @@ class Flown:
     rollout: Rollout
     results: tuple[EpisodeResult, ...]
     traces: tuple[Trace, ...]
+    films: tuple[bytes, ...] = ()  # of the same episodes, for Vizard
     logs: tuple[FlightLog, ...] = ()  # one per episode, of a flown bundle
     latencies_us: tuple[tuple[float, ...], ...] = ()  # per satellite, of a flown bundle
     injected: tuple[dict[str, int], ...] = ()  # faults by name, one count per episode, of a flown bundle
@@ -107,20 +108,20 @@ class Flown:
 def fly(job: Job) -> Flown:
     """Runs in a worker."""
     torch.set_num_threads(1)  # the workers share the cores
-    env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced > 0)
+    env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced)
     policy = job.flyer.policy(env.specs, job.scenario)
     limits = None if job.training or isinstance(policy, OnboardPolicy) else limits_of(job.scenario, env.specs)
     guarded = GuardedPolicy(policy, env.specs, limits) if limits else None
     rollout = collect(env, guarded or policy, job.seeds)
-    traces = tuple(env.traces()[: job.traced]) if job.traced else ()
+    traces, films = tuple(env.traces()), tuple(env.films())
     results = tuple(env.results())
     env.close()
     if isinstance(policy, OnboardPolicy):
         policy.close()
         overrides = tuple(log.counts()[Kind.OVERRIDE] for log in policy.logs)
         injected = tuple(dict(counted) for counted in policy.injected)
-        return Flown(rollout, results, traces, policy.logs, policy.latencies_us, injected, overrides)
-    return Flown(rollout, results, traces, overrides=tuple(guarded.overrides) if guarded else ())
+        return Flown(rollout, results, traces, films, policy.logs, policy.latencies_us, injected, overrides)
+    return Flown(rollout, results, traces, films, overrides=tuple(guarded.overrides) if guarded else ())
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:

@@ -1,8 +1,8 @@
 """Clouds over ground targets, and what a forecast tells of them.
 
-A stationary Gaussian random field g over the Earth's surface with covariance exp(-d^2 / (2 L^2)) of the distance d, by
-random Fourier features (Rahimi & Recht 2007): clouds are where g exceeds a threshold. The forecast is g with an error of
-its own, of the same covariance.
+A stationary Gaussian random field g over the Earth's surface with covariance exp(-d^2 / (2 L^2)) of the distance d,
+by random Fourier features (Rahimi & Recht 2007): clouds are where g exceeds a threshold. The forecast is g with an
+error of its own, of the same covariance.
 """
 
 from __future__ import annotations

@@ -17,12 +17,12 @@ from scenarios.mission import ScenarioConfig
 class ConstellationEnv:
     """E episodes of one mission stepped together; episodes are functions of their seeds alone."""
 
-    def __init__(self, config: ScenarioConfig, training: bool = False, traced: bool = False) -> None:
+    def __init__(self, config: ScenarioConfig, training: bool = False, traced: int = 0) -> None:
         """
         Args:
             config: the mission.
             training: draw each episode's length from ``training_duration_s`` where the mission has one.
-            traced: keep what maps and timelines need (``traces``).
+            traced: keep of the first so many episodes what maps, timelines and Vizard need (``traces``, ``films``).
         """
         self._config = config
         self._training = training
@@ -45,7 +45,9 @@ class ConstellationEnv:
     def episode(self, index: int) -> Episode:
         """The simulation behind row ``index``, made when it is first needed."""
         while len(self._episodes) <= index:
-            self._episodes.append(Episode(self._config, self._shuffled(), self._training, self._traced))
+            self._episodes.append(
+                Episode(self._config, self._shuffled(), self._training, len(self._episodes) < self._traced)
+            )
         return self._episodes[index]
 
     def reset(self, seeds: Sequence[int]) -> Step:
@@ -66,7 +68,10 @@ class ConstellationEnv:
         return [episode.result() for episode in self._running]
 
     def traces(self) -> list[Trace]:
-        return [episode.trace() for episode in self._running]
+        return [episode.trace() for episode in self._running[: self._traced]]
+
+    def films(self) -> list[bytes]:
+        return [episode.film() for episode in self._running[: self._traced]]
 
     def close(self) -> None:
         """Free the simulations."""

@@ -17,7 +17,6 @@ from envs.episode_result import EpisodeResult
 from envs.trace import Trace
 from scenarios.mission import FaultsConfig, RewardAt, ScenarioConfig
 
-
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
 
 
@@ -60,7 +59,7 @@ class Episode:
         self._faults_config = config.faults if active else FaultsConfig()
         self._shuffled = shuffled
         self._traced = traced
-        self.constellation = Constellation(config, training)
+        self.constellation = Constellation(config, training, filmed=traced)
 
     def reset(self, seed: int) -> Moment:
         self._seed = seed
@@ -200,6 +199,11 @@ class Episode:
             spoiled=sum(s.data_store.spoiled for s in constellation.satellites),
             undelivered=sum(s.data_store.undelivered() for s in constellation.satellites) if downlinked else 0.0,
         )
+
+    def film(self) -> bytes:
+        """The same for Vizard."""
+        assert self.constellation.film is not None
+        return self.constellation.film.read()
 
     def trace(self) -> Trace:
         """The whole episode, if it was asked to be traced."""

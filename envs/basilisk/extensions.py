@@ -1,4 +1,4 @@
-"""What a user adds to a mission by name: feature blocks and reward rules of modules of their own (docs/extending.md)."""
+"""What a user adds to a mission by name: feature blocks and reward rules of their own modules (docs/extending.md)."""
 
 from __future__ import annotations
 

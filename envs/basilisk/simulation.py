@@ -31,6 +31,7 @@ from envs.basilisk.satellites import (
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
+from envs.basilisk.vizard import Film
 from scenarios.mission import Communication, ScenarioConfig
 
 BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
@@ -59,11 +60,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
     satellites: list[Imager]
     scenario: GroundTargets
 
-    def __init__(self, config: ScenarioConfig, training: bool = False) -> None:
+    def __init__(self, config: ScenarioConfig, training: bool = False, filmed: bool = False) -> None:
         """
         Args:
             config: the mission.
             training: draw the time limit from ``training_duration_s`` where the mission has one.
+            filmed: keep each episode for Vizard (``film``).
         """
         bootstrap(config.support_data_dir)
         longest_s = max([config.duration_s, *(config.training_duration_s or [])])
@@ -97,6 +99,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             time_limit=lambda: draw_time_limit_s(config, training),
             log_level="ERROR",
         )
+        self.film: Film | None = None
+        if filmed:
+            self.scenario.built = self._begin_film
+
+    def _begin_film(self) -> None:
+        self.film = Film(self.config.sim_step_s, self.satellites, self.targets)
 
     def reset(self, seed: int) -> None:
         """Build the episode that ``seed`` determines."""
@@ -130,7 +138,11 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             the priority earned, by satellite (those that earned nothing may be left out), and the seconds that passed.
         """
         start_s = self.time_s
+        if self.film:
+            self.film.pursue()
         captured = self._run_until_decision(failure_s)
+        if self.film:
+            self.film.capture(captured, self.simulator.sim_time_ns)
         for satellite, fails_s in zip(self.satellites, failure_s.tolist(), strict=True):
             if fails_s <= self.time_s and satellite.is_alive():
                 satellite.fail()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,6 +91,10 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.earth_angle_rad = 0.0
         self.length_s = 0.0  # of a string of satellites
         self.span_s = 0.0  # from the start to a little past the end
+        self.built: Callable[[], None] = lambda: None  # called when all models are built, before they are initialised
+
+    def reset_during_sim_init(self) -> None:
+        self.built()
 
     def reset_overwrite_previous(self) -> None:
         self.targets = []

@@ -1,0 +1,74 @@
+"""The soak's own instruments, and a small soak."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdmarl_sat.soak import Look, SoakError, growth_MB, live, longest_wait_s, memory_MB
+
+
+def test_memory_of_a_process_group() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", "held = bytearray(300_000_000); print(flush=True); input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    found = memory_MB(child.pid)
+    child.communicate(b"\n")
+    assert list(found) == [child.pid]
+    assert 300 < found[child.pid] < 340
+    assert memory_MB(child.pid) == {}
+    assert os.getpid() in memory_MB(os.getpgrp())
+
+
+def test_growth_is_that_of_the_second_half_and_of_who_lived_through_it() -> None:
+    looks = [
+        Look(
+            float(i),
+            10 * i,
+            {1: 500.0 + (50.0 * i if i < 10 else 500.0), 2: 100.0 + 0.4 * i, **({3: 9.0} if i < 15 else {})},
+        )
+        for i in range(20)
+    ]
+    looks.append(Look(20.0, 200, {}))
+    assert growth_MB(looks) == pytest.approx([0.0, 4.0], abs=1e-6)
+
+
+def test_longest_wait() -> None:
+    looks = [Look(time_s, done, {}) for time_s, done in ((0, 0), (1, 0), (2, 4), (3, 4), (9, 4), (10, 8), (11, 8))]
+    assert longest_wait_s(looks) == 8
+    assert longest_wait_s(looks[:2]) == 0.0
+
+
+def test_a_flight_that_ends_too_early_is_told() -> None:
+    with pytest.raises(SoakError, match="the flight ended with exit code 3 after 7 episodes"):
+        live([sys.executable, "-c", "raise SystemExit(3)"], lambda: 7, 100, 100, lambda share, text: None)
+
+
+def test_killed_and_resumed(tmp_path: Path) -> None:
+    small = [
+        "scenario.duration_s=150",
+        "compute.episodes_per_job=1",
+        "compute.workers=1",
+        "scenario.faults.satellite_failures=10",
+    ]
+    files = [f"--folder={tmp_path / 'flown'}", f"--record={tmp_path / 'soak.json'}"]
+    command = [sys.executable, "-m", "kdmarl_sat.soak", "--episodes=12", "--kills=1", *files, *small]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    record = json.loads((tmp_path / "soak.json").read_text())
+    assert record["one result for every seed, in order"] is True
+    assert record["of them with the same result"] == 5
+    assert 6 <= record["done at each kill"][0] < 12
+    assert record["satellites failed"] > 0
+    assert done.returncode == (0 if record["met"] else 1)
+    assert np.isfinite(record["MB that a process grew per 100 episodes, last life"]).all()
