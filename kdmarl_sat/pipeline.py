@@ -215,7 +215,7 @@ def _stages(mission: Mission) -> RunResult:
         policies=tuple(results),
         curves=tuple(curves),
         budget=tuple(budget),
-        claims=claims(results, config.preset),
+        claims=claims(results, scenario.name, config.preset),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from envs.episode_result import EpisodeResult
-from kdmarl_sat.claims import claims
+from kdmarl_sat.claims import MAIN, claims
 from kdmarl_sat.results import PolicyResult
 
 CAPTURED = {
@@ -40,9 +40,17 @@ def flown(captured: Mapping[str, Sequence[float]], deaths: Sequence[int] = (0, 0
     ]
 
 
+@pytest.mark.parametrize("preset", ["default", "full", "smoke"])
+def test_another_mission_by_hand(preset: str) -> None:
+    """The best heuristic has a mean of 25."""
+    text, value, wanted, met = claims(flown(CAPTURED), "walker_cities", preset)[0]
+    assert (text, value, wanted, met) == ("teacher / best heuristic", pytest.approx(30 / 25), 1.0, True)
+    assert [wanted for *_, wanted, _ in claims(flown(CAPTURED), "walker_cities", preset)[1:5]] == [0.95] * 4
+
+
 def test_default_preset_by_hand() -> None:
     """Means: random 10, greedy 20, teacher 30, students 29 and 27."""
-    found = claims(flown(CAPTURED), "default")
+    found = claims(flown(CAPTURED), MAIN, "default")
     assert [text for text, *_ in found] == [
         "teacher / greedy + battery",
         "KD-MARL LH, normalised retention",
@@ -60,7 +68,7 @@ def test_default_preset_by_hand() -> None:
 
 def test_full_preset_by_hand() -> None:
     """Global knowledge 25: a stricter rival, stricter students, and a teacher that loses nobody."""
-    found = claims(flown(CAPTURED, deaths=(0, 2)), "full")
+    found = claims(flown(CAPTURED, deaths=(0, 2)), MAIN, "full")
     assert [text for text, *_ in found][::7] == [
         "teacher / global-knowledge heuristic",
         "share of the teacher's episodes without a lost satellite",
@@ -69,17 +77,17 @@ def test_full_preset_by_hand() -> None:
     assert [value for _, value, *_ in found] == pytest.approx(measured)
     assert [wanted for *_, wanted, _ in found] == [1.1, 0.95, 0.95, 0.95, 0.95, 28.6, 28.6, 1.0]
     assert [met for *_, met in found] == [True, True, True, False, False, True, False, False]
-    assert claims(flown(CAPTURED), "full")[-1][1:] == (1.0, 1.0, True)
+    assert claims(flown(CAPTURED), MAIN, "full")[-1][1:] == (1.0, 1.0, True)
 
 
 @pytest.mark.parametrize(("preset", "rival"), [("default", "greedy_battery"), ("full", "global_knowledge")])
 def test_a_baseline_that_captures_nothing_leaves_no_ratio(preset: str, rival: str) -> None:
-    text, value, _, met = claims(flown({**CAPTURED, rival: (0.0, 0.0)}), preset)[0]
+    text, value, _, met = claims(flown({**CAPTURED, rival: (0.0, 0.0)}), MAIN, preset)[0]
     assert text.startswith("teacher / ") and math.isnan(value) and met is False
 
 
 @pytest.mark.parametrize("preset", ["default", "full"])
 def test_nobody_captures_anything(preset: str) -> None:
-    found = claims(flown(dict.fromkeys(CAPTURED, (0.0, 0.0))), preset)
+    found = claims(flown(dict.fromkeys(CAPTURED, (0.0, 0.0))), MAIN, preset)
     assert all(math.isnan(value) and met is False for _, value, _, met in found[:5])
     assert found[5][1] == 30.0  # costs are known all the same

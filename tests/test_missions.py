@@ -298,7 +298,7 @@ def test_merged_windows_cover_the_same_instants() -> None:
     ],
 )
 def test_impossible_missions_are_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # OmegaConf wraps it
+    with pytest.raises(Exception) as caught:  # OmegaConf wraps it
         composed(*overrides)
     assert message in str(caught.value)
     cause = caught.value
