@@ -13,7 +13,7 @@ import pytest
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.heuristics import GreedyPolicy
-from envs.trace import Trace
+from envs.trace import ACTIVITIES, Trace
 from kdmarl_sat.report.czml import czml
 from scenarios.compose import composed
 
@@ -22,7 +22,7 @@ SCENARIO = dataclasses.replace(composed("scenario=imaging_constellation").scenar
 
 @pytest.fixture(scope="module")
 def flown() -> tuple[ConstellationEnv, Trace, list[dict[str, Any]]]:
-    env = ConstellationEnv(SCENARIO, traced=True)
+    env = ConstellationEnv(SCENARIO, traced=1)
     policy = GreedyPolicy(env.specs)
     step = env.reset([3])
     while not (step.terminated | step.truncated).all():
@@ -86,3 +86,15 @@ def test_what_a_satellite_does_covers_the_flight(flown: Any) -> None:
         assert {span["string"] for span in spans} <= {"charging", "imaging"}
         battery = np.array(packet["properties"]["battery"]["number"]).reshape(-1, 2)
         assert battery[-1, 1] == pytest.approx(trace.battery[-1, n], abs=1e-4)
+
+
+def test_every_activity_has_its_name(flown: Any) -> None:
+    _, trace, _ = flown
+    action = np.zeros_like(trace.action)
+    action[:, 0] = np.minimum(np.arange(len(trace.time_s)), 4)  # a sample of each, and the rest
+    action[action == 4] = -1
+    names = [f"satellite {n}" for n in range(action.shape[1])]
+    packets = json.loads(czml(dataclasses.replace(trace, action=action), names, SCENARIO.epoch_utc, 500.0, "a flight"))
+    [first, second, *_] = of_kind(packets, "satellite-")
+    assert [span["string"] for span in first["properties"]["action"]] == [*ACTIVITIES, "lost"]
+    assert [span["string"] for span in second["properties"]["action"]] == ["charging"]

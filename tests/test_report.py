@@ -20,7 +20,7 @@ import pytest
 from rich.console import Console
 
 from envs.episode_result import EpisodeResult
-from envs.trace import Trace
+from envs.trace import ACTIVITIES, Trace
 from kdmarl_sat.report import (
     console_table,
     figures,
@@ -47,6 +47,12 @@ from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
 
 SATELLITES = ("sat-0 slow", "sat-1 narrow", "sat-2 wide", "sat-3 wide")
 SEEDS = tuple(range(1000, 1020))
+SCENARIO = {
+    "name": "imaging_constellation",
+    "epoch_utc": "2026 MAR 20 04:08:00.000 (UTC)",  # when the Sun is where synthetic_trace has it
+    "duration_s": 2850.0,
+    "constellation": {"altitude_km": 500.0},
+}
 
 
 def synthetic_trace(
@@ -87,7 +93,7 @@ def synthetic_trace(
         for i in range(4):
             if hold[i] == 0:
                 hungry = level[i] < 0.3 and sunlit[t, i]
-                current[i] = 0 if hungry or rng.random() < 0.12 else rng.integers(1, 13)
+                current[i] = 0 if hungry or rng.random() < 0.12 else 1
                 hold[i] = 3 if current[i] == 0 else rng.integers(2, 6)
             hold[i] -= 1
             battery[t, i], action[t, i] = level[i], current[i]
@@ -97,13 +103,21 @@ def synthetic_trace(
         battery[100:, 1] = np.linspace(battery[100, 1], 0, time_s.size - 100)
         lost = (by == 1) & (when > time_s[110])
         by[lost], when[lost] = -1, np.nan
+    pursued = np.full(action.shape, -1)
+    for t, i in np.argwhere(action == 1):
+        left_s = np.where(by == i, when, np.inf) - time_s[t]  # to the images it is going to take
+        left_s[left_s < 0] = np.inf
+        if left_s.min() < 120:
+            pursued[t, i] = np.argmin(left_s)
     return Trace(
         time_s=time_s,
         latitude_deg=latitude,
         longitude_deg=longitude,
         battery=battery,
         sunlit=sunlit,
+        storage=np.minimum(1, 0.02 + 0.006 * np.cumsum(action == 1, axis=0)),
         action=action,
+        pursued=pursued,
         target_latitude_deg=target_latitude,
         target_longitude_deg=(target_longitude + 180) % 360 - 180,
         target_priority=priority,
@@ -195,7 +209,7 @@ def synthetic_result() -> RunResult:
             "stage_s": {"teacher": 312.4, "students": 121.9, "bundle": 1.4, "flight": 88.0, "report": 9.2},
             "versions": {"python": "3.11.9", "torch": "2.13.0", "bsk": "2.12.1", "bsk-rl": "1.3.8"},
         },
-        config={"seed": 0, "scenario": {"name": "imaging_constellation", "duration_s": 2850.0}, "preset": "default"},
+        config={"seed": 0, "scenario": SCENARIO, "preset": "default"},
         satellites=SATELLITES,
         policies=policies,
         curves=curves,
@@ -511,6 +525,22 @@ def test_timeline_tells_action_eclipse_and_loss():
     assert f" {(trace.target_imaged_by == 1).sum()} targets" in lost.get_title(loc="left")
 
 
+def test_timeline_hatches_the_other_activities_where_they_occur():
+    trace = synthetic_trace(1, 0.75)
+    assert {"downlinking", "desaturating"}.isdisjoint(words(flight_figures.timeline(trace, SATELLITES)))
+    action = trace.action.copy()
+    action[10:20, 0], action[20:25, 0] = ACTIVITIES.index("downlinking"), ACTIVITIES.index("desaturating")
+    figure = flight_figures.timeline(dataclasses.replace(trace, action=action), SATELLITES)
+    assert {"downlinking", "desaturating"} <= set(words(figure)) and "dead" not in words(figure)
+    hatched = {
+        c.get_hatch(): sum(np.ptp(path.vertices[:, 0]) for path in c.get_paths())
+        for c in figure.axes[0].collections
+        if isinstance(c, matplotlib.collections.PolyCollection) and c.get_hatch()
+    }
+    assert len(hatched) == 2 and sorted(hatched.values()) == pytest.approx([5 * 18 / 60, 10 * 18 / 60])
+    assert not any(c.get_hatch() for c in figure.axes[1].collections)
+
+
 def test_runs():
     assert flight_figures.runs(np.array([True, True, False, True])) == [(0, 2), (3, 4)]
     assert flight_figures.runs(np.array([False, False])) == []
@@ -639,7 +669,7 @@ def test_report_is_complete_and_self_contained(result, folder):
         if name in ("src", "href", "xlink:href", "srcset", "action"):
             assert value.startswith("#"), value
     assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", source)
-    assert "script" not in page.tags and "link" not in page.tags
+    assert page.tags.count("script") == 2 and "link" not in page.tags  # the globe's data and code
     identifiers = [value for _, name, value in page.attributes if name == "id"]
     assert len(identifiers) == len(set(identifiers))
     wanted = {value[1:] for _, name, value in page.attributes if name == "xlink:href"}
@@ -700,7 +730,7 @@ def test_hostile_strings_are_shown_not_run(result, tmp_path):
     hostile = dataclasses.replace(
         result,
         run={**result.run, "commit": HOSTILE, "versions": {HOSTILE: HOSTILE}, "stage_s": {HOSTILE: 1.0}},
-        config={"scenario": {"name": HOSTILE}, "note": "</pre>" + HOSTILE},
+        config={"scenario": {**SCENARIO, "name": HOSTILE}, "note": "</pre>" + HOSTILE},
         satellites=(HOSTILE,) * 4,
         policies=policies,
         curves=(Curve(HOSTILE, (1.0, 2.0), (1.0, 2.0), HOSTILE, HOSTILE),),
@@ -709,10 +739,11 @@ def test_hostile_strings_are_shown_not_run(result, tmp_path):
     )
     source = write_report(hostile, tmp_path).read_text()
     page = Page(source)
-    assert "script" not in page.tags and "i" not in page.tags
+    assert page.tags.count("script") == 2 and "i" not in page.tags  # the globe's data and code
     assert page.text.count('<script>alert("1")</script>') > 20
     assert "{{ 7 * 7 }}" in page.text
-    assert all(re.fullmatch(r"[a-z0-9-]+\.png|metrics\.json|report\.html", path.name) for path in tmp_path.iterdir())
+    names = r"[a-z0-9-]+\.(png|czml)|metrics\.json|report\.html"
+    assert all(re.fullmatch(names, path.name) for path in tmp_path.iterdir())
     assert HOSTILE.replace("\\", "\\\\").replace('"', '\\"') in (tmp_path / "metrics.json").read_text()
     console = Console(width=400, file=io.StringIO())
     console.print(console_table(hostile))
@@ -787,12 +818,12 @@ def test_a_run_that_lacks_things_still_gets_its_report(case, result, tmp_path):
 
 
 def first_samples(trace: Trace, samples: int) -> Trace:
-    names = ("time_s", "latitude_deg", "longitude_deg", "battery", "sunlit", "action")
+    names = ("time_s", "latitude_deg", "longitude_deg", "battery", "sunlit", "storage", "action", "pursued")
     return dataclasses.replace(trace, **{name: getattr(trace, name)[:samples] for name in names})
 
 
 def first_satellite(trace: Trace, samples: int) -> Trace:
-    names = ("latitude_deg", "longitude_deg", "battery", "sunlit", "action")
+    names = ("latitude_deg", "longitude_deg", "battery", "sunlit", "storage", "action", "pursued")
     short = first_samples(trace, samples)
     by = np.where(trace.target_imaged_by == 0, 0, -1)
     return dataclasses.replace(short, target_imaged_by=by, **{name: getattr(short, name)[:, :1] for name in names})
@@ -813,6 +844,7 @@ def test_many_orbits_have_a_map_but_no_unrolled_track(result, tmp_path):
     trace = dataclasses.replace(
         some, time_s=time_s, latitude_deg=latitude, longitude_deg=longitude, battery=np.full_like(latitude, 0.5),
         sunlit=np.ones(latitude.shape, dtype=bool), action=np.ones(latitude.shape, dtype=np.int64),
+        storage=np.zeros(latitude.shape), pursued=np.full(latitude.shape, -1),
     )  # fmt: skip
     teacher = dataclasses.replace(result.policies[3], trace=trace)
     names = {exhibit.name for exhibit in exhibits(bare([teacher]), summarise(bare([teacher])))}

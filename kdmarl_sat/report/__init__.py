@@ -8,7 +8,7 @@ from envs.files import write_whole
 from kdmarl_sat.report import html
 from kdmarl_sat.report.console import console_table
 from kdmarl_sat.report.czml import czml
-from kdmarl_sat.report.exhibits import exhibits, file_name, traces_to_show
+from kdmarl_sat.report.exhibits import epoch_and_altitude, exhibits, file_name, traces_to_show
 from kdmarl_sat.report.metrics import metrics, write_metrics
 from kdmarl_sat.report.render import png
 from kdmarl_sat.report.summary import summarise
@@ -18,7 +18,7 @@ __all__ = ["console_table", "metrics", "write_metrics", "write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> Path:
-    """Write metrics.json, the figures as PNG, the flights shown as CZML and, last, report.html into ``folder``.
+    """Write metrics.json, the figures as PNG, the flights shown as CZML and for Vizard and, last, report.html into ``folder``.
 
     Returns the page's path.
     """
@@ -28,10 +28,12 @@ def write_report(result: RunResult, folder: Path) -> Path:
     shown = exhibits(result, summaries)
     for exhibit in shown:
         write_whole(folder / f"{exhibit.name}.png", png(exhibit.figure))
-    scenario = result.config.get("scenario", {})
-    for policy, trace in traces_to_show(result.policies) if {"epoch_utc", "constellation"} <= {*scenario} else ():
-        altitude_km = scenario["constellation"]["altitude_km"]
-        title = f"{scenario['name']}: {policy.label}"
-        text = czml(trace, result.satellites, scenario["epoch_utc"], altitude_km, title)
-        write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
+    where = epoch_and_altitude(result.config)
+    if where is not None:
+        for policy, trace in traces_to_show(result.policies):
+            title = f"{result.config['scenario']['name']}: {policy.label}"
+            text = czml(trace, result.satellites, *where, title)
+            write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
+            if policy.film is not None:
+                write_whole(folder / f"flight-{file_name(policy.label)}.bin", policy.film)
     return write_whole(folder / "report.html", html.render(result, summaries, shown).encode())

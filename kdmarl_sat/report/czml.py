@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.trace import Trace
+from envs.trace import ACTIVITIES, Trace
 from kdmarl_sat.report.style import satellite_colour
 
 EARTH_RADIUS_KM = 6378.1366
@@ -34,7 +34,7 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: f
         altitude_km: of all orbits; they are circular.
         title: shown by Cesium.
     """
-    epoch = datetime.strptime(epoch_utc, _EPOCH_FORMAT).replace(tzinfo=UTC)
+    epoch = start_of(epoch_utc)
     time_s, first = np.unique(trace.time_s, return_index=True)
 
     def at(seconds: float) -> str:
@@ -107,6 +107,11 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: f
     return json.dumps(packets, separators=(",", ":"))
 
 
+def start_of(epoch_utc: str) -> datetime:
+    """The episode's start, given in Basilisk's format."""
+    return datetime.strptime(epoch_utc, _EPOCH_FORMAT).replace(tzinfo=UTC)
+
+
 def _satellite(n: int) -> str:
     return f"satellite-{n}"
 
@@ -122,8 +127,7 @@ def _samples(time_s: NDArray[np.float64], values: NDArray[np.float64]) -> list[f
 
 def _actions(action: NDArray[np.int64], time_s: NDArray[np.float64], at: Any) -> list[dict[str, str]]:
     """What a satellite does, an interval for each stretch of the same."""
-    action = np.sign(action)
-    names = {-1: "lost", 0: "charging", 1: "imaging"}
+    names = {-1: "lost", **dict(enumerate(ACTIVITIES))}
     starts = [0, *(np.nonzero(np.diff(action))[0] + 1).tolist()]
     ends = [*starts[1:], len(time_s) - 1]
     return [

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -179,6 +180,14 @@ def traces_to_show(policies: Sequence[PolicyResult]) -> list[tuple[PolicyResult,
     traced = [(policy, policy.trace) for policy in policies if policy.trace is not None]
     wanted = [pair for pair in traced if pair[0].name.startswith("teacher") or pair[0].name == "kd_lh_a"]
     return (wanted or traced)[:2]
+
+
+def epoch_and_altitude(config: Mapping[str, Any]) -> tuple[str, float] | None:
+    """When episodes start, in Basilisk's format, and how high [km] the orbits are; None where a run does not say."""
+    scenario = config.get("scenario")
+    if not isinstance(scenario, Mapping) or not {"epoch_utc", "constellation"} <= scenario.keys():
+        return None
+    return str(scenario["epoch_utc"]), float(scenario["constellation"]["altitude_km"])
 
 
 def file_name(text: str) -> str:

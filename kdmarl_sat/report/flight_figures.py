@@ -13,8 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from numpy.typing import NDArray
 
-from envs.heuristics import CHARGE_ACTION
-from envs.trace import Trace
+from envs.trace import ACTIVITIES, Trace
 from kdmarl_sat.report.formats import count, number
 from kdmarl_sat.report.geometry import along_and_across_km, west_edge_deg, wrap_deg, wrap_track
 from kdmarl_sat.report.style import (
@@ -30,10 +29,13 @@ from kdmarl_sat.report.style import (
 )
 
 DEAD = -1
+CHARGING, IMAGING, DOWNLINKING, DESATURATING = range(len(ACTIVITIES))
+_HATCHES = {DOWNLINKING: "//////", DESATURATING: "......"}
 _EDGE_DEG = 4.0  # free margin around the map
 _STRIP_KM = 5200.0  # of track per row of the unrolled track
 _MOST_STRIPS = 10
 _MOST_TIMELINES = 16
+_MOST_COLUMNS = 7  # of a legend: more are wider than the figure
 
 
 @styled
@@ -171,23 +173,31 @@ def timeline(trace: Trace, satellites: Sequence[str]) -> Figure:
         Line2D([], [], color=MUTED, marker="o", linestyle="", markersize=5.5, label="first image, area: priority"),
         Patch(facecolor=MUTED, label="imaging"),
         Patch(facecolor=SURFACE, edgecolor=MUTED, linewidth=0.7, label="charging"),
-        Patch(facecolor=BAND, label="eclipse"),
     ]
+    for activity, hatch in _HATCHES.items():
+        if (trace.action[:, :shown] == activity).any():
+            label = ACTIVITIES[activity]
+            handles.append(Patch(facecolor=SURFACE, edgecolor=MUTED, linewidth=0.7, hatch=hatch, label=label))
     if (trace.action == DEAD).any():
-        handles.insert(4, Patch(facecolor=INK, label="dead"))
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), columnspacing=1.4, handlelength=1.5)
+        handles.append(Patch(facecolor=INK, label="dead"))
+    handles.append(Patch(facecolor=BAND, label="eclipse"))
+    columns = len(handles) if len(handles) <= _MOST_COLUMNS else (len(handles) + 1) // 2
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, columnspacing=1.4, handlelength=1.5)
     return figure
 
 
 def _action_strip(axes: Axes, minutes: NDArray[np.float64], action: NDArray[np.int64], colour: str) -> None:
-    """Imaging in the satellite's colour, charging hollow, dead in ink; one block per run of the same kind."""
+    """Imaging in the satellite's colour, charging hollow, others hatched, dead in ink; one block per run of a kind."""
     base, height = -30.0, 18.0
-    kind = np.where(action == DEAD, DEAD, np.minimum(action, CHARGE_ACTION + 1))
-    for value, face in ((CHARGE_ACTION + 1, colour), (CHARGE_ACTION, SURFACE), (DEAD, INK)):
+    for value in np.unique(action).tolist():
         bars = [
-            (minutes[begin], minutes[min(end, len(minutes) - 1)] - minutes[begin]) for begin, end in runs(kind == value)
+            (minutes[begin], minutes[min(end, len(minutes) - 1)] - minutes[begin])
+            for begin, end in runs(action == value)
         ]
-        axes.broken_barh(bars, (base, height), facecolor=face, edgecolor=colour, linewidth=0.6, zorder=2)
+        face = {IMAGING: colour, DEAD: INK}.get(value, SURFACE)
+        axes.broken_barh(
+            bars, (base, height), facecolor=face, edgecolor=colour, linewidth=0.6, hatch=_HATCHES.get(value), zorder=2
+        )
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

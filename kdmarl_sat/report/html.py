@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from kdmarl_sat.report import globe
 from kdmarl_sat.report.exhibits import Exhibit
 from kdmarl_sat.report.formats import MISSING, count, duration, factor, number, percent, significant, spread, told_apart
 from kdmarl_sat.report.metrics import json_ready
@@ -82,6 +83,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
             }
             for exhibit in shown
         ],
+        globe=_globe(result),
     )
 
 
@@ -89,6 +91,17 @@ def _title(result: RunResult) -> str:
     scenario = result.config.get("scenario")
     name = scenario.get("name") if isinstance(scenario, Mapping) else scenario
     return str(name or "KD-MARL run")
+
+
+def _globe(result: RunResult) -> dict[str, Any] | None:
+    document = globe.document(result)
+    return document and {
+        "flights": [{"label": flight["label"], "family": family(flight["label"])} for flight in document["flights"]],
+        "satellites": document["satellites"],
+        # our own code, and JSON that cannot end its element
+        "json": Markup(globe.embedded(document)),
+        "script": Markup(globe.script()),
+    }
 
 
 def _fact(value: Any) -> str:
