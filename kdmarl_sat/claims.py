@@ -14,7 +14,8 @@ Claim = tuple[str, float, float, bool]  # text, measured, wanted at least, met
 
 
 def claims(policies: Sequence[PolicyResult], mission: str, preset: str) -> tuple[Claim, ...]:
-    """Every claim of a mission and preset against the held-out episodes' means; NaN, and not met, where there is no ratio."""
+    """What is claimed of a mission and preset, by the held-out episodes' means; NaN, and not met, where there is no
+    ratio."""
     by_name = {policy.name: policy for policy in policies}
     captured = {name: float(np.mean([e.captured for e in p.episodes])) for name, p in by_name.items()}
     random, teacher = captured["random"], captured["teacher_fo"]
