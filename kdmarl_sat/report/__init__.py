@@ -18,7 +18,7 @@ __all__ = ["console_table", "metrics", "write_metrics", "write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> Path:
-    """Write metrics.json, figures as PNG, the flights shown as CZML and for Vizard and, last, report.html into a folder.
+    """Write metrics.json, PNGs, the flights shown as CZML and for Vizard and, last, report.html into a folder.
 
     Returns the page's path.
     """
