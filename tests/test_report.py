@@ -293,6 +293,7 @@ def test_degenerate_samples_give_plain_answers():  # warnings are errors
     assert mean_interval([4.0] * 6) == Interval(4.0, 4.0, 4.0)
     assert math.isnan(mean_interval([]).estimate)
     assert math.isnan(retention([1.0, 2.0], [3.0, 3.0], [3.0, 3.0]).estimate)
+    assert math.isnan(retention([1.0, 2.0], [3.0, 3.0], [2.0, 3.0]).estimate)  # the teacher is worse than random
     two = retention([5.0, 1.0], [1.0, 3.0], [2.0, 3.0])  # a resample where random equals the teacher
     assert two.estimate == pytest.approx(2.0)
     with pytest.raises(ValueError, match="equally many"):

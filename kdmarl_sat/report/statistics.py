@@ -48,7 +48,7 @@ def retention(
 ) -> Interval:
     """Normalised retention (R - R_random) / (R_teacher - R_random) of mean returns, episodes paired by seed.
 
-    NaN where the teacher earns what random earns.
+    NaN where the teacher earns no more than random.
     """
     return bootstrap_interval([policy, random, teacher], _retention, confidence, seed)
 
@@ -56,7 +56,7 @@ def retention(
 def mean_ratio(
     policy: Sequence[float], reference: Sequence[float], confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Ratio of the mean returns, episodes paired by seed; NaN where the reference earns nothing."""
+    """Ratio of the mean returns, episodes paired by seed; NaN where the reference earns nothing or less."""
     return bootstrap_interval([policy, reference], _ratio, confidence, seed)
 
 
@@ -131,6 +131,6 @@ def _difference(policy: FloatArray, reference: FloatArray, axis: int) -> Any:
 
 
 def _divide(numerator: Any, denominator: Any) -> Any:
-    """numerator / denominator, NaN where the denominator is 0."""
+    """numerator / denominator, NaN where the denominator is not above 0."""
     numerator, denominator = np.asarray(numerator), np.asarray(denominator)
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator != 0)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
