@@ -12,7 +12,7 @@ class EpisodeResult:
     """Accounts of one episode of N satellites."""
 
     seed: int
-    captured: float  # what the team earned: the priorities of all targets imaged (or delivered) at least once
+    captured: float  # what the team earned: the priorities of all targets imaged or delivered, or what a rule gave
     available: float  # sum of the priorities of all targets that some satellite could have imaged
     captured_by: tuple[float, ...]  # per satellite; a simultaneous image is split
     images: tuple[int, ...]  # per satellite, duplicates included
@@ -24,7 +24,7 @@ class EpisodeResult:
     failures: int = 0  # satellites lost to faults, whatever they did
     missed: int = 0  # decisions that did not arrive
     spoiled: int = 0  # images that showed nothing but clouds
-    undelivered: float = 0.0  # priorities of the targets whose images were still on board at the end
+    undelivered: float = 0.0  # priorities of the targets of which images were on board at the end, and none delivered
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EpisodeResult:

@@ -69,8 +69,9 @@ class GreedyPolicy:
             choice = np.where(legal.any(axis=-1), fixed + value.argmax(axis=-1), CHARGE_ACTION)
             # The later an instruction, the more it overrules.
             if "downlink" in spec.fixed_actions:
-                storage, to_pass = obs[:, spec.slice("storage")][:, 0], obs[:, spec.slice("station")][:, 0]
-                choice[(to_pass == 0) & (storage > 0)] = spec.fixed_actions.index("downlink")
+                storage, station = obs[:, spec.slice("storage")][:, 0], obs[:, spec.slice("station")]
+                in_view = (station[:, 0] == 0) & (station[:, 1] > 0)  # all 0: the sensor is out
+                choice[in_view & (storage > 0)] = spec.fixed_actions.index("downlink")
             if "desat" in spec.fixed_actions:
                 fast = obs[:, spec.slice("wheels")][:, 0] > self._desaturate_above
                 choice[fast] = spec.fixed_actions.index("desat")

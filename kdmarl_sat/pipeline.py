@@ -121,6 +121,8 @@ def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str
         ConfigError: something that the mission names does not exist.
     """
     env = ConstellationEnv(config.scenario)
+    if config.scenario.features:
+        env.reset([0])  # so that a mistake in one is told before any compute
     digest = data_digest(config.scenario.support_data_dir)
     return Mission(config, env.specs, env.state_size, Path(config.output.cache_dir), pool, console, origin, digest)
 

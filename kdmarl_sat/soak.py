@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,21 +92,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> dict[str, Any]:
     """Fly, kill, resume, and say what became of it."""
     episodes, size = run.evaluation.episodes, run.compute.episodes_per_job
-    for stale in folder.glob("flight-soak-*/*"):
-        stale.unlink()
+    for stale in folder.glob("flight-soak-*"):
+        shutil.rmtree(stale)
     command = [sys.executable, "-m", "kdmarl_sat.soak", *overrides, f"--episodes={episodes}", f"--folder={folder}"]
     lives: list[list[Look]] = []
     with Console() as console, console.stage("soak") as progress:
         for life in range(kills + 1):
             until = episodes * (life + 1) // (kills + 1)  # of the last life: all
             lives.append(live([*command, "--fly"], lambda: _done(folder, episodes, size), until, episodes, progress))
+            if life < kills and lives[-1][-1].done >= episodes:
+                raise SoakError(f"all {episodes} episodes were done before kill {life + 1}: ask for more")
             console.say(f"{'killed' if life < kills else 'done'} after {lives[-1][-1].done} episodes")
     [flown] = folder.glob("flight-soak-*")
     results = Evaluation.load(flown).episodes
     seeds = episode_seeds("held_out", 0, 0, episodes)
     chosen = np.linspace(0, episodes - 1, AGAIN).astype(int).tolist()
     same = sum(asdict(_alone(run, seeds[index])) == asdict(results[index]) for index in chosen)
-    growth = growth_MB(lives[-1])
+    growth = growth_MB(max(lives, key=len))
     in_order = [result.seed for result in results] == seeds
     return {
         "episodes": episodes,
@@ -118,9 +121,9 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
         "decisions that did not arrive": sum(result.missed for result in results),
         "seconds": round(sum(looks[-1].time_s - looks[0].time_s for looks in lives), 1),
         "longest wait for a result, s": round(max(longest_wait_s(looks) for looks in lives), 1),
-        "MB that a process grew per 100 episodes, last life": [round(each, 2) for each in growth],
+        "MB that a process grew per 100 episodes, longest life": [round(each, 2) for each in growth],
         "MB allowed": GROWTH_MB,
-        "met": in_order and same == AGAIN and max(growth) < GROWTH_MB,
+        "met": in_order and same == AGAIN and len(growth) > 0 and max(growth) < GROWTH_MB,
     }
 
 
@@ -184,6 +187,8 @@ def memory_MB(group: int) -> dict[int, float]:
 def growth_MB(looks: Sequence[Look]) -> list[float]:
     """Of each process that lived through the second half of the looks: by how much it grew per 100 episodes."""
     half = [look for look in looks[len(looks) // 2 :] if look.memory_MB]
+    if len({look.done for look in half}) < 3:
+        return []  # too short a life to tell
     lasting = set.intersection(*(set(look.memory_MB) for look in half))
     done = np.array([look.done for look in half]) / 100.0
     return [float(np.polyfit(done, [look.memory_MB[pid] for look in half], 1)[0]) for pid in sorted(lasting)]

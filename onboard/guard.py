@@ -46,7 +46,8 @@ class Limits:
 
 
 # Which action cures which quantity, where the satellite has it; else the declared fallback does.
-CURES = {"reserve": "charge", "wheel speed": "desat", "storage": "downlink"}
+# Wheels first: who desaturates faces the Sun and charges as well, but charging slows no wheel.
+CURES = {"wheel speed": "desat", "reserve": "charge", "storage": "downlink"}
 
 
 class Guard:

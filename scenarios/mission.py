@@ -5,6 +5,7 @@ Range checks raise ``ConfigError`` with the field, its value and what is allowed
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -80,8 +81,8 @@ class HardwareConfig:
         check(
             "hardware.panel_normal_B",
             normal,
-            len(normal) == 3 and any(c != 0 for c in normal),
-            "three components, not all 0",
+            len(normal) == 3 and all(math.isfinite(c) for c in normal) and any(c != 0 for c in normal),
+            "three finite components, not all 0",
         )
 
 
@@ -198,9 +199,10 @@ class RewardConfig:
 
 
 def _check_place(name: str, place: str | None) -> None:
-    module, _, attribute = (place or "module:attribute").partition(":")
-    named = all(part.isidentifier() for part in (*module.split("."), attribute))
-    check(name, place, named, "module:attribute, of a module that Python can import")
+    if place is not None:
+        module, _, attribute = place.partition(":")
+        named = all(part.isidentifier() for part in (*module.split("."), attribute))
+        check(name, place, named, "module:attribute, of a module that Python can import")
 
 
 @dataclass
@@ -288,7 +290,9 @@ class ScenarioConfig:
 
     def __post_init__(self) -> None:
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
-        within("scenario", 0.05, 5, sim_step_s=self.sim_step_s)
+        within("scenario", 0.05, 2, sim_step_s=self.sim_step_s)  # beyond, the attitude control is unstable
+        whole = abs(self.sim_step_s * 1e9 - round(self.sim_step_s * 1e9)) < 1e-3
+        check("scenario.sim_step_s", self.sim_step_s, whole, "a whole number of nanoseconds")
         within("scenario", 0, 1e6, death_penalty=self.death_penalty)
         for index, member in enumerate(self.constellation.classes):
             where = f"scenario.constellation.classes[{index}]"
@@ -316,6 +320,9 @@ class ScenarioConfig:
                 "[low, high] in seconds with 0 < low <= high, or null",
             )
         self._check_downlink()
+        for name, bus in self.hardware.items():
+            clear = self.clouds is not None or not bus.needs_clear_view
+            check(f"scenario.hardware.{name}.needs_clear_view", True, clear, "false, for there are no scenario.clouds")
 
     def _check_features(self) -> None:
         known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -106,11 +107,43 @@ def test_what_cannot_be_used_is_refused(user: Path, override: str, message: str)
         ConstellationEnv(mission(user, override))
 
 
-def test_an_array_of_the_wrong_shape_is_refused(user: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[:, None]", "", r"scenario.features.elevation gave an array \(\d+,\): it must be \(\d+, 1\)"),
+        ("[:, None]", "[:, None] * np.nan", r"scenario.features.elevation gave \[\[nan\].*: all values must be finite"),
+        ("scale=1.0", "scale=0.0", r"a Feature of size=1, scale=0.0 is not allowed: both must be above 0"),
+    ],
+)
+def test_a_feature_that_is_none_is_refused(user: Path, old: str, new: str, message: str) -> None:
     source = (user / "my_parts.py").read_text()
-    (user / "my_parts.py").write_text(source.replace("[:, None]", ""))
-    with pytest.raises(ValueError, match=r"feature 'elevation' gave an array \(\d+,\); it must be \(\d+, 1\)"):
+    (user / "my_parts.py").write_text(source.replace(old, new))
+    with pytest.raises(ConfigError, match=message):
         ConstellationEnv(mission(user)).reset([0])
+
+
+def test_a_view_may_be_written_to_without_harm(user: Path) -> None:
+    """What a feature does to its view moves no deadline."""
+    source = (user / "my_parts.py").read_text()
+    spoiling = source.replace("    line = ", "    view.close_s[:] = view.open_s[:] = -1.0\n    line = ")
+    flown = []
+    for text in (source, spoiling):
+        (user / "my_parts.py").write_text(text)
+        sys.modules.pop("my_parts", None)
+        importlib.invalidate_caches()
+        env = ConstellationEnv(mission(user, "scenario.duration_s=300"))
+        step, policy = env.reset([1]), GreedyPolicy(env.specs)
+        while not step.truncated.all():
+            step = env.step(policy.act(step))
+        flown.append(env.results())
+    assert flown[0] == flown[1]
+
+
+@pytest.mark.parametrize("value", [None, "much", float("nan")])
+def test_a_rule_must_give_a_number(value: object) -> None:
+    image = Delivery("sat", "Ulm", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=1)
+    with pytest.raises(ConfigError, match=f"scenario.reward.rule gave {value!r} for Ulm: it must give a finite number"):
+        extensions.earned(lambda delivery: value, image)  # type: ignore[arg-type, return-value]
 
 
 def test_a_name_that_is_taken_is_refused(user: Path) -> None:

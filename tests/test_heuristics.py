@@ -83,7 +83,7 @@ FULL = AgentSpec(
     ("charge", "downlink", "desat"),
     2,
 )
-IDLE = {"battery": 0.9, "storage": 0.0, "station": 5.0, "wheels": 0.1, "optical": 1.0, "reachable": 1.0}
+IDLE = {"battery": 0.9, "storage": 0.0, "station": 5.0, "ends": 6.0, "wheels": 0.1, "optical": 1.0, "reachable": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ IDLE = {"battery": 0.9, "storage": 0.0, "station": 5.0, "wheels": 0.1, "optical"
         (False, {"station": 0.0}, [0.0, 0.0], 4),  # in view, but nothing to send
         (False, {"station": 0.0, "storage": 0.1}, [0.0, 0.0], 1),
         (False, {"storage": 0.9}, [0.0, 0.0], 4),  # not in view
+        (False, {"storage": 0.9, "station": 0.0, "ends": 0.0}, [0.0, 0.0], 4),  # the sensor is out
         (False, {"station": 0.0, "storage": 0.1, "wheels": 0.8}, [0.0, 0.0], 2),
         (False, {"station": 0.0, "storage": 0.1, "wheels": 0.8, "battery": 0.2}, [0.0, 0.0], 0),
     ],
@@ -104,7 +105,20 @@ IDLE = {"battery": 0.9, "storage": 0.0, "station": 5.0, "wheels": 0.1, "optical"
 def test_greedy_with_all_there_is(knowing: bool, changes: dict[str, float], cloud: list[float], expected: int) -> None:
     now = {**IDLE, **changes}
     reach = now["reachable"]
-    row = [now["battery"], 0.0, 0.5, 0.8, 0.0, reach, 0.0, reach, now["storage"], now["station"], 6.0, now["wheels"]]
+    row = [
+        now["battery"],
+        0.0,
+        0.5,
+        0.8,
+        0.0,
+        reach,
+        0.0,
+        reach,
+        now["storage"],
+        now["station"],
+        now["ends"],
+        now["wheels"],
+    ]
     obs = np.array([[[*row, now["optical"], now["optical"], *cloud]]], np.float32)
     one, none, rows = np.ones((1, 1), bool), np.zeros(1, np.float32), np.zeros((1, 1, 4), np.float32)
     moment = Step(obs, np.ones((1, 1, 5), bool), one, one, none, none, ~one[0], ~one[0], rows[..., :1], rows)

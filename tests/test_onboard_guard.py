@@ -48,9 +48,11 @@ def test_a_safe_action_that_cures_something_else_does_not_stand() -> None:
     assert [(one.override(low, action, ALL) or (None,))[0] for action in range(4)] == [None, 0, 0, 0]
 
 
-def test_the_battery_comes_first() -> None:
+def test_the_wheels_come_first_then_the_battery() -> None:
     worst = Health(0.1, 0.05, 1.0, 1.0)
-    assert guard().override(worst, 4, ALL)[0] == 0  # type: ignore[index]
+    assert guard().override(worst, 4, ALL)[0] == 1  # type: ignore[index]  # it faces the Sun, and charges as well
+    assert guard().override(dataclasses.replace(worst, wheel_speed=0.1), 4, ALL)[0] == 0  # type: ignore[index]
+    assert guard(("charge", "image_0", "image_1")).override(worst, 1, ALL[:3])[0] == 0  # type: ignore[index]
 
 
 def test_a_limit_holds_until_it_is_released() -> None:

@@ -105,6 +105,8 @@ def evaluate(
         folder: also gets ``flight_log.jsonl`` of the first episode, where a bundle is flown.
         compared: students and teacher whose greedy choices are compared on the decisions that were flown.
     """
+    if (folder / "evaluation.json").exists():  # killed between the flight and the end of its stage
+        return
     seeds = episode_seeds("held_out", 0, 0, config.episodes)
     work = jobs(scenario, flyer, seeds, compute, training=False, traced=int(config.trace))
     places = [folder / f"part-{index:05}.json" for index in range(len(work))]

@@ -18,13 +18,16 @@ TURN_TO_SUN_S = 420.0  # the longest turn seen: wheels that run fast from the st
 class Energy:
     """Of N satellites."""
 
-    def __init__(self, hardware: Sequence[HardwareConfig], image_s: float) -> None:
-        """``image_s``: the longest that an image may take."""
-        self._image_s = image_s
+    def __init__(self, hardware: Sequence[HardwareConfig], image_s: float, downlink_s: float | None) -> None:
+        """The longest that an image may take, and a downlink, where there is such a thing."""
         self._capacity_Wh = np.array([h.battery_Wh for h in hardware])
         self._base_power_W = np.array([h.base_power_W for h in hardware])
         self._idle_power_W = self._base_power_W + WHEELS_IDLE_W
-        self._imaging_power_W = self._idle_power_W + np.array([h.instrument_power_W for h in hardware])
+        instrument_W = np.array([h.instrument_power_W for h in hardware])
+        transmitter_W = np.array([h.transmitter_power_W for h in hardware])
+        self._tasks = [(instrument_W, image_s)]  # power [N] beyond idling, and for how long
+        if downlink_s is not None:
+            self._tasks.append((transmitter_W, downlink_s))
         panels_W = [SOLAR_FLUX_W_m2 * h.panel_area_m2 * h.panel_efficiency for h in hardware]
         self._charge_power_W = np.array(panels_W) - self._idle_power_W
 
@@ -34,13 +37,19 @@ class Energy:
         return np.asarray(now.battery - self._base_power_W * dark_s / 3600.0 / self._capacity_Wh)
 
     def lowest_ahead(self, now: Snapshot) -> NDArray[np.float64]:
-        """[N] the lowest battery fraction ahead if it takes one more image, for as long as an image may last, then
-        turns to the Sun, and charges until the coming eclipse is over: an action is not interrupted."""
-        after = now.battery - self._used(self._imaging_power_W, self._image_s)
+        """[N] the lowest battery fraction ahead if it takes one more image, or downlinks once more, for as long as that
+        may last, then turns to the Sun, and charges until the coming eclipse is over: an action is not interrupted."""
+        lowest: NDArray[np.float64] = np.minimum.reduce(
+            [self._after(now, power_W, task_s) for power_W, task_s in self._tasks]
+        )
+        return lowest
+
+    def _after(self, now: Snapshot, power_W: NDArray[np.float64], task_s: float) -> NDArray[np.float64]:
+        after = now.battery - self._used(self._idle_power_W + power_W, task_s)
         turned = after - self._used(self._idle_power_W, TURN_TO_SUN_S)
-        sunlit_s = np.maximum(0.0, now.to_eclipse_start_s - self._image_s - TURN_TO_SUN_S)
+        sunlit_s = np.maximum(0.0, now.to_eclipse_start_s - task_s - TURN_TO_SUN_S)
         filled = np.minimum(1.0, turned + self._used(self._charge_power_W, sunlit_s))
-        dark_s = now.to_eclipse_end_s - np.where(now.sunlit, now.to_eclipse_start_s, self._image_s)
+        dark_s = now.to_eclipse_end_s - np.where(now.sunlit, now.to_eclipse_start_s, task_s)
         end = np.where(now.sunlit, filled, after) - self._used(self._idle_power_W, np.maximum(0.0, dark_s))
         return np.asarray(np.minimum(turned, end))
 

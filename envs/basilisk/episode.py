@@ -105,7 +105,7 @@ class Episode:
             self._begin(row, action)
         if self._traced:
             self._history.append(self._doing())
-        already = set(self.constellation.rewarder.data.imaged)
+        already = set(self.constellation.rewarder.data.imaged) if self._traced else set()
         earned, duration_s = self.constellation.advance(self.faults.failure_s, self.faults.outage)
         by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
         self._captured_by += by_satellite
@@ -183,6 +183,7 @@ class Episode:
         constellation = self.constellation
         limit_s = float(constellation.time_limit)
         downlinked = self._config.reward.at is RewardAt.downlink
+        on_board = {target for s in constellation.satellites for target in s.data_store.on_board}
         return EpisodeResult(
             seed=self._seed,
             captured=float(self._captured_by.sum()),
@@ -197,7 +198,7 @@ class Episode:
             failures=int(self._failed.sum()),
             missed=self._missed,
             spoiled=sum(s.data_store.spoiled for s in constellation.satellites),
-            undelivered=sum(s.data_store.undelivered() for s in constellation.satellites) if downlinked else 0.0,
+            undelivered=constellation.rewarder.undelivered(on_board) if downlinked else 0.0,
         )
 
     def film(self) -> bytes:

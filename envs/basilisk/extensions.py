@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,10 @@ class Feature:
     columns: Callable[[View], NDArray[np.float64]]
     per_target: bool = False
 
+    def __post_init__(self) -> None:
+        if self.size < 1 or not (math.isfinite(self.scale) and self.scale > 0):
+            raise ConfigError(f"a Feature of size={self.size}, scale={self.scale} is not allowed: both must be above 0")
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -52,9 +57,9 @@ class Delivery:
     priority: float
     r_LP_P: NDArray[np.float64]  # [3] m, planet-fixed
     taken_s: float  # since the start of the episode
-    delivered_s: float
-    earlier: int  # images of the target that were delivered before this instant
-    together: int  # satellites that deliver an image of the target in this instant
+    delivered_s: float  # end of the simulation step in which it was
+    earlier: int  # images of the target that were delivered in earlier steps
+    together: int  # images of the target that are delivered in this one
 
 
 RewardRule = Callable[[Delivery], float]
@@ -63,6 +68,33 @@ RewardRule = Callable[[Delivery], float]
 def once(delivery: Delivery) -> float:
     """The target's priority to whoever delivers it first, split between simultaneous ones; then nothing."""
     return 0.0 if delivery.earlier else delivery.priority / delivery.together
+
+
+def earned(rule: RewardRule, delivery: Delivery) -> float:
+    """What a rule says of a delivery.
+
+    Raises:
+        ConfigError: that is no finite number.
+    """
+    value = rule(delivery)
+    if not isinstance(value, float | int | np.number) or not math.isfinite(value):
+        raise ConfigError(f"scenario.reward.rule gave {value!r} for {delivery.target}: it must give a finite number")
+    return float(value)
+
+
+def observed(name: str, feature: Feature, view: View) -> NDArray[np.float64]:
+    """The columns of a feature.
+
+    Raises:
+        ConfigError: they are of another shape, or not finite.
+    """
+    columns = np.asarray(feature.columns(view), np.float64)
+    shape = (len(view.priority), feature.size) if feature.per_target else (feature.size,)
+    if columns.shape != shape:
+        raise ConfigError(f"scenario.features.{name} gave an array {columns.shape}: it must be {shape}")
+    if not np.isfinite(columns).all():
+        raise ConfigError(f"scenario.features.{name} gave {columns.tolist()}: all values must be finite")
+    return columns
 
 
 def reward_rule(config: ScenarioConfig) -> RewardRule:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from envs.api import AgentSpec, BoolArray, FeatureBlock, FloatArray
 from envs.basilisk.energy import Energy
-from envs.basilisk.extensions import View
+from envs.basilisk.extensions import View, observed
 from envs.basilisk.extensions import features as extra_features
 from envs.basilisk.knowledge import Knowledge
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager
@@ -56,11 +56,8 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
 
 
 def state_size(config: ScenarioConfig) -> int:
-    """Columns of the critic's view."""
-    return 16 + sum(size for name, size in _MORE_STATE.items() if name in config.blocks)
-
-
-_MORE_STATE = {"storage": 2, "station": 2, "wheels": 1}  # columns that the critic gets where there are such blocks
+    """Columns of the critic's view: 16, and what ``FeatureExtractor.state`` adds where there are such blocks."""
+    return 16 + sum(size for name, size in (("storage", 2), ("station", 2), ("wheels", 1)) if name in config.blocks)
 
 
 class FeatureExtractor:
@@ -86,7 +83,10 @@ class FeatureExtractor:
         self.knowledge = Knowledge(constellation)
         self.priority = np.array([target.priority for target in targets])
         self._r_LP_P = np.array([target.r_LP_P for target in targets])
+        self._clouded = np.array([target.clouded for target in targets])
         self._cloud_chance = np.array([target.cloud_chance for target in targets])
+        classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
+        self._instrument = np.array([[h.needs_light, h.needs_clear_view] for h in classes], dtype=np.float64)
         satellites = constellation.satellites
         count = len(satellites)
         self._last_close_s = np.full((count, len(targets)), -np.inf)
@@ -100,7 +100,7 @@ class FeatureExtractor:
         self._all_open_s = np.concatenate([satellite.windows.open_s for satellite in satellites])[order]
         self._all_target = np.concatenate([satellite.windows.target for satellite in satellites])[order]
         self._all_row = np.repeat(np.arange(count), sizes)[order]
-        classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
+        self._all_shown = np.concatenate([self._shown(row) for row in range(count)])[order]
         self._hardware = np.array(
             [
                 [
@@ -112,8 +112,7 @@ class FeatureExtractor:
                 for h in classes
             ]
         )
-        self._instrument = np.array([[h.needs_light, h.needs_clear_view] for h in classes], dtype=np.float64)
-        self._energy = Energy(classes, self._timeout_s)
+        self._energy = Energy(classes, self._timeout_s, config.actions.downlink_duration_s)
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
         self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count
 
@@ -144,12 +143,17 @@ class FeatureExtractor:
         return self._constellation.targets[self.offered[row][slot]], float(self._offered_close_s[row][slot])
 
     def accessible(self, until_s: float) -> BoolArray:
-        """Which targets [M] some satellite has a window on that opens before ``until_s``."""
+        """Which targets [M] some satellite can image in a window that opens before ``until_s``."""
         reached = np.zeros(len(self.priority), dtype=np.bool_)
-        for satellite in self._constellation.satellites:
+        for row, satellite in enumerate(self._constellation.satellites):
             windows = satellite.windows
-            reached[windows.target[windows.open_s < until_s]] = True
+            reached[windows.target[(windows.open_s < until_s) & self._shown(row)]] = True
         return reached
+
+    def _shown(self, row: int) -> BoolArray:
+        """Of a satellite's windows: those in which no clouds are in its way."""
+        targets = self._constellation.satellites[row].windows.target
+        return ~self._clouded[targets] if self._instrument[row, 1] else np.ones(len(targets), dtype=np.bool_)
 
     def observe(self, now: Snapshot, active: BoolArray) -> tuple[FloatArray, BoolArray]:
         """Observations [N, O] and action masks [N, A]; rows of satellites not asked are zero (charge legal)."""
@@ -218,16 +222,10 @@ class FeatureExtractor:
             self._constellation.satellites[row].hardware,
             self._r_LP_P[targets],
             self.priority[targets],
-            self._offered_open_s,
-            self._offered_close_s[row],
+            self._offered_open_s.copy(),  # what others do to a view must not move deadlines
+            self._offered_close_s[row].copy(),
         )
-        blocks = {}
-        for name, extra in self._extra.items():
-            shape = (len(targets), extra.size) if extra.per_target else (extra.size,)
-            blocks[name] = np.asarray(extra.columns(view), np.float64)
-            if blocks[name].shape != shape:
-                raise ValueError(f"feature {name!r} gave an array {blocks[name].shape}; it must be {shape}")
-        return blocks
+        return {name: observed(name, extra, view) for name, extra in self._extra.items()}
 
     def health(self, now: Snapshot, active: BoolArray) -> FloatArray:
         """What the bus of each satellite that is asked tells its guard, [N, 4] as ``envs.api.HEALTH`` says; else 0."""
@@ -247,6 +245,7 @@ class FeatureExtractor:
         satellites, count = self._constellation.satellites, len(self._constellation.satellites)
         first = np.searchsorted(self._all_close_s, now.time_s, side="right")
         value = np.where(self.knowledge.all_imaged, 0.0, self.priority)[self._all_target[first:]]
+        value = value * self._all_shown[first:]
         opens, row_of = self._all_open_s[first:], self._all_row[first:]
         near_s, far_s = STATE_HORIZONS_S
         near = np.bincount(row_of, value * (opens < now.time_s + near_s), count)
@@ -274,8 +273,9 @@ class FeatureExtractor:
             np.where(after, self.priority[tasked], 0.0),
             np.where(after, np.arccos(np.clip(cosine, -1.0, 1.0)), 0.0),
         ]
+        undelivered = self._constellation.rewarder.undelivered
         more: dict[str, list[NDArray[np.float64]]] = {
-            "storage": [now.storage, np.array([s.data_store.undelivered() for s in satellites]) / 5.0],
+            "storage": [now.storage, np.array([undelivered(s.data_store.on_board) for s in satellites]) / 5.0],
             "station": [now.to_pass_start_s / PASS_SCALE, now.to_pass_end_s / PASS_SCALE],
             "wheels": [now.wheels],
         }

@@ -11,11 +11,11 @@ from bsk_rl import data
 from bsk_rl.data.unique_image_data import UniqueImageData, UniqueImageStore
 from bsk_rl.scene.targets import Target
 
-from envs.basilisk.extensions import Delivery, RewardRule
+from envs.basilisk.extensions import Delivery, RewardRule, earned
 from scenarios.mission import RewardAt
 
 IMAGE_BITS = 8e6  # BSK-RL's default
-_ROUNDING = 1e-6  # of an image
+ROUNDING = 1e-3  # of an image: Basilisk rounds what leaves the buffer in a tick to whole bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +80,27 @@ class ImageStore(UniqueImageStore):  # type: ignore[misc]
         if new_state > old_state:
             return self._taken(Image(self.satellite.latest_target, float(self.satellite.simulator.sim_time)))
         if new_state < old_state:
-            left = math.ceil(new_state / IMAGE_BITS - _ROUNDING)
+            left = math.ceil(new_state / IMAGE_BITS - ROUNDING)
             sent, self.buffer = self.buffer[: len(self.buffer) - left], self.buffer[len(self.buffer) - left :]
             at_downlink = self._at is RewardAt.downlink
-            return ImageData(delivered=tuple(image for image in sent if at_downlink and self._shows(image.target)))
+            return ImageData(delivered=tuple(image for image in sent if at_downlink and self.shows(image.target)))
         return ImageData()
 
     def _taken(self, image: Image) -> ImageData:
         self.buffer.append(image)
-        if not self._shows(image.target):
+        if not self.shows(image.target):
             self.spoiled += 1
             return ImageData(clouded={image.target})
         return ImageData(imaged={image.target}, delivered=(image,) if self._at is RewardAt.image else ())
 
-    def _shows(self, target: Target) -> bool:
+    def shows(self, target: Target) -> bool:
+        """Whether no clouds are between the satellite and the target."""
         return not (self.satellite.hardware.needs_clear_view and target.clouded)
 
-    def undelivered(self) -> float:
-        """The priorities of the targets in the buffer."""
-        return float(sum(image.target.priority for image in self.buffer if self._shows(image.target)))
+    @property
+    def on_board(self) -> set[Target]:
+        """The targets that the images in the buffer show."""
+        return {image.target for image in self.buffer if self.shows(image.target)}
 
 
 class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
@@ -125,19 +127,20 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
         self._delivered += together
         return rewards
 
+    def undelivered(self, on_board: set[Target]) -> float:
+        """The priorities of those targets of which no image has been delivered yet."""
+        return math.fsum(target.priority for target in on_board if not self._delivered[target])
+
     def _earned(self, name: str, image: Image, together: int) -> float:
         target = image.target
-        return float(
-            self._rule(
-                Delivery(
-                    satellite=name,
-                    target=target.name,
-                    priority=target.priority,
-                    r_LP_P=target.r_LP_P,
-                    taken_s=image.taken_s,
-                    delivered_s=self.scenario.satellites[0].simulator.sim_time,
-                    earlier=self._delivered[target],
-                    together=together,
-                )
-            )
+        delivery = Delivery(
+            satellite=name,
+            target=target.name,
+            priority=target.priority,
+            r_LP_P=target.r_LP_P.copy(),
+            taken_s=image.taken_s,
+            delivered_s=self.scenario.satellites[0].simulator.sim_time,
+            earlier=self._delivered[target],
+            together=together,
         )
+        return earned(self._rule, delivery)

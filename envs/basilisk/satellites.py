@@ -14,7 +14,7 @@ from bsk_rl.sim import dyn, fsw
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from envs.basilisk.images import IMAGE_BITS, ImageStore
+from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
 from envs.basilisk.windows import Windows, access_windows, merged, sin_elevation
 from scenarios.mission import Communication, HardwareConfig, ScenarioConfig
 
@@ -22,7 +22,6 @@ CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that t
 WATT_HOUR_J = 3600.0
 DAYLIGHT_DEG = 10.0  # elevation of the Sun from which a target is lit
 TRAJECTORY_STEP_S = 30.0  # of BSK-RL's trajectory look-ahead
-_ROUNDING = 1e-6  # of an image
 ECLIPSE_LOOKAHEAD_S = 6000.0  # a little more than one low orbit: the next eclipse is always known
 
 
@@ -203,7 +202,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
 
     def has_room(self) -> bool:
         """Whether one more image fits into the buffer."""
-        return self.bus().stored_bits <= (self.hardware.storage_images - 1 + _ROUNDING) * IMAGE_BITS
+        return self.bus().stored_bits <= (self.hardware.storage_images - 1 + ROUNDING) * IMAGE_BITS
 
     def wheels(self) -> float:
         """Speed of the fastest wheel, as a fraction of the speed at which it fails."""
@@ -285,5 +284,7 @@ def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
         "dataStorageCapacity": (hardware.storage_images + 0.5) * IMAGE_BITS,
         "transmitterPowerDraw": -hardware.transmitter_power_W,
         "transmitterBaudRate": -IMAGE_BITS / hardware.downlink_s_per_image,
+        # Bit by bit: Basilisk starts no packet that is not wholly there, and a rounded bit less would stay for ever.
+        "transmitterPacketSize": -1.0,
         **drawn,
     }

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import permutations
 
 import numpy as np
 from Basilisk.utilities import macros
@@ -36,10 +37,32 @@ from scenarios.mission import Communication, ScenarioConfig
 
 BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
 
+
+class FreeCommunication(comm.FreeCommunication):  # type: ignore[misc]  # bsk_rl is untyped
+    """Upstream's, without the dead."""
+
+    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
+        return list(permutations([s for s in self.satellites if s.is_alive()], 2))
+
+
+class LineOfSightCommunication(comm.LOSCommunication):  # type: ignore[misc]
+    """Upstream's, without the dead, each pair once: it has every pair twice, and takes half of all for all of them."""
+
+    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
+        pairs = [pair for pair in super().communication_pairs() if all(s.is_alive() for s in pair)]
+        return list(dict.fromkeys(pairs))
+
+    def forget(self) -> None:
+        """Who has been in sight since they were last asked."""
+        for logs in self.los_logs.values():
+            for log in logs.values():
+                log.clear()
+
+
 COMMUNICATORS = {
     Communication.none: comm.NoCommunication,
-    Communication.free: comm.FreeCommunication,
-    Communication.line_of_sight: comm.LOSCommunication,
+    Communication.free: FreeCommunication,
+    Communication.line_of_sight: LineOfSightCommunication,
 }
 
 
@@ -114,6 +137,8 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             satellite.access_filter_functions = satellite.access_filter_functions[:1]
         with numpy_seeded(seed):
             super().reset(seed=seed)
+        if self.film:
+            self.film.develop()
         self._sightings = [self._urgent_in_view(satellite) for satellite in self.satellites]
 
     def _get_obs(self) -> tuple[()]:
@@ -154,9 +179,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         self._untold |= any(new.imaged or new.clouded for new in changed.values())
         self._scout()
         relayed = self.config.communication is Communication.line_of_sight  # old news finds new ways
-        if (self._untold or relayed) and not outage.holds(self.time_s):
-            self.communicator.communicate()
-            self._untold = False
+        if not outage.holds(self.time_s):
+            if self._untold or relayed:
+                self.communicator.communicate()
+                self._untold = False
+        elif relayed:
+            self.communicator.forget()  # a sight during an outage is none
         for satellite in dead:
             satellite.retire()
         return earned, self.time_s - start_s
@@ -166,8 +194,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         if not satellite.hardware.scout:
             return []
         windows, above = satellite.windows, self.config.targets.urgent_above
-        seen = zip(windows.open_s.tolist(), windows.target.tolist(), strict=True)
-        sightings = [(open_s, self.targets[index]) for open_s, index in seen if self.targets[index].priority >= above]
+        opens = ((open_s, self.targets[index]) for open_s, index in zip(windows.open_s, windows.target, strict=True))
+        sightings = [
+            (float(open_s), target)
+            for open_s, target in opens
+            if target.priority >= above and satellite.data_store.shows(target)
+        ]
         return sorted(sightings, key=lambda sighting: -sighting[0])
 
     def _scout(self) -> None:

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from bsk_rl import ConstellationTasking, act, data, obs, sats
+from bsk_rl import ConstellationTasking, act, comm, data, obs, sats
 from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
-from envs.basilisk.simulation import COMMUNICATORS, draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
+from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
 from scenarios.mission import Communication, ScenarioConfig
 
+_COMMUNICATORS = {Communication.none: comm.NoCommunication, Communication.free: comm.FreeCommunication}
 Decision = tuple[int, int]  # satellite, target (-1: charge), in order of time
 
 
@@ -62,7 +63,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
         scenario=scenario,
         rewarder=data.UniqueImageReward(),
         world_args={"utc_init": config.epoch_utc},
-        communicator=COMMUNICATORS[config.communication](),
+        communicator=_COMMUNICATORS[config.communication](),
         sat_arg_randomizer=lambda satellites: draw_orbits(
             config, environment.scenario, environment.time_limit, satellites
         ),

@@ -40,9 +40,8 @@ class Film:
 
     def __init__(self, step_s: float, satellites: Sequence[Imager], targets: Sequence[Target]) -> None:
         """Call when the models are built and not yet initialised (BSK-RL's ``reset_during_sim_init``)."""
-        folder = tempfile.mkdtemp(prefix="kdmarl-film-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        self._path = Path(folder) / "flight.bin"  # Vizard's ending, which Basilisk insists on
+        self._folder = Path(tempfile.mkdtemp(prefix="kdmarl-film-"))
+        path = self._folder / "flight.bin"  # Vizard's ending, which Basilisk insists on
         self._satellites = satellites
         self._colours = {s.name: _rgba(_SATELLITES(n % _SATELLITES.N)) for n, s in enumerate(satellites)}
         self._marks = {target: f"{index} {target.name}" for index, target in enumerate(targets)}  # names may repeat
@@ -57,7 +56,7 @@ class Film:
             simulator,
             "film",
             [s.dynamics.scObject for s in satellites],
-            saveFile=str(self._path),
+            saveFile=str(path),
             spriteList=[vizSupport.setSprite("SQUARE", color=self._colours[s.name]) for s in satellites],
             genericSensorList=[[sensor] for sensor in self._sensors],
             genericStorageList=[[battery] for battery in self._batteries],
@@ -78,6 +77,13 @@ class Film:
                 fieldOfView=np.pi - 2 * station.minimumElevation,
                 markerScale=2.0,
             )
+
+    def develop(self) -> None:
+        """Take the file out of its folder; call when the simulation is initialised, and Basilisk has opened it. So
+        nothing is left of it when the process ends, however it ends."""
+        self._file = (self._folder / "flight.bin").open("rb")
+        shutil.rmtree(self._folder)
+        weakref.finalize(self, self._file.close)
 
     def pursue(self) -> None:
         """Draw a line from each satellite to the target it is after, until the next call."""
@@ -104,7 +110,8 @@ class Film:
 
     def read(self) -> bytes:
         """What there is of it by now."""
-        return self._path.read_bytes()
+        self._file.seek(0)
+        return self._file.read()
 
     def _mark(self, target: Target, colour: list[int]) -> None:
         """Draw a target, or draw it anew; sent once, with the next frame."""
