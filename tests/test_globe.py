@@ -96,8 +96,20 @@ def test_the_document_tells_what_the_flights_share(result: RunResult) -> None:
     assert document["radius"] == pytest.approx(6878.1366 / 6378.1366, abs=1e-4)
     assert tuple(document["activities"]) == ACTIVITIES
     assert [satellite["name"] for satellite in document["satellites"]] == list(SATELLITES)
+    assert document["stations"] == []
     assert [flight["label"] for flight in document["flights"]] == ["Teacher (FO)", "KD-MARL LH+A"]
     assert json.loads(globe.embedded(document)) == json.loads(json.dumps(document))
+
+
+def test_ground_stations(result: RunResult) -> None:
+    at = {"Hawaii": [19.9, -155.6], "Seoul": [37.6, 127]}
+    scenario = {**result.config["scenario"], "ground_stations": {"min_elevation_deg": 10.0, "at": at}}
+    document = globe.document(dataclasses.replace(result, config={**result.config, "scenario": scenario}))
+    assert document is not None
+    assert document["stations"] == [
+        {"name": "Hawaii", "latitude": 19.9, "longitude": -155.6},
+        {"name": "Seoul", "latitude": 37.6, "longitude": 127.0},
+    ]
 
 
 def test_no_document_without_flights_or_orbits(result: RunResult) -> None:

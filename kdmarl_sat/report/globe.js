@@ -92,6 +92,8 @@
       largestFirst: [...targets].sort((a, b) => b.priority - a.priority), // in drawing, small ones end on top
     };
   });
+  const stations = data.stations.map(({ name, latitude, longitude }) => ({ name, place: unit(latitude, longitude) }));
+  const downlinking = data.activities.indexOf("downlinking");
   const end = Math.max(...flights.map((flight) => flight.time.at(-1)));
 
   // The last sample not after a time, and how far it is on to the next.
@@ -265,6 +267,21 @@
     context.globalAlpha = 1;
   };
 
+  const drawStations = () => {
+    context.fillStyle = colours.ink;
+    context.strokeStyle = colours.surface;
+    context.lineWidth = 1;
+    for (const { place } of stations) {
+      const p = seen(place);
+      if (p.z < 0) continue;
+      const [x, y] = pixel(p);
+      context.beginPath();
+      context.rect(x - 3.5, y - 3.5, 7, 7);
+      context.fill();
+      context.stroke();
+    }
+  };
+
   const boxAround = (left, right, middle, half) => ({ left, right, top: middle - half, bottom: middle + half });
   const apart = (a, b) => a.right < b.left || a.left > b.right || a.bottom < b.top || a.top > b.bottom;
   const shortened = (text) => (text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 1)}…` : text);
@@ -342,6 +359,23 @@
     }
   };
 
+  // While it downlinks, to the station that sees it highest, if any does.
+  const drawDownlink = (flight, n) => {
+    const { place, sample } = whereIs(flight, n);
+    if (flight.tracks[n].action[sample.last] !== downlinking || hidden(seen(aloft(place)))) return;
+    const sineOfElevation = (station) => {
+      const line = blend(aloft(place), station.place, 1, -1);
+      return dot(line, station.place) / Math.hypot(...line);
+    };
+    const [highest] = [...stations].sort((a, b) => sineOfElevation(b) - sineOfElevation(a));
+    if (!highest || sineOfElevation(highest) < 0) return;
+    context.strokeStyle = data.satellites[n].colour;
+    context.lineWidth = 2.2;
+    context.beginPath();
+    traceLine([aloft(place), highest.place]);
+    context.stroke();
+  };
+
   // Returns where it is on the canvas, or null where the Earth hides it.
   const drawSatellite = (flight, n) => {
     const { place, sample } = whereIs(flight, n);
@@ -372,7 +406,9 @@
     drawEarth();
     drawTargets(flight);
     flight.tracks.forEach((_, n) => drawTrail(flight, n));
+    drawStations();
     flight.tracks.forEach((_, n) => drawAims(flight, n));
+    flight.tracks.forEach((_, n) => drawDownlink(flight, n));
     const marks = flight.tracks.map((_, n) => drawSatellite(flight, n));
     const taken = marks.filter(Boolean).map(([x, y]) => boxAround(x - 7, x + 7, y, 7));
     const { offsetLeft, offsetTop, offsetHeight } = element("in").parentElement;

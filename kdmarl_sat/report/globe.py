@@ -7,7 +7,7 @@ start of the episode. All numbers are rounded to what a screen can show.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, TypedDict
@@ -49,6 +49,14 @@ class Targets(TypedDict):
     reachable: list[int]  # 0: out of every satellite's reach
 
 
+class Station(TypedDict):
+    """On the ground, to downlink to."""
+
+    name: str
+    latitude: float
+    longitude: float
+
+
 class Flight(TypedDict):
     label: str
     time: list[float]  # [T], increasing
@@ -64,6 +72,7 @@ class Document(TypedDict):
     radius: float  # of the orbits, in Earth radii
     activities: Sequence[str]
     satellites: list[dict[str, str]]  # name, colour
+    stations: list[Station]
     land: list[list[float]]  # see land.json
     flights: list[Flight]
 
@@ -82,9 +91,18 @@ def document(result: RunResult) -> Document | None:
         "radius": round(1 + where[1] / EARTH_RADIUS_KM, 4),
         "activities": ACTIVITIES,
         "satellites": [{"name": name, "colour": satellite_colour(n)} for n, name in enumerate(result.satellites)],
+        "stations": _stations(result.config),
         "land": json.loads(_text("land.json"))["rings"],
         "flights": [flight(policy.label, trace) for policy, trace in shown],
     }
+
+
+def _stations(config: Mapping[str, Any]) -> list[Station]:
+    places = (config["scenario"].get("ground_stations") or {}).get("at", {})
+    return [
+        {"name": name, "latitude": float(latitude), "longitude": float(longitude)}
+        for name, (latitude, longitude) in places.items()
+    ]
 
 
 def flight(label: str, trace: Trace, most_states: int = _MOST_STATES) -> Flight:

@@ -98,6 +98,7 @@ def _globe(result: RunResult) -> dict[str, Any] | None:
     return document and {
         "flights": [{"label": flight["label"], "family": family(flight["label"])} for flight in document["flights"]],
         "satellites": document["satellites"],
+        "stations": document["stations"],
         # our own code, and JSON that cannot end its element
         "json": Markup(globe.embedded(document)),
         "script": Markup(globe.script()),
