@@ -14,8 +14,13 @@ from envs.basilisk.features import ECLIPSE_LOOKAHEAD_S, RATE_SCALE, TIME_SCALE
 from envs.basilisk.snapshot import snapshot
 from envs.basilisk.upstream import chosen_target, plain_environment, replay
 from envs.heuristics import GreedyPolicy, RandomPolicy
+from kdmarl_sat.report import globe
+from kdmarl_sat.report.exhibits import exhibits
+from kdmarl_sat.report.summary import summarise
+from kdmarl_sat.results import PolicyResult, RunResult
 from scenarios.compose import composed
-from scenarios.mission import Communication, ScenarioConfig
+from scenarios.mission import CitiesConfig, Communication, ScenarioConfig
+from scenarios.schema import to_dict
 
 EARTH_RADIUS_M = 6378136.6
 MU = 3.986004415e14
@@ -298,3 +303,27 @@ def test_memory_stays_flat_over_many_resets() -> None:
         fly(env, RandomPolicy(), [seed])
         usage.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     assert usage[-1] - usage[60] < 20.0  # MiB; upstream grows by half a MiB per episode
+
+
+def test_an_episode_without_a_single_target() -> None:
+    """One city in the world: most flights never come near it."""
+    targets = dataclasses.replace(mission().targets, cities=CitiesConfig(number=1, of_largest=1))
+    env = ConstellationEnv(mission(300.0, targets=targets), traced=1)
+    seed = next(seed for seed in range(50) if not _targets(env, seed))
+    fly(env, GreedyPolicy(env.specs), [seed])
+    [result] = env.results()
+    assert (result.captured, result.available, sum(result.images)) == (0.0, 0.0, 0)
+    assert result.duration_s == 300.0
+    [trace] = env.traces()
+    assert trace.target_priority.shape == (0,)
+    policies = (PolicyResult("teacher_fo", "teacher", (result,), trace=trace, film=env.films()[0]),)
+    config = to_dict(composed("scenario=imaging_constellation"))
+    names = tuple(spec.name for spec in env.specs)
+    run = RunResult(run={}, config=config, satellites=names, policies=policies, curves=(), budget=(), claims=())
+    assert exhibits(run, summarise(run))
+    assert globe.document(run) is not None
+
+
+def _targets(env: ConstellationEnv, seed: int) -> int:
+    env.reset([seed])
+    return len(env.episode(0).constellation.targets)

@@ -211,7 +211,7 @@ class Episode:
         history = [*self._history, self._doing()]
         r_P = np.stack([doing.now.r_BP_P for doing in history])
         latitude, longitude = _geocentric(r_P)
-        target_r_P = np.array([target.r_LP_P for target in self.constellation.targets])
+        target_r_P = np.array([target.r_LP_P for target in self.constellation.targets]).reshape(-1, 3)
         target_latitude, target_longitude = _geocentric(target_r_P)
         imaged_by = np.full(len(target_r_P), -1)
         imaged_s = np.full(len(target_r_P), np.nan)

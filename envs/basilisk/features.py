@@ -82,8 +82,8 @@ class FeatureExtractor:
         targets = constellation.targets
         self.knowledge = Knowledge(constellation)
         self.priority = np.array([target.priority for target in targets])
-        self._r_LP_P = np.array([target.r_LP_P for target in targets])
-        self._clouded = np.array([target.clouded for target in targets])
+        self._r_LP_P = np.array([target.r_LP_P for target in targets]).reshape(-1, 3)  # there may be none at all
+        self._clouded = np.array([target.clouded for target in targets], dtype=np.bool_)
         self._cloud_chance = np.array([target.cloud_chance for target in targets])
         classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
         self._instrument = np.array([[h.needs_light, h.needs_clear_view] for h in classes], dtype=np.float64)
@@ -256,8 +256,10 @@ class FeatureExtractor:
         # What it is after: without it the critic could not foresee the next rewards of the others.
         tasked = self.pursued()
         after = tasked >= 0
-        line = self._r_LP_P[tasked] - now.r_BP_P
-        cosine = np.sum(line * now.boresight_P, axis=-1) / np.linalg.norm(line, axis=-1)
+        priority, angle = np.zeros(count), np.zeros(count)
+        line = self._r_LP_P[tasked[after]] - now.r_BP_P[after]
+        cosine = np.sum(line * now.boresight_P[after], axis=-1) / np.linalg.norm(line, axis=-1)
+        priority[after], angle[after] = self.priority[tasked[after]], np.arccos(np.clip(cosine, -1.0, 1.0))
         columns = [
             alive,
             now.battery,
@@ -270,8 +272,8 @@ class FeatureExtractor:
             far / 20.0,
             np.where(busy, left_s, 0.0) / TIME_SCALE,
             busy,
-            np.where(after, self.priority[tasked], 0.0),
-            np.where(after, np.arccos(np.clip(cosine, -1.0, 1.0)), 0.0),
+            priority,
+            angle,
         ]
         undelivered = self._constellation.rewarder.undelivered
         more: dict[str, list[NDArray[np.float64]]] = {
