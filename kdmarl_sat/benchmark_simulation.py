@@ -20,15 +20,13 @@ import numpy as np
 from rich.progress import track
 
 from envs.basilisk.environment import ConstellationEnv
-from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
+from envs.basilisk.upstream import Decision, check_comparable, chosen_target, plain_environment, replay
 from envs.files import write_json
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
-from scenarios.mission import Communication
-from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 
 WANTED_RATIO = 2.5
@@ -56,10 +54,7 @@ def measure(config: RunConfig, episodes: int, resets: int, record: Path) -> dict
     Raises:
         ConfigError: a mission that plain BSK-RL is not built for here.
     """
-    if config.scenario.communication is Communication.line_of_sight:
-        raise ConfigError(
-            "scenario.communication='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
-        )
+    check_comparable(config.scenario)
     record.parent.mkdir(parents=True, exist_ok=True)
     measured: dict[str, Any] = {}
     if resets:  # first: plain BSK-RL leaks, in this process too

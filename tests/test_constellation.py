@@ -305,6 +305,12 @@ def test_memory_stays_flat_over_many_resets() -> None:
     assert usage[-1] - usage[60] < 20.0  # MiB; upstream grows by half a MiB per episode
 
 
+@pytest.mark.parametrize("name", ["tip_and_cue", "optical_sar", "walker_cities"])
+def test_plain_bsk_rl_is_not_asked_for_what_it_lacks(name: str) -> None:
+    with pytest.raises(ValueError, match="is not compared with plain BSK-RL"):
+        plain_environment(composed(f"scenario={name}").scenario)
+
+
 def test_an_episode_without_a_single_target() -> None:
     """One city in the world: most flights never come near it."""
     targets = dataclasses.replace(mission().targets, cities=CitiesConfig(number=1, of_largest=1))

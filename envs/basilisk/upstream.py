@@ -14,7 +14,8 @@ from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
-from scenarios.mission import Communication, ScenarioConfig
+from scenarios.mission import BLOCKS, Communication, ScenarioConfig
+from scenarios.ranges import ConfigError
 
 _COMMUNICATORS = {Communication.none: comm.NoCommunication, Communication.free: comm.FreeCommunication}
 Decision = tuple[int, int]  # satellite, target (-1: charge), in order of time
@@ -25,11 +26,13 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
     reward and communication; only the targets' placement is ours.
 
     Args:
-        config: the mission; communication by line of sight is not built here.
+        config: the mission.
         retasked_only: upstream's option to observe only satellites that are to decide.
+
+    Raises:
+        ConfigError: as ``check_comparable``.
     """
-    if config.communication is Communication.line_of_sight:
-        raise ValueError("communication=line_of_sight is not compared with plain BSK-RL; use none or free")
+    check_comparable(config)
     bootstrap(config.support_data_dir)
     slots = config.actions.image_slots
 
@@ -74,6 +77,21 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
         log_level="ERROR",
     )
     return environment
+
+
+def check_comparable(config: ScenarioConfig) -> None:
+    """
+    Raises:
+        ConfigError: a mission with communication by line of sight, or with what BSK-RL itself has no like of.
+    """
+    if config.communication is Communication.line_of_sight:
+        raise ConfigError(
+            "scenario.communication='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
+        )
+    if config.blocks != BLOCKS or config.reward.rule is not None:
+        raise ConfigError(
+            f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"
+        )
 
 
 def replay(environment: ConstellationTasking, seed: int, decisions: Sequence[Decision]) -> list[tuple[float, float]]:
