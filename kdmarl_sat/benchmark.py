@@ -20,7 +20,7 @@ from rich.console import Console
 
 from kdmarl_sat import benchmark_jobs
 from kdmarl_sat.benchmark_jobs import VARIANTS, Job
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
 from scenarios.games.schema import METHODS
 from scenarios.ranges import ConfigError
@@ -31,19 +31,8 @@ RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
-    try:
-        code = options.work(options)
-    except KeyboardInterrupt:
-        code, sentence = 130, "interrupted: the same command again goes on from where it stopped"
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-    else:
-        sys.exit(code)
-    print(f"{parser.prog}: {sentence}", file=sys.stderr)
-    sys.exit(code)
+    with sentences(parser.prog, resumable=True):
+        sys.exit(options.work(options))
 
 
 def table(options: argparse.Namespace) -> int:

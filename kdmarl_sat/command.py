@@ -51,31 +51,26 @@ def command(name: str, config_name: str, work: Callable[[Any, Path], object], ro
     games.register()
     # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    try:
+    with sentences(name, resumable=True, whole=whole):
         composed()
-    except KeyboardInterrupt:
-        code, sentence = 130, "interrupted: the same command again goes on from where it stopped"
-    except (Stopped, Exception) as caught:
-        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
-        if whole or known is None:
-            raise
-        code, sentence = known
-    else:
-        return
-    print(f"{name}: {sentence}", file=sys.stderr)
-    sys.exit(code)
 
 
 @contextlib.contextmanager
-def sentences(name: str) -> Iterator[None]:
-    """Ends the program with a sentence where the user can mend what is wrong."""
+def sentences(name: str, resumable: bool = False, whole: bool = False) -> Iterator[None]:
+    """Ends the program with a sentence where the user can mend what is wrong.
+
+    Args:
+        name: of the program.
+        resumable: an interrupted run goes on where it stopped.
+        whole: let errors pass as they are.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        code, sentence = 130, "interrupted"
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
+        code, sentence = 130, "interrupted" + ": the same command again goes on from where it stopped" * resumable
+    except (Stopped, Exception) as caught:
+        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
+        if whole or known is None:
             raise
         code, sentence = known
     else:

@@ -101,7 +101,7 @@ class Film:
         first = [s for s in satellites if s.latest_target not in self._captured]
         for satellite in first:
             target = satellite.latest_target
-            spoiled = satellite.hardware.needs_clear_view and target.clouded
+            spoiled = not satellite.data_store.shows(target)
             if not spoiled:
                 self._captured.add(target)
             self._mark(target, _SPOILED if spoiled else self._colours[satellite.name])
