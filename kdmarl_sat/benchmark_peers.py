@@ -2,7 +2,8 @@
 
 Each trains recurrent MAPPO on simple_spread, one after the other, in a process of its own that is measured from
 outside: CPU seconds of it and of all that it starts, environment steps by its own count. Ours runs as it is meant to be
-used, and once for each peer with the peer's sizes, environments, epochs and minibatches.
+used, with the network's width and the epochs of EPyMARL and JaxMARL, and once for each peer with the peer's
+environments and minibatches too.
 
 Returns are per agent, as mpe2 gives them, of training, averaged over the episodes of the latest 20,000 environment
 steps. The common return of a peer and ours is the best that the one which learns less reaches: both reach it.
@@ -30,7 +31,7 @@ from kdmarl_sat.peers.cost import Comparison, FailedError, Run, compare, measure
 from kdmarl_sat.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
 from kdmarl_sat.provenance import code_versions
 
-WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with the peer's settings
+WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
 FORMAT, VERSION = "kdmarl_sat.benchmark_peers", 1
 
@@ -108,7 +109,7 @@ def compared(runs: Sequence[Run]) -> list[Comparison]:
         compare(runs, peer, name)
         for peer in PEERS
         for name in names
-        if peer in names and (name == "ours" or name.startswith(f"ours, as {peer}"))
+        if peer in names and (name == "ours" or (name.startswith("ours, ") and peer in name))
     ]
 
 
@@ -137,7 +138,7 @@ def record(
         "missing": dict(missing),
         "runs": [_plain(run) for run in runs],
         "comparisons": [
-            {**dataclasses.asdict(row), "wanted": _wanted(row), "met": _met(row)} for row in compared(runs)
+            {**dataclasses.asdict(row), "wanted": WANTED.get(row.peer), "met": _met(row)} for row in compared(runs)
         ],
     }
 
@@ -169,7 +170,7 @@ def ratios(rows: Sequence[Comparison]) -> Table:
     for column in ("peer", "ours", "steps per CPU-s", "common return", "CPU-s to it", "wanted"):
         table.add_column(column, justify="left" if column in ("peer", "ours") else "right")
     for row in rows:
-        wanted = "" if _wanted(row) is None else f"≥ {_wanted(row):g}: {'met' if _met(row) else 'not met'}"
+        wanted = "" if row.peer not in WANTED else f"≥ {WANTED[row.peer]:g}: {'met' if _met(row) else 'not met'}"
         table.add_row(
             row.peer,
             row.ours,
@@ -181,13 +182,8 @@ def ratios(rows: Sequence[Comparison]) -> Table:
     return table
 
 
-def _wanted(row: Comparison) -> float | None:
-    """Wanted of ours with the peer's settings; ours as it is may differ in anything."""
-    return None if row.ours == "ours" else WANTED.get(row.peer)
-
-
 def _met(row: Comparison) -> bool | None:
-    wanted = _wanted(row)
+    wanted = WANTED.get(row.peer)
     return None if wanted is None else row.rate >= wanted
 
 

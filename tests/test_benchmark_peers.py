@@ -271,7 +271,7 @@ def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatc
     assert plain["programs"]["ours"]["command"][0].startswith("python")
     assert [run["steps_per_cpu_s"] for run in plain["runs"]] == [10_000.0, 4_000.0, 2_000.0]
     assert [(row["ours"], row["wanted"], row["met"]) for row in plain["comparisons"]] == [
-        ("ours", None, None),
+        ("ours", 1.0, True),
         ("ours, as JaxMARL", 1.0, True),
     ]
 

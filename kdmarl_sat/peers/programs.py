@@ -74,11 +74,15 @@ _LEARNING = {"learning_rate": 4e-3, "entropy": [0.01, 0.0]}  # as scenarios/game
 
 
 def ours(threads: int, origin: dict[str, Any], macs: Callable[[list[str]], int]) -> list[Program]:
-    """Ours as it is meant to be used, and as each peer is set."""
+    """Ours as it is meant to be used, and with each peer's environments, window and minibatches too.
+
+    As it is used it has the widths and epochs of EPyMARL and JaxMARL, but more play between updates.
+    """
     settings: dict[str, dict[str, Any]] = {"ours": {}}
     for peer, sizes in LIKE.items():
         settings[f"ours, as {peer}"] = sizes | {"last_action": "false"}  # no peer's networks read it
     settings["ours, as JaxMARL, equal arithmetic"] = settings["ours, as JaxMARL"] | JAXMARL_ARITHMETIC
+    settings["ours, with JaxMARL's arithmetic"] = JAXMARL_ARITHMETIC
     programs = []
     for name, chosen in settings.items():
         values = chosen | _LEARNING
