@@ -18,10 +18,12 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from envs.files import write_whole
 from kdmarl_sat import benchmark_jobs
 from kdmarl_sat.benchmark_jobs import VARIANTS, Job
 from kdmarl_sat.command import sentences
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
+from kdmarl_sat.results_table import inserted
 from scenarios.games.schema import METHODS
 from scenarios.ranges import ConfigError
 
@@ -37,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def table(options: argparse.Namespace) -> int:
     from kdmarl_sat import game_report  # here, so that --help does not wait for it
-    from kdmarl_sat.game_report import formats
+    from kdmarl_sat.game_report import formats, overview
     from kdmarl_sat.game_report.summary import grouped
 
     records = _records(options.records)
     console = Console(highlight=False)
     written = game_report.write_tables(records, options.out)
+    if options.readme is not None:
+        written.append(_insert(options.readme, overview.overview(grouped(records)), overview.BEGIN, overview.END))
     for each in formats.console(grouped(records)):
         console.print(each)
     _say_written(console, written)
@@ -115,6 +119,14 @@ def _records(folder: Path) -> list[GameRecord]:
     return records
 
 
+def _insert(path: Path, text: str, begin: str, end: str) -> Path:
+    """Put a text between its markers in a file."""
+    whole = path.read_text() if path.is_file() else ""
+    if (whole.count(begin), whole.count(end)) != (1, 1):
+        raise ConfigError(f"--readme={path} is not allowed: it must be a file with one line {begin} and one {end}")
+    return write_whole(path, inserted(whole, text, begin, end).encode())
+
+
 def _say_written(console: Console, paths: Sequence[Path]) -> None:
     for path in paths:
         console.print(f"written: {path}", markup=False, soft_wrap=True)
@@ -172,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     jobs(sub, ["smac_3m"])
     sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
+    sub.add_argument("--readme", type=Path, metavar="FILE", help="put a short one between its markers in this file")
     sub = command("figures", figures, "Draw FLOPs, frequencies of actions and learning curves.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the figures")
     sub.add_argument("--maps", nargs="+", metavar="MAP", help="games of curves and actions; all if not given")

@@ -15,6 +15,7 @@ from game_samples import smax_record
 from kdmarl_sat import benchmark, benchmark_jobs
 from kdmarl_sat.benchmark_jobs import Job
 from kdmarl_sat.game_records import read_all, write
+from kdmarl_sat.game_report.overview import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 
@@ -176,6 +177,13 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     both = ["--records", str(records), "--out", str(tmp_path / "out")]
     assert called("table", *both) == 0
     assert "KD-MARL LH+A" in capsys.readouterr().out
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow")
+    assert called("table", *both, "--readme", str(readme)) == 0
+    assert "| KD-MARL LH+A |" in readme.read_text() and "old" not in readme.read_text()
+    readme.write_text(f"above\n{BEGIN}\nbelow")
+    assert called("table", *both, "--readme", str(readme)) == 2
+    assert "README.md is not allowed: it must be a file with one line <!-- benchmark" in capsys.readouterr().err
     assert called("figures", *both, "--maps", "3m") == 0
     names = ["actions-smac_3m-smax.png", "curves-smac_3m-smax.png", "flops-smax.png"]
     names += ["tables.csv", "tables.html", "tables.md", "tables.tex"]

@@ -14,12 +14,15 @@ from game_samples import mpe_record, smax_record
 from rich.console import Console
 from scipy.stats import bootstrap
 
-from kdmarl_sat.game_records import GameRecord
-from kdmarl_sat.game_report import formats, paper, write_tables
+from kdmarl_sat.benchmark import RECORDS
+from kdmarl_sat.game_records import GameRecord, read_all
+from kdmarl_sat.game_report import formats, overview, paper, write_tables
 from kdmarl_sat.game_report.cells import Table
 from kdmarl_sat.game_report.statistics import Scores, compare, interquartile_mean, mean_score, normalised, share
 from kdmarl_sat.game_report.summary import grouped
 from kdmarl_sat.game_report.tables import tables
+from kdmarl_sat.results_table import inserted
+from training.artifact import ROOT
 
 
 def wins(number: int, of: int = 20) -> list[bool]:
@@ -276,3 +279,24 @@ def test_console_fits_eighty_columns() -> None:
 def test_other_games_have_a_table_of_their_own() -> None:
     records = [smax_record("teacher", wins(3), backend="board", evaluated_on="board", map="chess")]
     assert cells(found(records, "Other games, on board"), "chess", "ours, win rate, %")["Teacher"] == "15.0"
+
+
+def test_the_overview_by_hand() -> None:
+    records = [*toy(), *(mpe_record("kd_lh", [-30.0, -30.0], seed) for seed in (0, 1, 2))]
+    head, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in overview.overview(grouped(records)).splitlines()
+    ]
+    assert head == ["method", "3m, win rate, %", "Simple Spread, return, mean over agents"]
+    found = {row[0]: row[1:] for row in rows}
+    assert found["seeds × episodes"] == ["2 × 20", "3 × 2"]
+    assert re.fullmatch(r"75\.0 \[\d\d\.\d, \d\d\.\d\]", found["KD-MARL LH"][0]) and found["KD-MARL LH"][1] == "−30.0"
+    assert found["Teacher"][0].startswith("90.0 [") and found["Teacher"][1] == "–"
+    assert found["random actions"] == ["25.0", "−60.0"]
+    # 60,000 and 2,000 are the means over two agents.
+    assert found["MACs per decision, teacher / KD-MARL LH"] == ["60\u202f000 / 2\u202f000 (30.0 times fewer)", "–"]
+
+
+def test_the_readme_holds_what_the_records_say() -> None:
+    readme, text = (ROOT / "README.md").read_text(), overview.overview(grouped(read_all(ROOT / RECORDS)))
+    assert inserted(readme, text, overview.BEGIN, overview.END) == readme

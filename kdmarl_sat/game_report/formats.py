@@ -72,12 +72,16 @@ def markdown(tables: Sequence[Table]) -> str:
     """One section per table; the notes that several have stand once, at the end."""
     parts = [f"# {TITLE}", ""]
     for table in tables:
-        parts += [f"## {table.title}", "", _row(table.head), _row(("---",) * len(table.head))]
-        parts += [*map(_row, table.rows), ""]
+        parts += [f"## {table.title}", "", markdown_table(table)]
         parts += [f"- {_marked(note)}" for note in table.notes]
         parts += [""] * bool(table.notes)
     parts += ["## Notes to all tables", "", *(f"- {_marked(note)}" for note in _shared(tables)), ""]
     return "\n".join(parts)
+
+
+def markdown_table(table: Table) -> str:
+    """A table alone in Markdown, without its title and notes."""
+    return "\n".join([_row(table.head), _row(("---",) * len(table.head)), *map(_row, table.rows), ""])
 
 
 def latex(tables: Sequence[Table]) -> str:
