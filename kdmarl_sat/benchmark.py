@@ -2,6 +2,7 @@
 
 run        what has no record yet, several runs at a time; the same command again goes on where it was stopped
 ablation   a distilled method with one of its parts off, or otherwise, at a time
+reference  hand-written policies on MPE, to hold the trained teachers against
 table      Tables I to III with the paper's numbers beside ours, what is kept, what it costs (md, csv, tex, html)
 figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves (png)
 """
@@ -28,6 +29,8 @@ from scenarios.games.schema import METHODS
 from scenarios.ranges import ConfigError
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
+REFERENCE, REFERENCE_EPISODES = Path("results/benchmark_reference.json"), 512
+_REFERENCE = "Play hand-written policies that see everything on two MPE maps, to hold teachers against."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,18 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(options: argparse.Namespace) -> int:
-    from kdmarl_sat import game_report  # here, so that --help does not wait for it
+    from kdmarl_sat import game_reference, game_report  # here, so that --help does not wait for them
     from kdmarl_sat.game_report import formats, overview
     from kdmarl_sat.game_report.summary import grouped
 
     records = _records(options.records)
     console = Console(highlight=False)
-    written = game_report.write_tables(records, options.out)
+    written = game_report.write_tables(records, options.out, game_reference.read(options.reference))
     if options.readme is not None:
         written.append(_insert(options.readme, overview.overview(grouped(records)), overview.BEGIN, overview.END))
     for each in formats.console(grouped(records)):
         console.print(each)
     _say_written(console, written)
+    return 0
+
+
+def reference(options: argparse.Namespace) -> int:
+    from kdmarl_sat import game_reference
+
+    console = Console(highlight=False)
+    options.reference.parent.mkdir(parents=True, exist_ok=True)
+    with console.status("hand-written policies play"):
+        found = game_reference.measure(options.reference, REFERENCE_EPISODES)
+    for name, values in found.items():
+        console.print(f"{name}: {sum(values) / len(values):.2f} over {len(values)} episodes")
+    _say_written(console, [options.reference])
     return 0
 
 
@@ -153,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kdmarl_sat.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="{run,ablation,table,figures}")
+    commands = parser.add_subparsers(required=True, metavar="{run,ablation,reference,table,figures}")
     shown = argparse.ArgumentDefaultsHelpFormatter
 
     def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
@@ -184,7 +200,11 @@ def _parser() -> argparse.ArgumentParser:
     jobs(sub, ["smac_3m"])
     sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
+    sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="what `reference` wrote")
     sub.add_argument("--readme", type=Path, metavar="FILE", help="put a short one between its markers in this file")
+    sub = commands.add_parser("reference", help=_REFERENCE, description=_REFERENCE, formatter_class=shown)
+    sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="where to keep it")
+    sub.set_defaults(work=reference)
     sub = command("figures", figures, "Draw FLOPs, frequencies of actions and learning curves.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the figures")
     sub.add_argument("--maps", nargs="+", metavar="MAP", help="games of curves and actions; all if not given")

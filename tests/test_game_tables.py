@@ -21,6 +21,7 @@ from kdmarl_sat.game_report.cells import Table
 from kdmarl_sat.game_report.statistics import Scores, compare, interquartile_mean, mean_score, normalised, share
 from kdmarl_sat.game_report.summary import grouped
 from kdmarl_sat.game_report.tables import tables
+from kdmarl_sat.game_report.teachers import teachers
 from kdmarl_sat.results_table import inserted
 from training.artifact import ROOT
 
@@ -93,6 +94,37 @@ def test_gaps_and_ablations() -> None:
     assert row["win rate, %"].startswith("50.0 [")
     assert row["against as configured"].startswith("−20.0 [")  # the seed that both have: 50 - 70
     assert row["normalised, %"].startswith("45.5 [")  # (50 - 25) / (80 - 25)
+
+
+def test_distillation_against_direct_training() -> None:
+    """Wins of all episodes or of none have no spread: the verdict follows from the sign alone."""
+    records = [
+        *(smax_record("kd_lh", wins(20), seed) for seed in (0, 1)),
+        *(smax_record("mappo_lh", wins(0), seed) for seed in (0, 1)),
+        *(smax_record("qmix_lh", wins(20), seed) for seed in (0, 1)),
+        *(smax_record("kd_lh_wide", wins(0), seed) for seed in (0, 1)),
+    ]
+    table = found(records, "3m: what distillation gives")
+    assert [(row[0], row[1], row[2].split()[0], row[3]) for row in table.rows] == [
+        ("KD-MARL LH", "MAPPO LH", "100.00", "better"),
+        ("KD-MARL LH", "QMIX LH", "0.00", "level: the interval holds 0"),
+        ("KD, wide, LH", "MAPPO LH", "0.00", "level: the interval holds 0"),
+    ]
+    records += [smax_record("vdn_lh", wins(20), seed) for seed in (0, 1)]
+    records = [record for record in records if record.method != "kd_lh"]
+    records += [smax_record("kd_lh", wins(10), seed) for seed in (0, 1)]
+    [row] = [row for row in found(records, "3m: what distillation gives").rows if row[1] == "VDN LH"]
+    assert row[2].startswith("−50.00 [") and row[3] == "worse"
+
+
+def test_teachers_beside_other_numbers() -> None:
+    records = [smax_record("teacher", wins(19)), mpe_record("teacher", [-9.0, -9.0]), mpe_record("kd_lh", [-9.0, -9.0])]
+    [table] = teachers(grouped(records), {"simple_spread": [-8.0, -8.0], "simple_adversary": [1.0]})
+    assert [row[0] for row in table.rows] == ["3m", "Simple Spread", "Simple Spread"]
+    assert [row[1].split()[0] for row in table.rows] == ["95.00", "−9.00", "−9.00"]
+    # (-134 / 3 + 25) / 2, and a tenth less than -8.
+    assert [row[4] for row in table.rows] == ["95.00: met", "−9.83: met", "−8.80: not met"]
+    assert teachers(grouped(records[2:]), {}) == []
 
 
 def test_simulators_are_never_mixed() -> None:

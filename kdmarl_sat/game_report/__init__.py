@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from envs.files import write_whole
 from kdmarl_sat.game_records import GameRecord
@@ -15,11 +16,13 @@ from kdmarl_sat.report.render import png
 __all__ = ["write_figures", "write_tables"]
 
 
-def write_tables(records: Sequence[GameRecord], folder: Path) -> list[Path]:
-    """tables.md, tables.csv, tables.tex and tables.html."""
+def write_tables(
+    records: Sequence[GameRecord], folder: Path, by_hand: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> list[Path]:
+    """tables.md, tables.csv, tables.tex and tables.html; ``by_hand``: returns of hand-written policies, by map."""
     folder.mkdir(parents=True, exist_ok=True)
     results = grouped(records)
-    made = tables(results)
+    made = tables(results, by_hand)
     texts = {
         "tables.md": formats.markdown(made),
         "tables.csv": formats.comma_separated(results),

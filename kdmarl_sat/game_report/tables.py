@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
 import numpy as np
 
 from kdmarl_sat.game_report import paper
@@ -20,7 +24,9 @@ from kdmarl_sat.game_report.cells import (
 from kdmarl_sat.game_report.paper_tables import paper_tables
 from kdmarl_sat.game_report.statistics import common_seeds, interval, middle_half
 from kdmarl_sat.game_report.summary import CEILING, TEACHER, Place, Results, in_order, label
+from kdmarl_sat.game_report.teachers import teachers
 from kdmarl_sat.report.formats import MISSING, count, number, percent
+from kdmarl_sat.report.statistics import Interval
 
 _RETENTION = (
     "Kept of the teacher (MAPPO with full sight, which trains for longer than the baselines): plain R / R_teacher, of "
@@ -41,13 +47,22 @@ _GAPS = (
     ("shift, LH+A", "the expert's buffer alone, instead of own rollouts too", "kd_lh_a", "kd_buffer_lh_a"),
 )
 
+_DIRECT = (  # distilled, and what reinforcement learning alone reaches with what the same agents see
+    ("kd_lh", ("mappo_lh", "qmix_lh", "vdn_lh")),
+    ("kd_lh_a", ("mappo_lh_a", "qmix_lh_a", "vdn_lh_a")),
+    ("kd_lh_wide", ("mappo_lh",)),
+)
 
-def tables(results: Results) -> list[Table]:
-    """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations."""
-    made = paper_tables(results)
+
+def tables(results: Results, by_hand: Mapping[str, Sequence[float]] = MappingProxyType({})) -> list[Table]:
+    """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations.
+
+    ``by_hand``: returns of hand-written policies, by map.
+    """
+    made = [*paper_tables(results), *teachers(results, by_hand)]
     made += [table for simulator in results.simulators for table in _aggregate(results, simulator)]
     for place in results.places:
-        made += [_retention(results, place), _costs(results, place), *_gaps(results, place)]
+        made += [_retention(results, place), *_direct(results, place), _costs(results, place), *_gaps(results, place)]
         made += _ablations(results, place)
     return [*made, *_otherwise(results)]
 
@@ -86,6 +101,27 @@ def _retention(results: Results, place: Place) -> Table:
     )
     title = f"{place_name(results, place)}: what is kept, on {place.simulator}"
     return Table(title, head, tuple(rows), chance, common)
+
+
+def _direct(results: Results, place: Place) -> list[Table]:
+    """Whether distillation pays: against the same sight learnt from without a teacher."""
+    rows = []
+    for method, others in _DIRECT:
+        for other in others:
+            ours, theirs = results.get(place, method), results.get(place, other)
+            if ours is None or theirs is None:
+                continue
+            gained = ours.less(theirs)
+            rows.append((label(method), label(other), with_interval(gained, 2), _verdict(gained)))
+    head = ("distilled", "trained directly", "difference of scores", "")
+    title = f"{place_name(results, place)}: what distillation gives, on {place.simulator}"
+    return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
+
+
+def _verdict(gained: Interval) -> str:
+    if not math.isfinite(gained.low):
+        return MISSING
+    return "better" if gained.low > 0 else "worse" if gained.high < 0 else "level: the interval holds 0"
 
 
 def _costs(results: Results, place: Place) -> Table:
