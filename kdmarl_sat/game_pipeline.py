@@ -63,6 +63,7 @@ class Benchmark:
 
     config: GameRunConfig
     game: Game  # what students and MAPPO train on
+    judged_on: Game  # the canonical implementation, for the final evaluation
     visible: Tensor | RandomMasks
     cache: Path
     console: Console
@@ -109,6 +110,8 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
     cache = Path(config.output.cache_dir)
     with Console() as console:
         game = make_game(config.scenario, config.mappo.environments)
+        # Made now, so that what it lacks is said before anything is trained.
+        judged_on = make_evaluation_game(config.scenario, min(_AT_ONCE, config.evaluation.episodes))
         console.say(
             f"{config.scenario.name} on {game.backend}: {len(game.specs)} agents, methods {', '.join(config.methods)}"
         )
@@ -120,8 +123,11 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
             visible = fixed(game.specs, blocks, always)
         else:
             visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), always)
-        benchmark = Benchmark(config, game, visible, cache, console, origin)
-        records = _methods(benchmark, folder)
+        benchmark = Benchmark(config, game, judged_on, visible, cache, console, origin)
+        try:
+            records = _methods(benchmark, folder)
+        finally:
+            judged_on.close()
         for made in (*write_tables(records, folder), *write_figures(records, folder)):
             console.say(f"report: {made}")
     return records
@@ -195,7 +201,7 @@ def _mappo_settings(config: GameRunConfig, name: str) -> MappoConfig:
 def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
     config, method = benchmark.config, BY_NAME[name]
     distill = config.distill
-    if method.algorithm == "kd_buffer":  # the paper's form: as many steps, all of them the teacher's
+    if method.algorithm == "kd_buffer":  # the paper's form: the teacher's steps are all there are
         distill = dataclasses.replace(
             distill, teacher_steps=distill.teacher_steps or distill.student_steps, student_steps=0
         )
@@ -289,9 +295,7 @@ def _record(
     benchmark: Benchmark, name: str, trained: Trained, teacher: tuple[RecurrentTeam, Sight] | None, started: float
 ) -> GameRecord:
     """The final evaluation, on the canonical implementation of the game."""
-    config, artifact = benchmark.config, trained.artifact
-    size = min(_AT_ONCE, config.evaluation.episodes)
-    game = make_evaluation_game(config.scenario, size)
+    config, artifact, game = benchmark.config, trained.artifact, benchmark.judged_on
     with benchmark.console.stage(f"evaluate {name}") as progress:
         final = evaluate(game, (trained.team, trained.sight), config.evaluation.episodes, _FINAL_SEED, teacher)
         chance = evaluate(game, None, config.evaluation.episodes, _FINAL_SEED)
@@ -341,5 +345,4 @@ def _record(
         action_counts=final.action_counts.tolist(),
         actions=list(max(game.specs, key=lambda spec: len(spec.actions)).actions),
     )
-    game.close()
     return record

@@ -57,8 +57,10 @@ def sight_of(method: Method, config: GameRunConfig, specs: Sequence[AgentSpec], 
     masks = visible if method.masked else everything(specs)
     if method.algorithm == "mappo":
         last_action = config.mappo.last_action
-    elif method.algorithm in ("kd", "kd_buffer"):
+    elif method.algorithm == "kd":
         last_action = config.student.last_action
+    elif method.algorithm == "kd_buffer":
+        last_action = False  # the paper's students read what they sense; in an expert's buffer it teaches to repeat it
     else:
         last_action = config.values.last_action
     return Sight(specs, masks, identities=not method.individual, last_action=last_action)

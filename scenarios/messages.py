@@ -20,6 +20,8 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from scenarios.roots import packaged
+
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
@@ -31,7 +33,8 @@ def explain(error: BaseException) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         place = _first_line(error).partition(":")[0]  # "In 'scenario/mine'"
         where = "" if place == "In 'config'" else f", named {place.lower()}"
-        known = f"one of {', '.join(sorted(error.options))}" if error.options else "the name of a file in that group"
+        options = {*(error.options or ()), *(packaged() if group == "scenario" and not where else ())}
+        known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
         return f"{group}={name!r} is not known{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:

@@ -13,6 +13,12 @@ GAME = "pkg://scenarios.games"
 _GAMES = Path(__file__).parent / "games" / "scenario"
 
 
+def packaged() -> list[str]:
+    """Names of all scenarios that come with the project, of both roots."""
+    folders = (_GAMES, Path(__file__).parent / "scenario")
+    return sorted(path.stem for folder in folders for path in folder.glob("*.yaml"))
+
+
 def root_of(arguments: Sequence[str]) -> str:
     """The root whose scenario the arguments name; a constellation's if they name none that is known.
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from scipy.stats import bootstrap
 
 from kdmarl_sat.benchmark import RECORDS
+from kdmarl_sat.benchmark_jobs import composed
 from kdmarl_sat.game_records import GameRecord, read_all
 from kdmarl_sat.game_report import formats, overview, paper, write_tables
 from kdmarl_sat.game_report.cells import Table
@@ -105,7 +106,8 @@ def test_distillation_against_direct_training() -> None:
         *(smax_record("kd_lh_wide", wins(0), seed) for seed in (0, 1)),
     ]
     table = found(records, "3m: what distillation gives")
-    assert [(row[0], row[1], row[2].split()[0], row[3]) for row in table.rows] == [
+    assert {row[3] for row in table.rows} == {"2"}
+    assert [(row[0], row[1], row[2].split()[0], row[4]) for row in table.rows] == [
         ("KD-MARL LH", "MAPPO LH", "100.00", "better"),
         ("KD-MARL LH", "QMIX LH", "0.00", "level: the interval holds 0"),
         ("KD, wide, LH", "MAPPO LH", "0.00", "level: the interval holds 0"),
@@ -114,7 +116,10 @@ def test_distillation_against_direct_training() -> None:
     records = [record for record in records if record.method != "kd_lh"]
     records += [smax_record("kd_lh", wins(10), seed) for seed in (0, 1)]
     [row] = [row for row in found(records, "3m: what distillation gives").rows if row[1] == "VDN LH"]
-    assert row[2].startswith("−50.00 [") and row[3] == "worse"
+    assert row[2].startswith("−50.00 [") and row[4] == "worse"
+    records = [record for record in records if record.seed == 0]
+    [row] = [row for row in found(records, "3m: what distillation gives").rows if row[1] == "VDN LH"]
+    assert row[3:] == ("1", "worse, on this seed")
 
 
 def test_teachers_beside_other_numbers() -> None:
@@ -138,6 +143,64 @@ def test_simulators_are_never_mixed() -> None:
     other = [*toy(), smax_record("kd_lh", wins(0), 0, evaluated_on="elsewhere")]
     elsewhere = found(other, "Table I: SMAC maps, on SMAX (jaxmarl, not StarCraft II), evaluated on elsewhere")
     assert cells(elsewhere, "3m", "ours, win rate, %")["KD-MARL LH"] == "0.0"
+
+
+def test_tasks_are_never_mixed() -> None:
+    """Without the leak of legal actions it is another task; which file comes first decides nothing."""
+    leak_free = ("scenario.environment.leak_free=true",)
+    apart = [
+        smax_record("teacher", wins(0), 0, overrides=leak_free),
+        smax_record("kd_lh", wins(0), 0, overrides=leak_free),
+    ]
+    for records in ([*toy(), *apart], [*apart, *toy()]):
+        results = grouped(records)
+        assert [(place.otherwise, len(results.methods(place))) for place in results.places] == [
+            ("", 3),
+            ("environment.leak_free true", 2),
+        ]
+        assert results.places[1].slug == "smac_3m-smax-environment.leak_free_true"
+        table = found(records, "Table I: ")
+        assert cells(table, "3m", "ours, win rate, %")["Teacher"] == "90.0"
+        assert cells(table, "3m (environment.leak_free true)", "ours, win rate, %")["Teacher"] == "0.0"
+        [over_all] = [t for t in tables(results) if t.title.startswith("Over all games")]
+        assert cells(over_all, "KD-MARL LH")["runs"] == "2"
+
+
+def test_random_masks_and_fixed_groups_are_averaged_apart() -> None:
+    records = [
+        *(mpe_record(method, [-10.0, -10.0]) for method in ("teacher", "kd_lh")),
+        *(
+            mpe_record(
+                method, [-10.0, -10.0], scenario="mpe_spread_groups", config=composed("scenario=mpe_spread_groups")
+            )
+            for method in ("teacher", "kd_lh")
+        ),
+    ]
+    found_tables = {t.title: t for t in tables(grouped(records)) if t.title.startswith("Over all games")}
+    assert list(found_tables) == [
+        "Over all games, random masks, on our MPE, evaluated on mpe2",
+        "Over all games, fixed groups, on our MPE, evaluated on mpe2",
+    ]
+    assert {cells(table, "KD-MARL LH")["runs"] for table in found_tables.values()} == {"1"}
+
+
+def test_seeds_of_different_games_are_drawn_independently() -> None:
+    """Scores 0, 1 and 0.5 in one game and 1, 0 and 0.5 in the other would cancel out, were the same seeds drawn."""
+
+    def width(second: tuple[int, ...]) -> float:
+        records = []
+        for seed, (one, other) in enumerate(zip((0, 20, 10), second, strict=True)):
+            for scenario, map_name, won in (("smac_3m", "3m", one), ("smac_8m", "8m", other)):
+                place = {"scenario": scenario, "map": map_name, "random_win_rate": 0.0}
+                records += [
+                    smax_record("teacher", wins(20), seed, **place),
+                    smax_record("kd_lh", wins(won), seed, **place),
+                ]
+        shown = cells(found(records, "Over all games"), "KD-MARL LH")["normalised retention, mean, %"]
+        low, high = re.findall(r"\d+\.\d", shown)[1:]
+        return float(high) - float(low)
+
+    assert width((0, 20, 10)) == pytest.approx(width((20, 0, 10)), rel=0.15)
 
 
 def test_unlike_configurations_stand_apart() -> None:

@@ -131,7 +131,10 @@ def test_the_documentation_shows_the_example_that_is_tested() -> None:
     ("override", "sentence"),
     [
         ("_target_=my_gams.Relay", "_target_='my_gams.Relay' cannot be made with its settings: .*my_gams"),
-        ("_target_=my_games.Rely", "_target_='my_games.Rely' cannot be made with its settings: .*Rely"),
+        (
+            "_target_=my_games.Rely",
+            "_target_='my_games.Rely' cannot be made with its settings: .*'Rely' is importable",
+        ),
         ("scouts=many", "_target_='my_games.Relay' cannot be made with its settings: .*'str'"),
         ("_target_=my_games.Box", "_target_='my_games.Box' cannot be made with its settings"),
     ],

@@ -12,7 +12,15 @@ from envs.games.sensing import everything, fixed
 from scenarios.games.schema import GameDistillConfig, GameStudentConfig, MappoConfig, PhaseConfig
 from tests.toy_game import ToyGame
 from training.games import mappo
-from training.games.distill import Distiller, Teacher, learn_from_own, new_distiller, student_widths
+from training.games.distill import (
+    Distiller,
+    Teacher,
+    learn_from_own,
+    new_distiller,
+    own_windows,
+    student_widths,
+    teacher_windows,
+)
 from training.games.evaluate import evaluate
 from training.games.mappo import Learner
 from training.games.networks import RecurrentTeam, Sight, StateCritic
@@ -175,6 +183,21 @@ def test_random_play_is_uniform_over_legal_actions() -> None:
     for action, share in enumerate((0.7 / 3, 0.7 / 3 + 0.15, 0.7 / 3 + 0.15, 0.0)):
         count = int(result.action_counts[:, action].sum())
         assert abs(count - share * total) <= 4 * (share * (1 - share) * total) ** 0.5
+
+
+def test_an_evaluation_counts_the_episodes_that_it_returns_alone() -> None:
+    """Five episodes in four environments: three of the second batch are nobody's."""
+    game = ToyGame(environments=4, rounds=3)
+    result = evaluate(game, None, 5, 0)
+    assert (len(result.returns), result.lengths) == (5, [3] * 5)
+    assert result.decisions == [5 * 3] * game.agents  # nobody dies
+
+
+def test_few_steps_are_one_window_and_none_are_none() -> None:
+    config = GameDistillConfig(environments=32, window=8, teacher_steps=0, student_steps=30)
+    assert (teacher_windows(config), own_windows(config)) == (0, 1)
+    config = GameDistillConfig(environments=32, window=8, teacher_steps=640, student_steps=0)
+    assert (teacher_windows(config), own_windows(config)) == (2, 0)  # of 256 steps each; 2.5 is rounded to even
 
 
 def test_schedules_by_hand() -> None:

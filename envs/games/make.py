@@ -123,7 +123,7 @@ def _parallel_env(environment: EnvironmentConfig) -> Callable[[], Any]:
         try:
             made = instantiate(environment.parallel_env, _convert_="all")
         except InstantiationException as error:
-            reason = str(error.__cause__ or error).strip().partition("\n")[0]
+            reason = " ".join(str(error.__cause__ or error).split())
             raise GameError(f"{field}._target_={target!r} cannot be made with its settings: {reason}") from error
         if not isinstance(made, ParallelEnv):
             raise GameError(

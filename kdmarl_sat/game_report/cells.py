@@ -32,11 +32,12 @@ class Table:
 
 
 def place_name(results: Results, place: Place) -> str:
-    """The map, with the scenario where several play on it."""
+    """The map, with the scenario where several play on it, and what of that is otherwise."""
     row = paper.row_of(place.map)
     name = row.name if row else place.map
     several = len({p.scenario for p in results.places if p.map == place.map}) > 1
-    return f"{name} ({place.scenario})" if several else name
+    apart = [*([place.scenario] if several else []), *([place.otherwise] if place.otherwise else [])]
+    return f"{name} ({', '.join(apart)})" if apart else name
 
 
 def with_interval(value: Interval, digits: int = 1) -> str:

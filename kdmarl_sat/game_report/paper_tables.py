@@ -50,6 +50,9 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
     title = f"Table {name}: {paper.title(name)}, on {simulator}" if name else f"Other games, on {simulator}"
     notes = (
         f"Paper: {paper.source()}. Ours: {simulator}; results from different simulators are never averaged.",
+        "KD-MARL, ours: with own rollouts, which the teacher labels and its values go on learning from. The paper's "
+        'form, the expert buffer alone, is "buffer only" in the tables of what is kept.',
+        "The teacher is MAPPO FO that has trained for longer: the tables of what it costs have everybody's steps.",
         *(paper.defects(name) if name else ()),
     )
     return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS,))

@@ -30,11 +30,14 @@ def middle_half(values: FloatArray) -> FloatArray:
 
 
 class Scores:
-    """Of one method's runs: per seed one value per episode. ``name`` tells methods' draws of episodes apart."""
+    """Of one method's runs: per seed one value per episode.
 
-    def __init__(self, runs: Mapping[int, Sequence[float] | FloatArray], name: str = "") -> None:
+    ``name`` tells methods' draws of episodes apart, ``place`` the draws of seeds: within one place methods share them.
+    """
+
+    def __init__(self, runs: Mapping[int, Sequence[float] | FloatArray], name: str = "", place: str = "") -> None:
         self.runs = {seed: np.asarray(runs[seed], dtype=np.float64) for seed in sorted(runs)}
-        self._salt = zlib.crc32(name.encode())
+        self._salt, self._place = zlib.crc32(f"{place} {name}".encode()), zlib.crc32(place.encode())
         self._drawn: dict[tuple[int, ...], FloatArray] = {}
 
     @property
@@ -45,9 +48,9 @@ class Scores:
         return np.array([self.runs[seed].mean() for seed in seeds])
 
     def drawn(self, seeds: tuple[int, ...]) -> FloatArray:
-        """Means of drawn seeds, [RESAMPLES, seeds]; which are drawn depends on their number alone."""
+        """Means of drawn seeds, [RESAMPLES, seeds]; which are drawn depends on their number and the place alone."""
         if seeds not in self._drawn:
-            choice = np.random.default_rng(0).integers(len(seeds), size=(RESAMPLES, len(seeds)))
+            choice = np.random.default_rng([0, self._place]).integers(len(seeds), size=(RESAMPLES, len(seeds)))
             rng = np.random.default_rng([1, self._salt])
             scores = np.empty(choice.shape)
             for index, seed in enumerate(seeds):

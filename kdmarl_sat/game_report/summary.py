@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -60,12 +61,13 @@ def sees_everything(method: str) -> bool:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A game on what simulates it; results from different places are never averaged or compared."""
+    """A game, and who senses what of it, on what simulates it; different places are never averaged or compared."""
 
     scenario: str
     map: str
     backend: str
     evaluated_on: str
+    otherwise: str = ""  # settings of the scenario that are unlike those of most runs under its name
 
     @property
     def simulator(self) -> str:
@@ -78,7 +80,7 @@ class Place:
     @property
     def slug(self) -> str:
         parts = (self.scenario, self.backend, *((self.evaluated_on,) * (self.evaluated_on != self.backend)))
-        return "-".join(parts)
+        return "-".join([*parts, *filter(None, [re.sub(r"[^A-Za-z0-9_.]+", "_", self.otherwise)])])
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Group:
     @cached_property
     def scores(self) -> Scores:
         """Per seed and episode: 100 or 0 for a win in games with victory, else the return."""
-        return Scores({record.seed: _score(record) for record in self.records}, f"{self.method} {self.variant}")
+        runs = {record.seed: _score(record) for record in self.records}
+        return Scores(runs, f"{self.method} {self.variant}", self.place.slug)
 
     @cached_property
     def score(self) -> Interval:
@@ -158,12 +161,8 @@ class Group:
     def differences(self, other: Group) -> str:
         """Settings in which this group's runs are unlike another's."""
         ours, theirs = self.records[0].settings(), other.records[0].settings()
-
-        def shown(settings: dict[str, Any], key: str) -> str:
-            return json.dumps(settings[key]) if key in settings else "default"
-
-        keys = [key for key in sorted({*ours, *theirs}) if shown(ours, key) != shown(theirs, key)]
-        return ", ".join(f"{key} {shown(ours, key)} (there {shown(theirs, key)})" for key in keys)
+        keys = _unlike(ours, theirs)
+        return ", ".join(f"{key} {_shown(ours, key)} (there {_shown(theirs, key)})" for key in keys)
 
 
 @dataclass(frozen=True)
@@ -192,6 +191,11 @@ class Results:
         """What reinforcement learning reaches under the group's mask; None for those that see everything."""
         return None if sees_everything(group.method) else self.get(group.place, CEILING)
 
+    def masks(self, place: Place) -> str:
+        """How it is decided who senses what."""
+        group = next(group for (where, _, _), group in self.main.items() if where == place)
+        return "random masks" if group.records[0].config["scenario"].get("random_mask") else "fixed groups"
+
     def methods(self, place: Place) -> list[str]:
         """Those with runs there, in the order of ``METHODS``, others behind."""
         return in_order(method for where, method, variant in self.main if where == place and not variant)
@@ -204,10 +208,10 @@ def in_order(methods: Iterable[str]) -> list[str]:
 def grouped(records: Sequence[GameRecord]) -> Results:
     """Runs of unlike configurations stand apart: the main group is the one with most seeds, then most steps."""
     kinds: dict[tuple[Place, str, str], dict[str, list[GameRecord]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        place = Place(record.scenario, record.map, record.backend, record.evaluated_on)
-        settings = json.dumps(record.settings(), sort_keys=True)
-        kinds[place, record.method, record.variant][settings].append(record)
+    for place, here in _by_place(records):
+        for record in here:
+            settings = json.dumps(record.settings(), sort_keys=True)
+            kinds[place, record.method, record.variant][settings].append(record)
     main: dict[tuple[Place, str, str], Group] = {}
     otherwise: list[tuple[Group, Group]] = []
     for key, unlike in sorted(kinds.items(), key=lambda item: item[0]):
@@ -216,6 +220,34 @@ def grouped(records: Sequence[GameRecord]) -> Results:
         main[key] = groups[0]
         otherwise += [(group, groups[0]) for group in groups[1:]]
     return Results(main, tuple(otherwise))
+
+
+def _by_place(records: Iterable[GameRecord]) -> Iterator[tuple[Place, list[GameRecord]]]:
+    """Records of one task each. Where a scenario was changed, what most runs have is the scenario."""
+    named: dict[Place, dict[str, list[GameRecord]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        place = Place(record.scenario, record.map, record.backend, record.evaluated_on)
+        named[place][json.dumps(_task(record), sort_keys=True)].append(record)
+    for place, tasks in named.items():
+        first, *others = sorted(tasks, key=lambda task: (-len(tasks[task]), len(task), task))
+        yield place, tasks[first]
+        usual = _task(tasks[first][0])
+        for task in others:
+            ours = _task(tasks[task][0])
+            said = ", ".join(f"{key.partition('.')[2]} {_shown(ours, key)}" for key in _unlike(ours, usual))
+            yield replace(place, otherwise=said), tasks[task]
+
+
+def _task(record: GameRecord) -> dict[str, Any]:
+    return {key: value for key, value in record.settings().items() if key.startswith("scenario.")}
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key]) if key in settings else "default"
+
+
+def _unlike(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    return [key for key in sorted({*ours, *theirs}) if _shown(ours, key) != _shown(theirs, key)]
 
 
 def _score(record: GameRecord) -> FloatArray:

@@ -39,12 +39,13 @@ _COSTS = (
     "paper's are from other hardware. Environment steps and CPU time are of the method's own training, the teacher's "
     "not included."
 )
+_BUFFER = "the expert's buffer alone, a fifth as many steps or less, without own rollouts and last actions"
 _GAPS = (
     ("information", "wide networks under the mask, distilled", TEACHER, "kd_lh_wide"),
     ("information, reinforcement learning", "wide networks under the mask, not distilled", TEACHER, CEILING),
     ("capacity", "small networks with full sight, distilled", TEACHER, "kd_fo_small"),
-    ("shift, LH", "the expert's buffer alone, instead of own rollouts too", "kd_lh", "kd_buffer_lh"),
-    ("shift, LH+A", "the expert's buffer alone, instead of own rollouts too", "kd_lh_a", "kd_buffer_lh_a"),
+    ("the paper's form, LH", _BUFFER, "kd_lh", "kd_buffer_lh"),
+    ("the paper's form, LH+A", _BUFFER, "kd_lh_a", "kd_buffer_lh_a"),
 )
 
 _DIRECT = (  # distilled, and what reinforcement learning alone reaches with what the same agents see
@@ -111,17 +112,18 @@ def _direct(results: Results, place: Place) -> list[Table]:
             ours, theirs = results.get(place, method), results.get(place, other)
             if ours is None or theirs is None:
                 continue
-            gained = ours.less(theirs)
-            rows.append((label(method), label(other), with_interval(gained, 2), _verdict(gained)))
-    head = ("distilled", "trained directly", "difference of scores", "")
+            gained, seeds = ours.less(theirs), len(common_seeds(ours.scores, theirs.scores))
+            rows.append((label(method), label(other), with_interval(gained, 2), str(seeds), _verdict(gained, seeds)))
+    head = ("distilled", "trained directly", "difference of scores", "seeds", "")
     title = f"{place_name(results, place)}: what distillation gives, on {place.simulator}"
     return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
 
 
-def _verdict(gained: Interval) -> str:
+def _verdict(gained: Interval, seeds: int) -> str:
     if not math.isfinite(gained.low):
         return MISSING
-    return "better" if gained.low > 0 else "worse" if gained.high < 0 else "level: the interval holds 0"
+    said = "better" if gained.low > 0 else "worse" if gained.high < 0 else "level: the interval holds 0"
+    return said if seeds > 1 else f"{said}, on this seed"
 
 
 def _costs(results: Results, place: Place) -> Table:
@@ -199,8 +201,20 @@ def _ablations(results: Results, place: Place) -> list[Table]:
 
 
 def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
-    """Normalised retention over all games of one simulator that a method and the teacher have run on."""
-    places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator]
+    """Normalised retention over all games of one simulator, for random masks and fixed groups each by itself."""
+    places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator and not p.otherwise]
+    kinds: dict[str, list[Place]] = {}
+    for place in places:
+        kinds.setdefault(results.masks(place), []).append(place)
+    return [
+        table
+        for kind, each in kinds.items()
+        for table in _over_games(results, each, f", {kind}" if len(kinds) > 1 else "")
+    ]
+
+
+def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Table]:
+    """Of each method the games that it and the teacher have run on."""
     rows = []
     for method in in_order(m for place in places for m in results.methods(place) if m != TEACHER):
         scores, drawn, names = [], [], []
@@ -235,7 +249,7 @@ def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
         return []
     head = ("method", "games", "runs", "normalised retention, mean, %", "interquartile mean, %")
     notes = ("Seeds are drawn within each game (stratified bootstrap).",)
-    return [Table(f"Over all games, on {places[0].simulator}", head, tuple(rows), notes, (_RETENTION, INTERVALS))]
+    return [Table(f"Over all games{kind}, on {places[0].simulator}", head, tuple(rows), notes, (_RETENTION, INTERVALS))]
 
 
 def _otherwise(results: Results) -> list[Table]:

@@ -84,11 +84,16 @@ def student_widths(columns: Sequence[int], config: GameStudentConfig, by_sensing
 
 def teacher_windows(config: GameDistillConfig) -> int:
     """How many windows of the teacher's play make the expert buffer."""
-    return round(config.teacher_steps / (config.environments * config.window))
+    return _windows(config.teacher_steps, config)
 
 
 def own_windows(config: GameDistillConfig) -> int:
-    return round(config.student_steps / (config.environments * config.window))
+    return _windows(config.student_steps, config)
+
+
+def _windows(steps: int, config: GameDistillConfig) -> int:
+    """The nearest number of whole windows, one at least where there are to be any."""
+    return max(1, round(steps / (config.environments * config.window))) if steps else 0
 
 
 def learn_from_teacher(

@@ -65,7 +65,7 @@ def evaluate(
         total = torch.zeros(size)
         length = torch.zeros(size, dtype=torch.int64)
         victory = torch.zeros(size, dtype=torch.bool)
-        running = torch.ones(size, dtype=torch.bool)
+        running = torch.arange(size) < episodes - len(returns)  # no more of them than are wanted
         while bool(running.any()):
             greedy = []
             for k, (network, sight) in enumerate(players):
