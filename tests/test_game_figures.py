@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from kdmarl_sat.game_records import GameRecord
-from kdmarl_sat.game_report import figures, write_figures
+from kdmarl_sat.game_report import figures, formats, write_figures
 from kdmarl_sat.game_report.summary import Results, grouped
 from scenarios.games.schema import METHODS
 
@@ -91,6 +91,15 @@ def test_figures_are_written_and_not_blank(tmp_path: Path) -> None:
         assert len(np.unique(darkest)) > 20
         assert (darkest < 0.5).mean() > 0.005  # ink
     assert write_figures(records, tmp_path / "less", maps=["simple_spread"])[-1].name == "flops-mpe-mpe2.png"
+
+
+def test_a_variant_alone_is_shown_and_has_no_figures(tmp_path: Path) -> None:
+    """As of one job of `benchmark ablation`."""
+    records = [mpe_record("kd_lh", [-1.0, -2.0], variant="no_kl")]
+    assert write_figures(records, tmp_path) == []
+    [table] = formats.console(grouped(records))
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    assert cells == [["KD-MARL LH, no_kl"], ["\u22121.5"]]
 
 
 def test_texts_do_not_overlap(results: Results) -> None:

@@ -41,8 +41,11 @@ def write_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     results = grouped(records)
-    drawn = {f"flops-{'-'.join(dict.fromkeys(each))}": figures.flops(results, each) for each in results.simulators}
-    for place in results.places:
+    # Where variants alone have run, as of one job of an ablation, there are no methods to compare.
+    compared = [place for place in results.places if results.methods(place)]
+    simulators = dict.fromkeys((place.backend, place.evaluated_on) for place in compared)
+    drawn = {f"flops-{'-'.join(dict.fromkeys(each))}": figures.flops(results, each) for each in simulators}
+    for place in compared:
         if maps is not None and place.map not in maps:
             continue
         groups = [group for method in results.methods(place) if (group := results.get(place, method))]

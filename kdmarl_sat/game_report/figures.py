@@ -44,7 +44,8 @@ def method_colour(method: str) -> str:
 @styled
 def flops(results: Results, simulator: tuple[str, str]) -> Figure:
     """FLOP (2 MAC) per decision, mean over agents: a panel per game, a bar per method, its ratio to the teacher."""
-    places = [place for place in results.places if (place.backend, place.evaluated_on) == simulator]
+    here = [place for place in results.places if (place.backend, place.evaluated_on) == simulator]
+    places = [place for place in here if results.methods(place)]  # in others variants alone have run
     groups = {place: [g for m in results.methods(place) if (g := results.get(place, m))] for place in places}
     heights = [0.75 + 0.24 * len(groups[place]) for place in places]
     figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.6), layout="constrained")

@@ -127,7 +127,7 @@ def comma_separated(results: Results) -> str:
 
 
 def console(results: Results) -> list[RichTable]:
-    """Per simulator methods by games, the paper's number in brackets; 80 columns are enough for four games."""
+    """Per simulator methods and variants by games, the paper's number in brackets; four games fit into 80 columns."""
     made = []
     for simulator in results.simulators:
         places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator]
@@ -140,14 +140,16 @@ def console(results: Results) -> list[RichTable]:
         table.add_column("method")
         for place in places:
             table.add_column(Text(place_name(results, place)), justify="right")
-        for method in in_order(m for place in places for m in results.methods(place)):
+        kinds = {(method, variant) for place, method, variant in results.main if place in places}
+        order = in_order(method for method, _ in kinds)
+        for method, variant in sorted(kinds, key=lambda kind: (order.index(kind[0]), kind[1])):
             cells = []
             for place in places:
-                group, row = results.get(place, method), paper.row_of(place.map)
-                stated = row.score.get(method) if row and row.target else None
+                group, row = results.get(place, method, variant), paper.row_of(place.map)
+                stated = row.score.get(method) if row and row.target and not variant else None
                 ours = number(group.score.estimate, 1) if group else MISSING
                 cells.append(Text(f"{ours} ({number(stated.value)})" if stated else ours))
-            table.add_row(Text(label(method)), *cells)
+            table.add_row(Text(label(method) + (f", {variant}" if variant else "")), *cells)
         made.append(table)
     return made
 
