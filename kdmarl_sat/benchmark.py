@@ -30,6 +30,7 @@ from scenarios.ranges import ConfigError
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
 REFERENCE, REFERENCE_EPISODES = Path("results/benchmark_reference.json"), 512
+PEERS = Path("results/benchmark_peers.json")
 _REFERENCE = "Play hand-written policies that see everything on two MPE maps, to hold teachers against."
 
 
@@ -41,13 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(options: argparse.Namespace) -> int:
-    from kdmarl_sat import game_reference, game_report  # here, so that --help does not wait for them
+    from kdmarl_sat import benchmark_peers, game_reference, game_report  # here, so that --help does not wait for them
     from kdmarl_sat.game_report import formats, overview
     from kdmarl_sat.game_report.summary import grouped
 
     records = _records(options.records)
     console = Console(highlight=False)
-    written = game_report.write_tables(records, options.out, game_reference.read(options.reference))
+    by_hand, peers = game_reference.read(options.reference), benchmark_peers.read(options.peers)
+    written = game_report.write_tables(records, options.out, by_hand, peers)
     if options.readme is not None:
         written.append(_insert(options.readme, overview.overview(grouped(records)), overview.BEGIN, overview.END))
     for each in formats.console(grouped(records)):
@@ -201,6 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="what `reference` wrote")
+    sub.add_argument("--peers", type=Path, default=PEERS, metavar="FILE", help="what benchmark_peers wrote")
     sub.add_argument("--readme", type=Path, metavar="FILE", help="put a short one between its markers in this file")
     sub = commands.add_parser("reference", help=_REFERENCE, description=_REFERENCE, formatter_class=shown)
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="where to keep it")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import platform
 import sys
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.files import write_json
+from kdmarl_sat.game_records import RecordError
 from kdmarl_sat.peers.cost import Comparison, FailedError, Run, compare, measure
 from kdmarl_sat.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
 from kdmarl_sat.provenance import code_versions
@@ -141,6 +143,27 @@ def record(
             {**dataclasses.asdict(row), "wanted": WANTED.get(row.peer), "met": _met(row)} for row in compared(runs)
         ],
     }
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """What ``record`` made; None where there is no file.
+
+    Raises:
+        RecordError: it is damaged or of another version.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        known = (content["format"], content["version"]) == (FORMAT, VERSION)
+        parts = {"settings", "machine", "runs", "comparisons"} - content.keys()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged: {error}") from error
+    if not known:
+        raise RecordError(f"{path} has version {content['version']!r}: this program reads version {VERSION}")
+    if parts:
+        raise RecordError(f"{path} is damaged: it lacks {', '.join(sorted(parts))}")
+    return content
 
 
 def costs(runs: Sequence[Run], macs: Mapping[str, int]) -> Table:

@@ -13,7 +13,9 @@ from rich.console import Console
 from toy_game import ToyGame
 
 from kdmarl_sat import benchmark_peers
-from kdmarl_sat.benchmark_peers import compared, costs, find, main, ratios, record
+from kdmarl_sat.benchmark_peers import compared, costs, find, main, ratios, read, record
+from kdmarl_sat.game_records import RecordError
+from kdmarl_sat.game_report.peers import peers
 from kdmarl_sat.peers import cost, programs
 from kdmarl_sat.peers.cost import FailedError, Point, Run, averaged, compare, measure
 from kdmarl_sat.peers.ours import Watched, composed, macs_per_step, train
@@ -274,6 +276,39 @@ def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatc
         ("ours", 1.0, True),
         ("ours, as JaxMARL", 1.0, True),
     ]
+
+
+def test_the_table_of_what_was_measured(tmp_path: Path) -> None:
+    made = [fake(BURN, name=run.program) for run in RUNS]
+    settings = {"steps": 60_000, "seeds": [0], "threads": 1}
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps(record(made, RUNS, {}, settings)))
+    [table] = peers(read(path))
+    # 10,000 and 4,000 steps per CPU second against 2,000.
+    assert [(row[0], row[1], row[4].split()[0], row[7]) for row in table.rows] == [
+        ("JaxMARL", "ours", "5.00×", "1.00×: met"),
+        ("JaxMARL", "ours, as JaxMARL", "2.00×", "1.00×: met"),
+    ]
+    assert peers(read(tmp_path / "none.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("{", r"peers\.json is damaged"),
+        ("[]", r"peers\.json is damaged"),
+        ('{"format": "kdmarl_sat.benchmark_peers", "version": 9}', "has version 9: this program reads version 1"),
+        (
+            '{"format": "kdmarl_sat.benchmark_peers", "version": 1, "runs": []}',
+            "it lacks comparisons, machine, settings",
+        ),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "peers.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=sentence):
+        read(path)
 
 
 def test_ours_is_set_as_a_user_would() -> None:

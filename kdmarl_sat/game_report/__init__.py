@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from envs.files import write_whole
 from kdmarl_sat.game_records import GameRecord
@@ -17,12 +18,18 @@ __all__ = ["write_figures", "write_tables"]
 
 
 def write_tables(
-    records: Sequence[GameRecord], folder: Path, by_hand: Mapping[str, Sequence[float]] = MappingProxyType({})
+    records: Sequence[GameRecord],
+    folder: Path,
+    by_hand: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    measured_peers: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """tables.md, tables.csv, tables.tex and tables.html; ``by_hand``: returns of hand-written policies, by map."""
+    """tables.md, tables.csv, tables.tex and tables.html.
+
+    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``benchmark_peers`` kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     results = grouped(records)
-    made = tables(results, by_hand)
+    made = tables(results, by_hand, measured_peers)
     texts = {
         "tables.md": formats.markdown(made),
         "tables.csv": formats.comma_separated(results),

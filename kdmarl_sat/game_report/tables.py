@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from kdmarl_sat.game_report.cells import (
     with_interval,
 )
 from kdmarl_sat.game_report.paper_tables import paper_tables
+from kdmarl_sat.game_report.peers import peers
 from kdmarl_sat.game_report.statistics import common_seeds, interval, middle_half
 from kdmarl_sat.game_report.summary import CEILING, TEACHER, Place, Results, in_order, label
 from kdmarl_sat.game_report.teachers import teachers
@@ -55,12 +57,16 @@ _DIRECT = (  # distilled, and what reinforcement learning alone reaches with wha
 )
 
 
-def tables(results: Results, by_hand: Mapping[str, Sequence[float]] = MappingProxyType({})) -> list[Table]:
+def tables(
+    results: Results,
+    by_hand: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    measured_peers: Mapping[str, Any] | None = None,
+) -> list[Table]:
     """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations.
 
-    ``by_hand``: returns of hand-written policies, by map.
+    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``benchmark_peers`` kept.
     """
-    made = [*paper_tables(results), *teachers(results, by_hand)]
+    made = [*paper_tables(results), *teachers(results, by_hand), *peers(measured_peers)]
     made += [table for simulator in results.simulators for table in _aggregate(results, simulator)]
     for place in results.places:
         made += [_retention(results, place), *_direct(results, place), _costs(results, place), *_gaps(results, place)]
