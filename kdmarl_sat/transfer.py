@@ -41,6 +41,8 @@ from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict
 from training.simulate import Flyer, TeamPlan, flyer, worker_pool
 
+_TITLE = "Captured priority in other missions than the run's own, held-out episodes"
+_COLUMNS = ("mission", "policy", "captured", "per satellite", "interval", "dupl.", "lost", "failed", "missed")
 LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}
 
 
@@ -102,7 +104,7 @@ def _mission(run: RunConfig, overrides: Sequence[str], extra: Sequence[str]) -> 
 
 
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
-    """Fly all policies in all missions; leaves transfer.json and transfer.png in ``out``."""
+    """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
     for scenario in missions.values():
         check_workers(dataclasses.replace(run, scenario=scenario), available_bytes())
     torch.set_num_threads(run.compute.threads)
@@ -132,8 +134,9 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
         }
         write_json(out / "transfer.json", json_ready(result))
         write_whole(out / "transfer.png", png(figure(flights)))
+        write_whole(out / "transfer.md", markdown(flights, run.evaluation.confidence, origin).encode())
         console.show(table(flights, run.evaluation.confidence))
-        console.say(f"transfer.json and transfer.png: {out}")
+        console.say(f"transfer.json, transfer.md and transfer.png: {out}")
     return flights
 
 
@@ -152,21 +155,40 @@ def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
 
 
 def table(flights: Sequence[Flight], confidence: float) -> Table:
-    shown = Table(title="Captured priority in other missions than the run's own, held-out episodes")
-    for column in ("mission", "policy", "captured", "per satellite", "interval", "dupl.", "lost", "failed", "missed"):
+    shown = Table(title=_TITLE)
+    for column in _COLUMNS:
         shown.add_column(column, justify="left" if column in ("mission", "policy") else "right")
     for flight in flights:
-        mean = mean_interval([e.captured for e in flight.episodes], confidence)
-
-        def per_episode(name: str, flight: Flight = flight) -> str:
-            return number(float(np.mean([getattr(e, name) for e in flight.episodes])), 2)
-
-        shown.add_row(
-            *(flight.mission, flight.policy, number(mean.estimate), number(mean.estimate / flight.satellites, 2)),
-            *(spread(mean), per_episode("duplicates"), per_episode("deaths"), per_episode("failures")),
-            per_episode("missed"),
-        )
+        shown.add_row(*_row(flight, confidence))
     return shown
+
+
+def markdown(flights: Sequence[Flight], confidence: float, run: dict[str, Any]) -> str:
+    """The same table, for a page."""
+    lines = [
+        f"# {run['scenario']}: {_TITLE[0].lower()}{_TITLE[1:]}",
+        "",
+        f"preset={run['preset']}, seed={run['seed']}, commit {run['commit'][:10]}, "
+        f"{len(flights[0].episodes)} episodes each, {confidence:.0%} intervals over them. "
+        "Made by `python -m kdmarl_sat.transfer`.",
+        "",
+        "![captured priority per satellite](transfer.png)",
+        "",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"|{'---|' * len(_COLUMNS)}",
+        *(f"| {' | '.join(_row(flight, confidence))} |" for flight in flights),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(flight: Flight, confidence: float) -> tuple[str, ...]:
+    mean = mean_interval([e.captured for e in flight.episodes], confidence)
+    per_episode = [
+        number(float(np.mean([getattr(e, name) for e in flight.episodes])), 2)
+        for name in ("duplicates", "deaths", "failures", "missed")
+    ]
+    per_satellite = number(mean.estimate / flight.satellites, 2)
+    return (flight.mission, flight.policy, number(mean.estimate), per_satellite, spread(mean), *per_episode)
 
 
 @styled

@@ -87,6 +87,12 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
                 assert episode["captured"] == 0, policy
     assert np.mean([e["captured"] for e in flights["0", "teacher, FO"]["episodes"]]) > 0
     assert (tmp_path / "out" / "transfer.png").stat().st_size > 10_000
+    lines = (tmp_path / "out" / "transfer.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]
+    assert [row[1] for row in rows] == [flight["policy"] for flight in result["flights"]]
+    for row, flight in zip(rows, result["flights"], strict=True):
+        captured = np.mean([episode["captured"] for episode in flight["episodes"]])
+        assert float(row[2]) == pytest.approx(captured, abs=0.06)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")} == made
