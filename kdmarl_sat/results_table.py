@@ -1,178 +1,144 @@
-"""``python -m kdmarl_sat.results_table``: the stored run records as one table per scenario, preset and configuration.
+"""``python -m kdmarl_sat.results_table``: the stored run records of missions as tables.
 
-It writes results/main_job.md and puts the same text between the markers in README.md, so that no number there is typed
-in. Intervals are percentile bootstraps over training seeds and held-out episodes together, the episodes paired between
-policies.
+Everything about each mission, preset and configuration goes into results/missions.md; what one wants to know first goes
+between the markers in README.md. No number there is typed in. Intervals are percentile bootstraps over training seeds
+and held-out episodes together, the episodes paired between policies.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from envs.files import write_whole
+from kdmarl_sat.command import sentences
 from kdmarl_sat.report.formats import MISSING
+from kdmarl_sat.run_records import Group, Measured, Record, grouped, read_records
 from training.artifact import ROOT
 
 BEGIN, END = "<!-- results: python -m kdmarl_sat.results_table -->", "<!-- end of results -->"
-RESAMPLES = 5000
-APART_FROM = ("seed", "output", "compute")  # settings of runs that still make one section
-ADDING = ("evaluation.controls",)  # settings that add policies and change none
-READABLE = 1
-
-Record = dict[str, Any]
+TEACHER, STUDENTS = "teacher_fo", ("kd_lh", "kd_lh_a")
 
 
-class RecordError(ValueError):
-    """A run record that cannot be read; the message is one sentence."""
+def sections(records: Sequence[Record]) -> str:
+    """Markdown: one section for each mission, preset and configuration."""
+    made = []
+    for group in grouped(records):
+        made.append(_section(group))
+        most = max(len(record["policies"]) for record in group.records)
+        further = tuple(record for record in group.records if len(record["policies"]) == most)
+        if len(further) < group.seeds:  # controls are flown with some seeds only
+            made.append(_section(Group(further, group.differences)))
+    return "\n".join(made)
 
 
-def read_records(folder: Path) -> list[Record]:
-    """All run records of a folder.
+def overview(records: Sequence[Record]) -> str:
+    """Markdown: policies by missions and presets, of each the configuration with most seeds."""
+    chosen: dict[tuple[str, str], Group] = {}
+    for group in grouped(records):
+        known = chosen.get((group.mission, group.preset))
+        if known is None or group.seeds > known.seeds:
+            chosen[group.mission, group.preset] = group
+    groups = list(chosen.values())
+    labels = {p["name"]: p["label"] for g in groups for p in g.records[0]["policies"] if p["name"] in g.names}
 
-    Raises:
-        RecordError: one that is damaged or of another version.
-    """
-    records = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            record = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
-            raise RecordError(f"run record {path} is damaged: {error}") from error
-        version = record.get("version") if isinstance(record, dict) else None
-        if version != READABLE or record.get("format") != "kdmarl_sat.metrics":
-            raise RecordError(f"run record {path} has version {version!r}; this program reads version {READABLE}")
-        records.append(record)
-    return records
+    def line(title: str, cells: Sequence[str]) -> str:
+        return f"| {' | '.join((title, *cells))} |"
 
+    def each(measure: Callable[[Group, str], str], name: str) -> list[str]:
+        return [measure(group, name) if name in group.names else MISSING for group in groups]
 
-def table(records: Sequence[Record]) -> str:
-    """Markdown: one section per scenario and preset, and one for each configuration unlike the first of these."""
-    groups: dict[tuple[str, str], dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        settings = json.dumps(_settings(record), sort_keys=True)
-        groups[record["run"]["scenario"], record["run"]["preset"]][settings].append(record)
-    sections = []
-    for (name, preset), unlike in sorted(groups.items()):
-        first = next(iter(unlike.values()))[0]
-        for group in unlike.values():
-            differences = "" if group[0] is first else _differences(group[0], first)
-            sections.append(_section(name, preset, group, differences))
-            most = max(len(record["policies"]) for record in group)
-            further = [record for record in group if len(record["policies"]) == most]
-            if len(further) < len(group):  # controls are flown with some seeds only
-                sections.append(_section(name, preset, further, differences))
-    return "\n".join(sections)
-
-
-def _settings(record: Record) -> dict[str, Any]:
-    """Settings by their dotted keys, less those that runs of one section may have each their own of."""
-
-    def flat(node: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
-        for key, value in node.items():
-            if isinstance(value, Mapping) and value:
-                yield from flat(value, f"{where}{key}.")
-            else:
-                yield f"{where}{key}", value
-
-    every = dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
-    return {key: value for key, value in every.items() if key not in ADDING}
-
-
-def _differences(record: Record, first: Record) -> str:
-    ours, theirs = _settings(record), _settings(first)
-
-    def shown(settings: Mapping[str, Any], key: str) -> str:
-        return json.dumps(settings[key]) if key in settings else "not set"
-
-    keys = [key for key in sorted({*ours, *theirs}) if shown(ours, key) != shown(theirs, key)]
-    return ", ".join(f"`{key}` {shown(ours, key)} (there {shown(theirs, key)})" for key in keys)
-
-
-def _section(scenario: str, preset: str, records: list[Record], differences: str = "") -> str:
-    first = records[0]
-    names = [p["name"] for p in first["policies"] if all(_policy(r, p["name"]) for r in records)]
-    flown = [len(_policy(record, name)["episodes"]) for record in records for name in names]
-    seeds, episodes = len(records), min(flown)
-    captured = {
-        n: np.array([[e["captured"] for e in _policy(r, n)["episodes"][:episodes]] for r in records]) for n in names
-    }
-    rng = np.random.default_rng(0)
-    rows = rng.integers(seeds, size=(RESAMPLES, seeds, 1))
-    columns = rng.integers(episodes, size=(RESAMPLES, 1, episodes))
-    means = {name: values[rows, columns].mean(axis=(1, 2)) for name, values in captured.items()}
-    commits = sorted({record["run"]["commit"][:10] + record["run"]["commit"][40:] for record in records})
     lines = [
-        f"### {scenario}, preset={preset}: {seeds} training seed{'s' * (seeds > 1)} × {episodes} held-out episodes of "
-        f"{first['config']['scenario']['duration_s']:g} s (commit {', '.join(commits)})",
+        line("captured priority", [f"{g.mission}, {g.preset}" for g in groups]),
+        f"|{'---|' * (len(groups) + 1)}",
+        line("training seeds × held-out episodes", [f"{g.seeds} × {g.flown[0]}" for g in groups]),
+        line("an episode, s", [f"{g.records[0]['config']['scenario']['duration_s']:g}" for g in groups]),
+    ]
+    lines += [line(label, each(_captured, name)) for name, label in labels.items()]
+    lines += [line(f"{labels[n]}, kept of the teacher", each(_kept, n)) for n in STUDENTS if n in labels]
+    lines.append(line("times fewer MACs than the teacher, LH+A", each(_times_fewer, STUDENTS[-1])))
+    lines.append(line("lost satellites per episode, LH+A", each(_lost, STUDENTS[-1])))
+    lines.append(line("claims met in all seeds", [_met(group) for group in groups]))
+    return "\n".join([*lines, ""])
+
+
+def _captured(group: Group, name: str) -> str:
+    return _interval(group.captured(name), 1)
+
+
+def _kept(group: Group, name: str) -> str:
+    return _interval(group.kept(name), 0, " %", 100)
+
+
+def _lost(group: Group, name: str) -> str:
+    return f"{_mean(group, name, 'deaths'):.2f}"
+
+
+def _met(group: Group) -> str:
+    claims = list(group.claims())
+    return f"{sum(all(value['met'] for value in values) for _, values in claims)} of {len(claims)}"
+
+
+def _times_fewer(group: Group, name: str) -> str:
+    teacher, macs = group.macs(TEACHER), group.macs(name)
+    return MISSING if teacher is None or macs is None else f"{teacher / macs:.1f}"
+
+
+def _mean(group: Group, name: str, what: str) -> float:
+    """Per episode."""
+    return float(np.mean([e[what] for p in group.of(name) for e in p["episodes"][: group.flown[0]]]))
+
+
+def _section(group: Group) -> str:
+    seeds, (episodes, most) = group.seeds, group.flown
+    lines = [
+        f"### {group.mission}, preset={group.preset}: {seeds} training seed{'s' * (seeds > 1)} × {episodes} held-out "
+        f"episodes of {group.records[0]['config']['scenario']['duration_s']:g} s (commit {', '.join(group.commits)})",
         "",
-        *([f"Configured otherwise than the first: {differences}.", ""] if differences else []),
-        *([f"Some flew up to {max(flown)} episodes; the first {episodes} count.", ""] if max(flown) > episodes else []),
+        *([f"Configured otherwise than the first: {group.differences}.", ""] if group.differences else []),
+        *([f"Some flew up to {most} episodes; the first {episodes} count.", ""] if most > episodes else []),
         "| policy | captured priority | of global knowledge | kept of the teacher | duplicates | lost satellites | "
         "guard's overrides | MACs per decision | times fewer | agrees with teacher |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    teacher_macs = max(_policy(first, "teacher_fo")["macs_per_decision"])
-    for name in names:
-        policies = [_policy(record, name) for record in records]
+    for name in group.names:
+        policies, macs = group.of(name), group.macs(name)
         overrides = [count for policy in policies for count in policy.get("overrides", ())]
-        flat = [episode for policy in policies for episode in policy["episodes"][:episodes]]
-        macs = max(policies[0]["macs_per_decision"], default=None)
         agreement = [value for policy in policies for value in policy["agreement"]]
-        with np.errstate(divide="ignore", invalid="ignore"):  # a baseline may have captured nothing
-            ratio = _interval(
-                captured[name].mean() / captured["global_knowledge"].mean(), means[name] / means["global_knowledge"], 2
-            )
-            span = means["teacher_fo"] - means["random"]
-            total = captured["teacher_fo"].mean() - captured["random"].mean()
-            kept = _interval(
-                100 * (captured[name].mean() - captured["random"].mean()) / total,
-                100 * (means[name] - means["random"]) / span,
-                0,
-                " %",
-            )
         cells = [
             policies[0]["label"],
-            _interval(captured[name].mean(), means[name], 1),
-            ratio,
-            kept,
-            f"{np.mean([e['duplicates'] for e in flat]):.1f}",
-            f"{np.mean([e['deaths'] for e in flat]):.2f}",
+            _captured(group, name),
+            _interval(group.ratio(name, "global_knowledge"), 2),
+            _kept(group, name),
+            f"{_mean(group, name, 'duplicates'):.1f}",
+            _lost(group, name),
             f"{np.mean(overrides):.1f}" if overrides else MISSING,
             "–" if macs is None else f"{macs:,}",
-            "–" if macs is None else f"{teacher_macs / macs:.1f}",
+            "–" if macs is None else _times_fewer(group, name),
             "–" if not agreement else f"{np.mean(agreement):.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Claims, per seed (measured / wanted):", ""]
-    for index, claim in enumerate(first["claims"]):
-        values = [record["claims"][index] for record in records]
+    for text, values in group.claims():
         verdict = "met" if all(value["met"] for value in values) else "**not met**"
         if len({value["met"] for value in values}) > 1:
             verdict = "**met in part**"
         measured = ", ".join(MISSING if v["measured"] is None else f"{v['measured']:.3g}" for v in values)
-        lines.append(f"- {claim['text']}: {measured} / {claim['wanted']:g}: {verdict}")
+        lines.append(f"- {text}: {measured} / {values[0]['wanted']:g}: {verdict}")
     return "\n".join([*lines, ""])
 
 
-def _policy(record: Record, name: str) -> Any:
-    return next((policy for policy in record["policies"] if policy["name"] == name), None)
-
-
-def _interval(value: float, resampled: NDArray[np.float64], digits: int, unit: str = "") -> str:
+def _interval(measured: Measured, digits: int, unit: str = "", scale: float = 1.0) -> str:
+    value = scale * measured.value
     if not math.isfinite(value):
         return MISSING
-    if not np.isfinite(resampled).all():  # of a ratio whose denominator is 0 in some resample
+    if not np.isfinite(measured.resampled).all():  # of a ratio whose denominator is 0 in some resample
         return f"{value:.{digits}f}{unit}"
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    low, high = scale * np.percentile(measured.resampled, [2.5, 97.5])
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
 
 
@@ -187,11 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="kdmarl_sat.results_table", description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
     options = parser.parse_args(arguments)
-    text = table(read_records(options.records))
-    write_whole(ROOT / "results/main_job.md", text.encode())
-    readme = ROOT / "README.md"
-    write_whole(readme, inserted(readme.read_text(), text).encode())
-    print(text)
+    with sentences(parser.prog):
+        records = read_records(options.records)
+        text = sections(records)
+        write_whole(ROOT / "results/missions.md", text.encode())
+        readme = ROOT / "README.md"
+        write_whole(readme, inserted(readme.read_text(), overview(records)).encode())
+        print(text)
 
 
 if __name__ == "__main__":

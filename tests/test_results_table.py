@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kdmarl_sat.results_table import BEGIN, END, RecordError, inserted, read_records, table
+from kdmarl_sat.results_table import BEGIN, END, inserted, main, overview, sections
+from kdmarl_sat.run_records import RecordError, read_records
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("random", "global_knowledge", "teacher_fo", "kd_lh")
@@ -48,7 +49,7 @@ def two_seeds() -> list[dict[str, Any]]:
 
 
 def test_numbers_by_hand() -> None:
-    text = table(two_seeds())
+    text = sections(two_seeds())
     assert "### toy, preset=default: 2 training seeds × 2 held-out episodes of 100 s (commit 0123456789)" in text
     cells = row(text, "KD_LH")
     assert cells[1].startswith("10.0 [9.0, 11.0]")
@@ -58,6 +59,26 @@ def test_numbers_by_hand() -> None:
     assert "- teacher / greedy: 1.5, 2.5 / 2: **met in part**" in text
 
 
+def test_the_overview_by_hand() -> None:
+    """Of a mission and preset the configuration with most seeds; a policy that another mission lacks."""
+    other = record(0, {"random": [1.0], "global_knowledge": [2.0], "teacher_fo": [5.0], "kd_lh_a": [4.0]})
+    other["run"] |= {"scenario": "zoo"}
+    other["policies"][-1] |= {"macs_per_decision": [50, 20]}
+    once = record(5, {name: [0.0] for name in NAMES})
+    once["config"] = {"scenario": {"duration_s": 7.0}}
+    text = overview([once, *two_seeds(), other])
+    assert row(text, "captured priority")[1:] == ["toy, default", "zoo, default"]
+    assert row(text, "training seeds × held-out episodes")[1:] == ["2 × 2", "1 × 1"]
+    assert row(text, "an episode, s")[1:] == ["100", "100"]
+    assert [cell.split()[0] for cell in row(text, "TEACHER_FO")[1:]] == ["12.0", "5.0"]
+    assert [cell.split()[0] for cell in row(text, "KD_LH")[1:]] == ["10.0", "–"]
+    assert row(text, "KD_LH, kept of the teacher")[1].startswith("80 [")
+    assert row(text, "KD_LH_A, kept of the teacher")[1:] == ["–", "75 [75, 75] %"]
+    assert row(text, "times fewer MACs than the teacher, LH+A")[1:] == ["–", "20.0"]
+    assert row(text, "lost satellites per episode, LH+A")[1:] == ["–", "0.00"]
+    assert row(text, "claims met in all seeds")[1:] == ["0 of 1", "0 of 1"]
+
+
 def test_runs_configured_otherwise_stand_apart() -> None:
     records = [*two_seeds(), *two_seeds()]
     for index, each in enumerate(records):
@@ -65,7 +86,7 @@ def test_runs_configured_otherwise_stand_apart() -> None:
     for each in records[2:]:
         each["config"]["teacher"] = {"episodes": 960, "hidden": [1, 2]}
         each["config"]["scenario"] = {"duration_s": 50.0}
-    first, second = table(records).split("### ")[1:]
+    first, second = sections(records).split("### ")[1:]
     assert first.startswith("toy, preset=default: 2 training seeds × 2 held-out episodes of 100 s")
     assert "otherwise" not in first
     assert second.startswith("toy, preset=default: 2 training seeds × 2 held-out episodes of 50 s")
@@ -73,40 +94,47 @@ def test_runs_configured_otherwise_stand_apart() -> None:
         "Configured otherwise than the first: `scenario.duration_s` 50.0 (there 100.0), `teacher.episodes` 960 "
         "(there not set), `teacher.hidden` [1, 2] (there not set)."
     ) in second
-    assert table(records[:2]) == f"### {first}".removesuffix("\n")
+    assert sections(records[:2]) == f"### {first}".removesuffix("\n")
 
 
 def test_unequal_numbers_of_episodes() -> None:
     records = two_seeds()
     for policy in records[1]["policies"]:
         policy["episodes"].append({"captured": 1000.0, "duplicates": 9, "deaths": 9})
-    text = table(records)
+    text = sections(records)
     assert "2 training seeds × 2 held-out episodes" in text
     assert "Some flew up to 3 episodes; the first 2 count." in text
-    assert row(text, "KD_LH") == row(table(two_seeds()), "KD_LH")
+    assert row(text, "KD_LH") == row(sections(two_seeds()), "KD_LH")
 
 
 def test_numbers_that_are_not_there() -> None:
     records = [record(seed, {**{name: [0.0, 0.0] for name in NAMES}, "kd_lh": [0.0, 4.0]}) for seed in (0, 1)]
     records[0]["claims"][0]["measured"] = None
-    text = table(records)
+    text = sections(records)
     assert "- teacher / greedy: –, 2.5 / 2: **met in part**" in text
     assert row(text, "KD_LH")[1:4] == ["2.0 [0.0, 4.0]", "–", "–"]
     assert "nan" not in text
 
 
-def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path) -> None:
+def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.json").write_text(json.dumps({**record(0, {}), "version": 9}))
     with pytest.raises(RecordError, match=r"a.json has version 9; this program reads version 1"):
         read_records(tmp_path)
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(RecordError, match=r"a.json is damaged"):
         read_records(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["--records", str(tmp_path)])
+    assert capsys.readouterr().err.startswith(f"kdmarl_sat.results_table: run record {tmp_path}/a.json is damaged")
 
 
 def test_the_readme_holds_what_the_records_say() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert inserted(readme, table(read_records(ROOT / "results/runs"))) == readme
+    assert inserted(readme, overview(read_records(ROOT / "results/runs"))) == readme
+
+
+def test_the_page_of_missions_holds_what_the_records_say() -> None:
+    assert (ROOT / "results/missions.md").read_text() == sections(read_records(ROOT / "results/runs"))
 
 
 def test_insertion_keeps_the_rest() -> None:
@@ -119,7 +147,7 @@ def test_controls_of_some_seeds_stand_beside_the_policies_of_all() -> None:
     records[1]["policies"].append({**extra, "name": "control", "label": "a control"})
     for each, flown in zip(records, (False, True), strict=True):
         each["config"] |= {"evaluation": {"controls": flown}}
-    both, one = table(records).split("### ")[1:]
+    both, one = sections(records).split("### ")[1:]
     assert both.startswith("toy, preset=default: 2 training seeds")
     assert "a control" not in both
     assert one.startswith("toy, preset=default: 1 training seed ")
