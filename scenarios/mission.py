@@ -96,7 +96,10 @@ class SatelliteClassConfig:
 
 @dataclass
 class ConstellationConfig:
-    """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other."""
+    """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other.
+
+    Where that many do not fit round the circle at the spacing given, they stand evenly round it; planes too.
+    """
 
     planes: int = 1
     per_plane: int = 4
@@ -115,10 +118,43 @@ class ConstellationConfig:
         within("constellation", 0, 180, inclination_deg=self.inclination_deg)
         for name in ("raan_deg", "raan_spacing_deg", "spacing_deg", "phasing_deg"):
             within("constellation", -360, 360, **{name: getattr(self, name)})
+        first: dict[tuple[float, float], int] = {}
+        for index in range(self.size):
+            node, along = self.place_deg(index)
+            if self.inclination_deg in (0, 180):  # one plane, whatever the node
+                node, along = 0.0, along + (node if self.inclination_deg == 0 else -node)
+            twin = first.setdefault((_on_circle(node), _on_circle(along)), index)
+            if twin != index:
+                same_plane = twin // self.per_plane == index // self.per_plane
+                name = "spacing_deg" if same_plane else "raan_spacing_deg"
+                allowed = f"such that satellites {twin} and {index} are not in the same place"
+                check(f"constellation.{name}", getattr(self, name), False, allowed)
 
     @property
     def size(self) -> int:
         return self.planes * self.per_plane
+
+    def place_deg(self, index: int, node_deg: float = 0.0, start_deg: float = 0.0) -> tuple[float, float]:
+        """Right ascension of a satellite's ascending node and its argument of latitude, given the first satellite's."""
+        plane, behind = divmod(index, self.per_plane)
+        along = start_deg - behind * _fitting(self.spacing_deg, self.per_plane) + plane * self.phasing_deg
+        return node_deg + plane * _fitting(self.raan_spacing_deg, self.planes), along
+
+    @property
+    def string_deg(self) -> float:
+        """From a plane's first satellite to its last."""
+        return (self.per_plane - 1) * abs(_fitting(self.spacing_deg, self.per_plane))
+
+
+def _fitting(spacing_deg: float, number: int) -> float:
+    """The spacing, or where the last would pass the first what spreads them evenly round the circle."""
+    fits = (number - 1) * abs(spacing_deg) < 360.0
+    return spacing_deg if fits else math.copysign(360.0 / number, spacing_deg)
+
+
+def _on_circle(angle_deg: float) -> float:
+    """To 0.01 deg: a kilometre or so."""
+    return round(angle_deg % 360.0, 2) % 360.0
 
 
 @dataclass

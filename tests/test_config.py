@@ -78,6 +78,10 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
             ["scenario.constellation.per_plane=3"],
             "constellation.classes=4 is not allowed: it must be at most 3, one per",
         ),
+        (
+            ["scenario.constellation.planes=2", "scenario.constellation.raan_spacing_deg=0"],
+            "raan_spacing_deg=0.0 is not allowed: it must be such that satellites 0 and 4 are not in the same place",
+        ),
         (["scenario.constellation.classes=[{hardware: wide}]"], "classes[0].sensing is not set: it must be text"),
         (
             ["scenario.constellation.classes=[{hardware: huge, sensing: full}]"],

@@ -19,7 +19,8 @@ from kdmarl_sat.report.exhibits import exhibits
 from kdmarl_sat.report.summary import summarise
 from kdmarl_sat.results import PolicyResult, RunResult
 from scenarios.compose import composed
-from scenarios.mission import CitiesConfig, Communication, ScenarioConfig
+from scenarios.mission import CitiesConfig, Communication, ConstellationConfig, ScenarioConfig
+from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 
 EARTH_RADIUS_M = 6378136.6
@@ -293,6 +294,45 @@ def test_constellation_from_yaml_alone() -> None:
     # Planes of inclination i whose nodes are 60 deg apart: cos = cos^2 i + sin^2 i cos 60.
     i = np.radians(config.constellation.inclination_deg)
     assert unit[0] @ unit[3] == pytest.approx(np.cos(i) ** 2 + np.sin(i) ** 2 * 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "places"),
+    [
+        ({"planes": 1, "per_plane": 3, "spacing_deg": 40.0}, [(0, 0), (0, -40), (0, -80)]),
+        ({"planes": 1, "per_plane": 2, "spacing_deg": 270.0}, [(0, 0), (0, -270)]),
+        ({"planes": 1, "per_plane": 4, "spacing_deg": 120.0}, [(0, 0), (0, -90), (0, -180), (0, -270)]),
+        ({"planes": 1, "per_plane": 4, "spacing_deg": -120.0}, [(0, 0), (0, 90), (0, 180), (0, 270)]),
+        (
+            {"planes": 2, "per_plane": 2, "spacing_deg": 8.0, "raan_spacing_deg": 30.0, "phasing_deg": 5.0},
+            [(0, 0), (0, -8), (30, 5), (30, -3)],
+        ),
+        ({"planes": 3, "per_plane": 1, "raan_spacing_deg": 200.0}, [(0, 0), (120, 0), (240, 0)]),
+        ({"planes": 2, "per_plane": 1, "phasing_deg": 10.0}, [(0, 0), (0, 10)]),
+    ],
+)
+def test_where_satellites_stand(shape: dict[str, float], places: list[tuple[float, float]]) -> None:
+    """At the spacing given, or evenly round the circle where that many do not fit."""
+    constellation = ConstellationConfig(**shape, classes=[])  # type: ignore[arg-type]
+    assert [constellation.place_deg(n) for n in range(constellation.size)] == places
+    last = abs(constellation.place_deg(constellation.per_plane - 1)[1])
+    assert constellation.string_deg == last
+    assert constellation.place_deg(0, 20.0, 10.0) == (20.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        ({"spacing_deg": 0.0}, r"spacing_deg=0.0 is not allowed: it must be such that satellites 0 and 1 are not"),
+        ({"planes": 2}, r"raan_spacing_deg=0.0 is not allowed: it must be such that satellites 0 and 4 are not"),
+        ({"planes": 2, "phasing_deg": 6.0}, r"satellites 0 and 6 "),  # two places behind
+        ({"planes": 2, "inclination_deg": 0.0, "raan_spacing_deg": 6.0}, r"satellites 0 and 6 "),  # one plane in truth
+        ({"planes": 2, "inclination_deg": 180.0, "raan_spacing_deg": 6.0}, r"satellites 2 and 4 "),
+    ],
+)
+def test_two_satellites_in_one_place_are_refused(shape: dict[str, float], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        ConstellationConfig(**shape, classes=[])  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

@@ -291,9 +291,7 @@ def draw_orbits(
     elements: dict[AccessSatellite, dict[str, object]] = {}
     tracks = []
     for index, satellite in enumerate(satellites):
-        plane, place = divmod(index, constellation.per_plane)
-        raan_deg = constellation.raan_deg + node_deg + plane * constellation.raan_spacing_deg
-        u_deg = start_deg - place * constellation.spacing_deg + plane * constellation.phasing_deg
+        raan_deg, u_deg = constellation.place_deg(index, constellation.raan_deg + node_deg, start_deg)
         orbit = CircularOrbit(
             radius_m, *(float(np.radians(angle)) for angle in (constellation.inclination_deg, raan_deg, u_deg))
         )
@@ -301,8 +299,7 @@ def draw_orbits(
         satellite.initial_generation_duration = scenario.span_s
         tracks.append(orbit)
     scenario.tracks = tracks
-    string_deg = min(360.0, (constellation.per_plane - 1) * abs(constellation.spacing_deg))
-    scenario.length_s = string_deg / 360.0 * tracks[0].period_s
+    scenario.length_s = constellation.string_deg / 360.0 * tracks[0].period_s
     return elements
 
 
