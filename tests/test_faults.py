@@ -102,6 +102,23 @@ def test_one_that_fails_is_gone_at_that_tick_and_the_others_go_on() -> None:
     assert sum(result.decisions) > result.decisions[first]
 
 
+def test_the_dead_reach_no_target() -> None:
+    """What a satellite is told of who else can still reach a target counts the living."""
+    env = ConstellationEnv(mission(900.0, satellite_failures=12.0))
+    policy = GreedyPolicy(env.specs)
+    step = env.reset([1])
+    seen = {count: 0.0 for count in range(1, 5)}  # greatest share, by how many live
+    while not (step.terminated | step.truncated).all():
+        for n in np.nonzero(step.active[0])[0]:
+            spec = env.specs[n]
+            share = step.obs[0, n, spec.slice("claimed")].reshape(spec.slots, 2)[:, 1].max()
+            living = int(step.alive[0].sum())
+            seen[living] = max(seen[living], float(share))
+            assert share <= (living - 1) / 3 + 1e-6
+        step = env.step(policy.act(step))
+    assert seen[4] == 1.0 and seen[1] == 0.0
+
+
 def test_decisions_that_do_not_arrive_leave_a_satellite_charging() -> None:
     result, _, _ = flown(mission(missing_decisions=1.0))
     assert result.missed == sum(result.decisions) == sum(result.charges)

@@ -39,7 +39,9 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
         FeatureBlock("window", 2, "s to opening, s to closing", TIME_SCALE, slots),
         FeatureBlock("angle", 1, "rad off boresight", 1.0, slots),
         FeatureBlock("rate", 1, "rad/s to track it against the rate now", RATE_SCALE, slots),
-        FeatureBlock("claimed", 2, "others tasked with it, share of others that can still reach it", 1.0, slots),
+        FeatureBlock(
+            "claimed", 2, "others tasked with it, share of others, alive, that can still reach it", 1.0, slots
+        ),
         FeatureBlock("storage", 1, "fraction of the buffer filled", 1.0),
         FeatureBlock("station", 2, "s to the start and to the end of the present or next pass", PASS_SCALE),
         FeatureBlock("wheels", 1, "speed of the fastest as a fraction of the speed at which it fails", 1.0),
@@ -172,13 +174,13 @@ class FeatureExtractor:
         obs = np.zeros((count, self._spec.obs_size), dtype=np.float32)
         mask = np.zeros((count, self._fixed + self._spec.slots), dtype=np.bool_)
         mask[:, 0] = True
-        tasked = self.pursued()
+        tasked, alive = self.pursued(), self._alive()
         for row in np.nonzero(active)[0].tolist():
             self.offer(row, now.time_s)
             mask[row, : self._fixed] = True
             if self._constellation.satellites[row].has_room():
                 mask[row, self._fixed : self._fixed + len(self.offered[row])] = True
-            values = {name: rows[row] for name, rows in context.items()} | self._opportunities(row, now, tasked)
+            values = {name: rows[row] for name, rows in context.items()} | self._opportunities(row, now, tasked, alive)
             column = 0
             for block in self._spec.blocks:
                 value = values[block.name] / block.scale
@@ -186,7 +188,9 @@ class FeatureExtractor:
                 column += block.columns
         return obs, mask
 
-    def _opportunities(self, row: int, now: Snapshot, tasked: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    def _opportunities(
+        self, row: int, now: Snapshot, tasked: NDArray[np.int64], alive: BoolArray
+    ) -> dict[str, NDArray[np.float64]]:
         """The slot blocks of a satellite, in physical units, [offered, size] each."""
         targets = self.offered[row]
         line = self._r_LP_P[targets] - now.r_BP_P[row]
@@ -197,7 +201,7 @@ class FeatureExtractor:
         rate = np.linalg.norm(now.omega_BP_P[row] - needed, axis=-1)
         others = np.arange(len(tasked)) != row
         claimed = np.array([np.sum(tasked[others] == target) for target in targets])
-        reachable = np.sum(self._last_close_s[others][:, targets] > now.time_s, axis=0)
+        reachable = np.sum(self._last_close_s[others & alive][:, targets] > now.time_s, axis=0)
         priority = self.priority[targets]
         return {
             "urgent": (priority >= self._urgent_above)[:, None].astype(np.float64),
@@ -232,6 +236,9 @@ class FeatureExtractor:
         rows = np.stack([now.battery, self._energy.lowest_ahead(now), now.wheels, now.storage], axis=-1)
         return np.where(active[:, None], rows, 0.0).astype(np.float32)
 
+    def _alive(self) -> BoolArray:
+        return np.array([satellite.is_alive() for satellite in self._constellation.satellites])
+
     def pursued(self) -> NDArray[np.int64]:
         """[N] index of the target that each living satellite is after, -1 for none."""
         return np.array([self._pursued(satellite) for satellite in self._constellation.satellites])
@@ -250,7 +257,7 @@ class FeatureExtractor:
         near_s, far_s = STATE_HORIZONS_S
         near = np.bincount(row_of, value * (opens < now.time_s + near_s), count)
         far = np.bincount(row_of, value * (opens < now.time_s + far_s), count)
-        alive = np.array([satellite.is_alive() for satellite in satellites])
+        alive = self._alive()
         busy = alive & ~np.array([satellite.requires_retasking for satellite in satellites])
         left_s = np.maximum(0.0, np.array([satellite.deadline_s for satellite in satellites]) - now.time_s)
         # What it is after: without it the critic could not foresee the next rewards of the others.
