@@ -107,7 +107,7 @@ def test_the_dead_reach_no_target() -> None:
     env = ConstellationEnv(mission(900.0, satellite_failures=12.0))
     policy = GreedyPolicy(env.specs)
     step = env.reset([1])
-    seen = {count: 0.0 for count in range(1, 5)}  # greatest share, by how many live
+    seen = dict.fromkeys(range(1, 5), 0.0)  # greatest share, by how many live
     while not (step.terminated | step.truncated).all():
         for n in np.nonzero(step.active[0])[0]:
             spec = env.specs[n]
