@@ -5,31 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 from scenarios.ranges import ConfigError
-from scenarios.schema import RunConfig, WorkersOn
+from scenarios.schema import ComputeConfig, WorkersOn
 
 # Resident memory, measured: a process with Basilisk loaded, and one satellite of one episode (hundreds of targets).
 PROCESS_BYTES = 500 * 2**20
 SATELLITE_BYTES = 4 * 2**20
 
 
-def check_workers(config: RunConfig, available: int | None) -> None:
+def check_workers(compute: ComputeConfig, satellites: int, available: int | None) -> None:
     """Refuse more workers of this machine than its memory allows.
 
     Args:
-        config: the run.
+        compute: of the run.
+        satellites: of the constellation.
         available: bytes left, see ``available_bytes``; None: not known, nothing is refused.
 
     Raises:
         ConfigError: they would not fit.
     """
-    compute, size = config.compute, config.scenario.constellation.size
-    each = PROCESS_BYTES + SATELLITE_BYTES * size * compute.episodes_per_job
-    if compute.workers_on is not WorkersOn.processes or available is None or compute.workers * each <= available:
+    each = PROCESS_BYTES + SATELLITE_BYTES * satellites * compute.episodes_per_job
+    elsewhere = compute.workers_on is WorkersOn.ray and compute.ray_address is not None
+    if elsewhere or available is None or compute.workers * each <= available:
         return
+    fit = available // each
+    allowed = f"at most {fit}" if fit else "with fewer satellites or episodes_per_job, for not even one fits"
     raise ConfigError(
-        f"compute.workers={compute.workers} is not allowed: each takes about {each / 2**30:.1f} GiB with {size} "
+        f"compute.workers={compute.workers} is not allowed: each takes about {each / 2**30:.1f} GiB with {satellites} "
         f"satellites and episodes_per_job={compute.episodes_per_job}, and {available / 2**30:.1f} GiB are left: it "
-        f"must be at most {available // each}"
+        f"must be {allowed}"
     )
 
 

@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from envs.files import write_json, write_whole
+from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.provenance import code_versions
@@ -75,6 +76,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
     plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
     flights: dict[str, list[Flown]] = {}
+    check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:
         if config.runner is RunnerKind.native and (fault := choose.native_fault()):
             console.say(f"{fault}; flying with the reference runner")

@@ -134,7 +134,7 @@ def run(config: RunConfig, folder: Path) -> RunResult:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     start = time.monotonic()
-    check_workers(config, available_bytes())
+    check_workers(config.compute, config.scenario.constellation.size, available_bytes())
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)

@@ -18,6 +18,7 @@ from rich.table import Table
 from envs.api import IntArray
 from envs.basilisk.environment import ConstellationEnv
 from envs.files import write_json
+from envs.memory import available_bytes, check_workers
 from envs.sensing import Sensing, sense
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
@@ -60,6 +61,7 @@ def quantise(config: QuantiseRunConfig, folder: Path) -> dict[str, Any]:
         tuple((n,) for n in range(len(specs))),
         tuple(student.hidden for student in students.members),
     )
+    check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:
         with console.stage("int8: fine-tuning") as progress:
             tuned = quantise_students(

@@ -24,6 +24,7 @@ import numpy as np
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json
+from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with sentences(parser.prog):
         asked = [f"evaluation.episodes={options.episodes}", "evaluation.trace=false"]
         run = composed(*FAULTS, *asked, *options.overrides, f"output.cache_dir={options.folder}")
+        check_workers(run.compute, run.scenario.constellation.size, available_bytes())
         if options.fly:
             with worker_pool(run.compute) as pool, Console() as console:
                 fly(mission_of(run, pool, console, {}), "soak", WHO, {})

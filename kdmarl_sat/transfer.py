@@ -1,8 +1,9 @@
 """``python -m kdmarl_sat.transfer``: a run's policies in missions that they were not trained for.
 
-Any number of satellites, and faults:
+Any number of satellites, targets in proportion, and faults:
 
-  python -m kdmarl_sat.transfer --to scenario.constellation.planes=6 scenario.constellation.per_plane=11
+  python -m kdmarl_sat.transfer --to scenario.constellation.planes=6 scenario.constellation.per_plane=11 \\
+    scenario.targets.clusters_per_orbit=990
   python -m kdmarl_sat.transfer --vary scenario.faults.satellite_failures=0,0.1,0.3,1
 
 The run is the one that the overrides name, as for kdmarl_sat.run; what of it is not in the cache is trained first. The
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ from scenarios.schema import RunConfig, to_dict
 from training.simulate import Flyer, TeamPlan, flyer, worker_pool
 
 _TITLE = "Captured priority in other missions than the run's own, held-out episodes"
-_COLUMNS = ("mission", "policy", "captured", "per satellite", "interval", "dupl.", "lost", "failed", "missed")
+_COLUMNS = ("mission", "policy", "captured", "interval", "per satellite", "return", "dupl.", "lost", "failed", "missed")
 LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}
 
 
@@ -53,6 +55,7 @@ class Flight:
     mission: str  # what is unlike the run's own
     policy: str
     satellites: int
+    death_penalty: float
     episodes: tuple[EpisodeResult, ...]
 
 
@@ -63,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
     parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
     parser.add_argument("--vary", metavar="KEY=A,B,...", help="a mission for each value, beside every --to")
-    parser.add_argument("--out", type=Path, default=Path("outputs/transfer"))
+    parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         run = composed(*options.overrides)
@@ -71,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             " ".join(extra) or "as trained": _mission(run, options.overrides, extra)
             for extra in variations(options.to, options.vary)
         }
-        work(run, missions, options.out)
+        work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, options.to, options.vary))
 
 
 def variations(to: Sequence[Sequence[str]], vary: str | None) -> list[list[str]]:
@@ -90,6 +93,15 @@ def variations(to: Sequence[Sequence[str]], vary: str | None) -> list[list[str]]
     return [[*each, f"{key}={value}"] for each in (to or [[]]) for value in values.split(",")]
 
 
+def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: str | None) -> str:
+    """The run, and the last part of each override: another question does not overwrite this one's answer."""
+    asked = [part.rpartition("=") for extra in to for part in extra] + (
+        [(vary.partition("=")[0], "", "")] if vary else []
+    )
+    parts = [key.rpartition(".")[2] + (f"-{value}" if value else "") for key, _, value in asked]
+    return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
+
+
 def _mission(run: RunConfig, overrides: Sequence[str], extra: Sequence[str]) -> ScenarioConfig:
     target = composed(*overrides, *extra)
     if dataclasses.replace(target, scenario=run.scenario) != run:
@@ -106,7 +118,7 @@ def _mission(run: RunConfig, overrides: Sequence[str], extra: Sequence[str]) -> 
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
     """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
     for scenario in missions.values():
-        check_workers(dataclasses.replace(run, scenario=scenario), available_bytes())
+        check_workers(run.compute, scenario.constellation.size, available_bytes())
     torch.set_num_threads(run.compute.threads)
     origin = provenance(run)
     flights: list[Flight] = []
@@ -118,13 +130,13 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
             size, classes = len(mission.specs), len(scenario.constellation.classes)
             for which, name in HEURISTICS.items():
                 flown = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
-                flights.append(Flight(label, name, size, flown.episodes))
+                flights.append(Flight(label, name, size, scenario.death_penalty, flown.episodes))
             for key, (plan, team, artifact) in trained.items():
                 larger = spread_over(plan, classes, size)
                 who = flyer(larger, team, sample=False)
                 depends_on = {"policy": artifact.digest, "plan": dataclasses.asdict(larger)}
                 flown = fly(mission, f"transferred-{key}", who, depends_on)
-                flights.append(Flight(label, LABELS[key], size, flown.episodes))
+                flights.append(Flight(label, LABELS[key], size, scenario.death_penalty, flown.episodes))
         out.mkdir(parents=True, exist_ok=True)
         result = {
             "run": origin,
@@ -187,8 +199,9 @@ def _row(flight: Flight, confidence: float) -> tuple[str, ...]:
         number(float(np.mean([getattr(e, name) for e in flight.episodes])), 2)
         for name in ("duplicates", "deaths", "failures", "missed")
     ]
-    per_satellite = number(mean.estimate / flight.satellites, 2)
-    return (flight.mission, flight.policy, number(mean.estimate), per_satellite, spread(mean), *per_episode)
+    earned = float(np.mean([e.captured - flight.death_penalty * e.deaths for e in flight.episodes]))
+    means = (number(mean.estimate), spread(mean), number(mean.estimate / flight.satellites, 2), number(earned))
+    return (flight.mission, flight.policy, *means, *per_episode)
 
 
 @styled

@@ -175,7 +175,7 @@ class TargetsConfig:
     """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
 
     cities: CitiesConfig | None = None  # null: clusters
-    clusters_per_orbit: int = 60
+    clusters_per_orbit: int = 60  # of all satellites together: a larger constellation wants more
     per_cluster: int = 8
     cluster_radius_km: float = 100.0  # one standard deviation within a cluster
     cross_track_km: float = 150.0  # one standard deviation of the cluster centres

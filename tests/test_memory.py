@@ -13,15 +13,24 @@ from scenarios.ranges import ConfigError
 GIB = 2**30
 
 
+def checked(available: int | None, *overrides: str) -> None:
+    config = composed(*overrides)
+    check_workers(config.compute, config.scenario.constellation.size, available)
+
+
 def test_as_many_as_fit_and_no_more() -> None:
     big = ("scenario.constellation.planes=6", "scenario.constellation.per_plane=11", "compute.episodes_per_job=1")
     # 500 MiB and 66 times 4 MiB are 764 MiB: 13 of them are 9.7 GiB, 14 are 10.4.
-    check_workers(composed(*big, "compute.workers=13"), 10 * GIB)
+    checked(10 * GIB, *big, "compute.workers=13")
     said = r"compute.workers=14 is not allowed: .* 66 satellites .* 10.0 GiB are left: it must be at most 13"
     with pytest.raises(ConfigError, match=said):
-        check_workers(composed(*big, "compute.workers=14"), 10 * GIB)
-    check_workers(composed(*big, "compute.workers=1000", "compute.workers_on=ray"), GIB)  # other machines' memory
-    check_workers(composed("compute.workers=1000"), None)
+        checked(10 * GIB, *big, "compute.workers=14")
+    with pytest.raises(ConfigError, match=said):  # a cluster of its own is here too
+        checked(10 * GIB, *big, "compute.workers=14", "compute.workers_on=ray")
+    checked(GIB, *big, "compute.workers=1000", "compute.workers_on=ray", "compute.ray_address=10.0.0.1:6379")
+    checked(None, "compute.workers=1000")
+    with pytest.raises(ConfigError, match="it must be with fewer satellites or episodes_per_job, for not even one fi"):
+        checked(GIB // 2, *big, "compute.workers=1")
 
 
 def test_the_tighter_of_machine_and_container_counts(tmp_path: Path) -> None:

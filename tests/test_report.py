@@ -42,7 +42,7 @@ from kdmarl_sat.report.statistics import (
     paired_difference,
     retention,
 )
-from kdmarl_sat.report.summary import ReportError, summarise
+from kdmarl_sat.report.summary import ReportError, faults_of, summarise
 from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
 
 SATELLITES = ("sat-0 slow", "sat-1 narrow", "sat-2 wide", "sat-3 wide")
@@ -763,6 +763,29 @@ def test_console_table(result):
     mean = np.mean([episode.captured for episode in result.policies[3].episodes])
     line = next(line for line in shown.splitlines() if line.strip().startswith("Teacher (FO)"))
     assert f"{mean:.1f} [" in line and "100\u202f%" in line and "1\u202f204\u202f224" in line
+
+
+def test_faults_that_were_on_are_said(result, tmp_path):
+    """Two policies of one episode each: 3 and 1 satellites failed, 4 and 5 decisions were missed."""
+    flown = [
+        dataclasses.replace(
+            policy, episodes=(dataclasses.replace(policy.episodes[0], failures=failures, missed=missed),), trace=None
+        )
+        for policy, failures, missed in zip(result.policies[:2], (3, 1), (4, 5), strict=True)
+    ]
+    faults = {"satellite_failures": 0.3, "crosslink_outage": 0.0, "missing_decisions": 0.05, "outage_s": 300.0}
+    scenario = {**result.config["scenario"], "faults": faults}
+    run = bare(flown, config={**result.config, "scenario": scenario})
+    said = (
+        "faults: satellite_failures=0.3, missing_decisions=0.05; per episode 2.00 satellites failed and 4.5 decisions "
+        "did not arrive, mean over policies"
+    )
+    assert faults_of(run) == said
+    assert faults_of(result) is None
+    console = Console(width=400, file=io.StringIO())
+    console.print(console_table(run))
+    assert said in " ".join(console.file.getvalue().split())
+    assert f"With {said}." in write_report(run, tmp_path).read_text()
 
 
 # --- runs that lack things --------------------------------------------------------------------------------------------

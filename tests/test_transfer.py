@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdmarl_sat.transfer import main, spread_over, variations
+from kdmarl_sat.transfer import folder_name, main, spread_over, variations
+from scenarios.compose import composed
 from tests.test_pipeline import TINY
 from training.simulate import TeamPlan
 
@@ -93,8 +94,21 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     for row, flight in zip(rows, result["flights"], strict=True):
         captured = np.mean([episode["captured"] for episode in flight["episodes"]])
         assert float(row[2]) == pytest.approx(captured, abs=0.06)
+        deaths = np.mean([episode["deaths"] for episode in flight["episodes"]])
+        assert float(row[5].replace("\u2212", "-")) == pytest.approx(captured - 10.0 * deaths, abs=0.06)
+
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
     main(arguments)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")} == made
     again = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert again["flights"] == result["flights"]
+
+
+def test_each_question_has_a_folder_of_its_own() -> None:
+    run = composed("seed=3")
+    assert folder_name(run, [], "scenario.communication=none,free") == (
+        "imaging_constellation-default-seed3-communication"
+    )
+    assert folder_name(run, [["scenario.constellation.planes=2", "scenario.communication=none"]], "a.b=1,2") == (
+        "imaging_constellation-default-seed3-planes-2-communication-none-b"
+    )

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdmarl_sat.report.formats import count, factor, number, percent, spread
-from kdmarl_sat.report.summary import PolicySummary, confidence_of, summarise
+from kdmarl_sat.report.summary import PolicySummary, confidence_of, faults_of, summarise
 from kdmarl_sat.results import RunResult
 from onboard.flightlog import Kind
 
@@ -53,6 +53,8 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
 def _caption(result: RunResult) -> Text:
     """The legend, and a warning where a bundle's network did not decide everything itself."""
     caption = Text(_LEGEND.format(percent(confidence_of(result))), "table.caption")
+    if faults := faults_of(result):
+        caption.append(f"\n{faults}")
     for policy in result.policies:
         events = policy.events or {}
         if fallbacks := events.get(Kind.FALLBACK, 0):

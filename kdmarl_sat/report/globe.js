@@ -446,7 +446,7 @@
     });
     rows.forEach((row, n) => {
       const track = flight.tracks[n];
-      const [, doing, battery, storage, earned] = row.cells;
+      const [, doing, battery, storage, imaged] = row.cells;
       const action = track.action[sample.last];
       const pursued = track.pursued[sample.last];
       const activity = action < 0 ? "lost" : data.activities[action];
@@ -457,7 +457,7 @@
         show(cell.firstElementChild, percent(value));
         cell.querySelector(".globe-part").style.width = `${100 * value}%`;
       }
-      show(earned, captured(flight, state.time, n).toFixed(1));
+      show(imaged, captured(flight, state.time, n).toFixed(1));
     });
   };
 

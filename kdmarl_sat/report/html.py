@@ -17,7 +17,7 @@ from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import inline_svg
 from kdmarl_sat.report.statistics import Interval
 from kdmarl_sat.report.style import family
-from kdmarl_sat.report.summary import PolicySummary, confidence_of
+from kdmarl_sat.report.summary import PolicySummary, confidence_of, faults_of
 from kdmarl_sat.results import PolicyResult, RunResult
 from onboard.flightlog import Kind
 
@@ -84,6 +84,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
             for exhibit in shown
         ],
         globe=_globe(result),
+        faults=faults_of(result),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,25 @@ def confidence_of(result: RunResult) -> float:
     """The confidence level of all intervals: evaluation.confidence of the run's config, 0.95 without one."""
     evaluation = result.config.get("evaluation") or {}
     return float(evaluation.get("confidence", 0.95))
+
+
+def faults_of(result: RunResult) -> str | None:
+    """Which faults were on and what became of them, in a sentence; None where there were none."""
+    scenario = result.config.get("scenario")
+    faults = (scenario.get("faults") or {}) if isinstance(scenario, Mapping) else {}
+    rates = {name: faults[name] for name in _FAULTS if faults.get(name)}
+    episodes = [episode for policy in result.policies for episode in policy.episodes]
+    if not rates or not episodes:
+        return None
+    failed, missed = (float(np.mean([getattr(e, what) for e in episodes])) for what in ("failures", "missed"))
+    shown = ", ".join(f"{name}={rate:g}" for name, rate in rates.items())
+    return (
+        f"faults: {shown}; per episode {failed:.2f} satellites failed and {missed:.1f} decisions did not arrive, mean "
+        "over policies"
+    )
+
+
+_FAULTS = ("satellite_failures", "crosslink_outage", "sensor_dropout", "missing_decisions")
 
 
 def summarise(result: RunResult, seed: int = BOOTSTRAP_SEED) -> tuple[PolicySummary, ...]:
