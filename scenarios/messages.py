@@ -66,12 +66,17 @@ def _hint(error: OmegaConfBaseException) -> Any:
     """The declared type of the field that the error is about."""
     if dataclasses.is_dataclass(error.object_type):
         return typing.get_type_hints(error.object_type).get(str(error.key))
-    arguments = typing.get_args(error.ref_type)  # of list[element] or dict[str, value]
+    members = typing.get_args(error.ref_type) if _is_union(error.ref_type) else (error.ref_type,)
+    arguments = next(filter(None, map(typing.get_args, members)), ())  # of list[element] or dict[str, value]
     return arguments[-1] if arguments else None
 
 
+def _is_union(hint: Any) -> bool:
+    return isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union
+
+
 def _kind(hint: Any) -> str:
-    if isinstance(hint, UnionType):
+    if _is_union(hint):
         return " or ".join(_kind(member) for member in typing.get_args(hint))
     if typing.get_origin(hint) is list:
         return f"a list ({_kind(typing.get_args(hint)[0])} each)"

@@ -113,11 +113,11 @@ class ConstellationConfig:
     classes: list[SatelliteClassConfig] = MISSING
 
     def __post_init__(self) -> None:
-        within("constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
-        within("constellation", 250, 2000, altitude_km=self.altitude_km)
-        within("constellation", 0, 180, inclination_deg=self.inclination_deg)
+        within("scenario.constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
+        within("scenario.constellation", 250, 2000, altitude_km=self.altitude_km)
+        within("scenario.constellation", 0, 180, inclination_deg=self.inclination_deg)
         for name in ("raan_deg", "raan_spacing_deg", "spacing_deg", "phasing_deg"):
-            within("constellation", -360, 360, **{name: getattr(self, name)})
+            within("scenario.constellation", -360, 360, **{name: getattr(self, name)})
         first: dict[tuple[float, float], int] = {}
         for index in range(self.size):
             node, along = self.place_deg(index)
@@ -128,7 +128,7 @@ class ConstellationConfig:
                 same_plane = twin // self.per_plane == index // self.per_plane
                 name = "spacing_deg" if same_plane else "raan_spacing_deg"
                 allowed = f"such that satellites {twin} and {index} are not in the same place"
-                check(f"constellation.{name}", getattr(self, name), False, allowed)
+                check(f"scenario.constellation.{name}", getattr(self, name), False, allowed)
 
     @property
     def size(self) -> int:
@@ -165,9 +165,9 @@ class CitiesConfig:
     of_largest: int = 20000  # by population
 
     def __post_init__(self) -> None:
-        within("targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
+        within("scenario.targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
         allowed = f"at least number={self.number}"
-        check("targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
+        check("scenario.targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
 
 
 @dataclass
@@ -183,11 +183,13 @@ class TargetsConfig:
     urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
 
     def __post_init__(self) -> None:
-        within("targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
-        within("targets", 1, 1000, per_cluster=self.per_cluster)
-        within("targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km)
-        within("targets", 0, 10, priority_exponent=self.priority_exponent)
-        within("targets", 0, 1, urgent_above=self.urgent_above)
+        within("scenario.targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
+        within("scenario.targets", 1, 1000, per_cluster=self.per_cluster)
+        within(
+            "scenario.targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km
+        )
+        within("scenario.targets", 0, 10, priority_exponent=self.priority_exponent)
+        within("scenario.targets", 0, 1, urgent_above=self.urgent_above)
 
 
 @dataclass
@@ -199,9 +201,9 @@ class CloudsConfig:
     forecast_error: float = 0.5  # of the forecast, as a multiple of the field's own spread; 0: it is right
 
     def __post_init__(self) -> None:
-        within("clouds", 0.01, 0.99, cover=self.cover)
-        within("clouds", 10, 20000, scale_km=self.scale_km)
-        within("clouds", 0, 100, forecast_error=self.forecast_error)
+        within("scenario.clouds", 0.01, 0.99, cover=self.cover)
+        within("scenario.clouds", 10, 20000, scale_km=self.scale_km)
+        within("scenario.clouds", 0, 100, forecast_error=self.forecast_error)
 
 
 @dataclass
@@ -210,11 +212,16 @@ class GroundStationsConfig:
     at: dict[str, list[float]] = field(default_factory=dict)  # name -> [latitude_deg, longitude_deg]
 
     def __post_init__(self) -> None:
-        within("ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
-        check("ground_stations.at", {}, bool(self.at), "at least one station")
+        within("scenario.ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
+        check("scenario.ground_stations.at", {}, bool(self.at), "at least one station")
         for name, place in self.at.items():
             there = len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
-            check(f"ground_stations.at.{name}", list(place), there, "[latitude_deg, longitude_deg] within 90 and 180")
+            check(
+                f"scenario.ground_stations.at.{name}",
+                list(place),
+                there,
+                "[latitude_deg, longitude_deg] within 90 and 180",
+            )
 
 
 class RewardAt(Enum):
@@ -250,11 +257,11 @@ class ActionsConfig:
     desaturation_duration_s: float | None = None  # null: there is no such action
 
     def __post_init__(self) -> None:
-        within("actions", 1, 64, image_slots=self.image_slots)
-        positive("actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
+        within("scenario.actions", 1, 64, image_slots=self.image_slots)
+        positive("scenario.actions", image_timeout_s=self.image_timeout_s, charge_duration_s=self.charge_duration_s)
         for name in ("downlink_duration_s", "desaturation_duration_s"):
             if getattr(self, name) is not None:
-                positive("actions", **{name: getattr(self, name)})
+                positive("scenario.actions", **{name: getattr(self, name)})
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -275,8 +282,15 @@ class GuardConfig:
     release: float = 0.02  # by how much a quantity must be within its limit again before the guard lets go
 
     def __post_init__(self) -> None:
-        within("guard", 0, 1e6, reserve_min_Wh=self.reserve_min_Wh)
-        within("guard", 0, 1, wheel_speed_max=self.wheel_speed_max, storage_max=self.storage_max, release=self.release)
+        within("scenario.guard", 0, 1e6, reserve_min_Wh=self.reserve_min_Wh)
+        within(
+            "scenario.guard",
+            0,
+            1,
+            wheel_speed_max=self.wheel_speed_max,
+            storage_max=self.storage_max,
+            release=self.release,
+        )
 
 
 @dataclass
@@ -292,11 +306,11 @@ class FaultsConfig:
     training: bool = True  # in training episodes too, so that a policy learns to live with them
 
     def __post_init__(self) -> None:
-        within("faults", 0, 1000, satellite_failures=self.satellite_failures)
-        within("faults", 0, 1, missing_decisions=self.missing_decisions)
+        within("scenario.faults", 0, 1000, satellite_failures=self.satellite_failures)
+        within("scenario.faults", 0, 1, missing_decisions=self.missing_decisions)
         for name in ("crosslink_outage", "sensor_dropout"):
-            check(f"faults.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        positive("faults", outage_s=self.outage_s, dropout_s=self.dropout_s)
+            check(f"scenario.faults.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
+        positive("scenario.faults", outage_s=self.outage_s, dropout_s=self.dropout_s)
 
 
 @dataclass
@@ -326,6 +340,7 @@ class ScenarioConfig:
 
     def __post_init__(self) -> None:
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
+        within("scenario", 0, 1e7, duration_s=self.duration_s)
         within("scenario", 0.05, 2, sim_step_s=self.sim_step_s)  # beyond, the attitude control is unstable
         whole = abs(self.sim_step_s * 1e9 - round(self.sim_step_s * 1e9)) < 1e-3
         check("scenario.sim_step_s", self.sim_step_s, whole, "a whole number of nanoseconds")
@@ -335,6 +350,10 @@ class ScenarioConfig:
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
             check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
             check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
+            battery_Wh, reserve_Wh = self.hardware[member.hardware].battery_Wh, self.guard.reserve_min_Wh
+            fits = not self.guard.enabled or reserve_Wh <= battery_Wh
+            allowed = f"at most {battery_Wh:g}, the battery of hardware {member.hardware!r}"
+            check("scenario.guard.reserve_min_Wh", reserve_Wh, fits, allowed)
         classes, size = self.constellation.classes, self.constellation.size
         check("scenario.constellation.classes", [], bool(classes), "at least one class")
         check(

@@ -68,10 +68,15 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
         (["sede=3"], "sede is not a known key (did you mean seed?): the configuration has seed, preset, scenario,"),
         (["teacher.hidden=big"], "teacher.hidden='big' is not allowed: it must be a whole number"),
         (["scenario.communication=radio"], "communication='radio' is not allowed: it must be one of none, free, line"),
+        (["scenario.training_duration_s=[a,9]"], "training_duration_s[0]='a' is not allowed: it must be a number\n"),
+        (["scenario.duration_s=1e12"], "scenario.duration_s=1000000000000.0 is not allowed: it must be between 0 and"),
         (["scenario.training_duration_s=9"], "=9 is not allowed: it must be a list (a number each) or null"),
         (["teacher.clip=5"], "teacher.clip=5.0 is not allowed: it must be between 0.01 and 1"),
         (["scenario.sensing.full=[smell]"], "full='smell' is not allowed: it must be among the blocks battery, "),
-        (["scenario.constellation.planes=0"], "constellation.planes=0 is not allowed: it must be between 1 and 1000"),
+        (
+            ["scenario.constellation.planes=0"],
+            "kdmarl-sat: scenario.constellation.planes=0 is not allowed: it must be between 1 and 1000",
+        ),
         (["scenario.constellation.altitude_km=-5"], "altitude_km=-5.0 is not allowed: it must be between 250 and 2000"),
         (["scenario.constellation.altitude_km=120"], "altitude_km=120.0 is not allowed: it must be between 250 and"),
         (

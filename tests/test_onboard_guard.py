@@ -92,8 +92,8 @@ def test_limits_come_from_the_scenario() -> None:
     assert limits is not None
     assert [limits[spec.name].reserve_min for spec in specs] == pytest.approx([7 / 35, 7 / 45, 7 / 50, 7 / 50])
     assert limits_of(composed("scenario.guard.enabled=false").scenario, specs) is None
-    with pytest.raises(ConfigError, match=r"reserve_min_Wh=40 is not allowed: it must be at most 35"):
-        limits_of(composed("scenario.guard.reserve_min_Wh=40").scenario, specs)
+    with pytest.raises(ConfigError, match=r"scenario.guard.reserve_min_Wh=40.0 is not allowed: it must be at most 35"):
+        composed("scenario.guard.reserve_min_Wh=40")
 
 
 class AlwaysImages:

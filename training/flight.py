@@ -19,7 +19,6 @@ from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import FaultConfig
-from scenarios.ranges import ConfigError
 from training.faults import DelayedRunner, FaultInjector
 
 
@@ -41,22 +40,13 @@ def onboard_spec(sensing: Sensing) -> OnboardSpec:
 
 
 def limits_of(scenario: ScenarioConfig, specs: Sequence[AgentSpec]) -> dict[str, Limits] | None:
-    """What each satellite's guard holds it to; None where the scenario has no guard.
-
-    Raises:
-        ConfigError: a battery smaller than the charge that must be left in it.
-    """
+    """What each satellite's guard holds it to; None where the scenario has no guard."""
     guard = scenario.guard
     if not guard.enabled:
         return None
     limits = {}
     for spec in specs:
         battery_Wh = scenario.hardware[spec.hardware].battery_Wh
-        if guard.reserve_min_Wh > battery_Wh:
-            raise ConfigError(
-                f"scenario.guard.reserve_min_Wh={guard.reserve_min_Wh:g} is not allowed: it must be at most "
-                f"{battery_Wh:g}, the battery of hardware {spec.hardware!r}"
-            )
         limits[spec.name] = Limits(
             guard.reserve_min_Wh / battery_Wh, guard.wheel_speed_max, guard.storage_max, guard.release
         )
