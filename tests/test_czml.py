@@ -74,6 +74,21 @@ def test_an_image_is_a_line_until_it_is_taken_and_then_a_colour(flown: Any) -> N
         assert after["rgba"] == by_id[satellite.partition("#")[0]]["point"]["color"]["rgba"]
 
 
+def test_an_image_on_board_is_paler_until_it_is_delivered(flown: Any) -> None:
+    env, trace, _ = flown
+    m = int(np.nanargmin(trace.target_imaged_s))
+    late = np.full_like(trace.target_imaged_s, np.nan)
+    late[m] = 500.0
+    downlinked = dataclasses.replace(trace, target_delivered_s=late)
+    packets = json.loads(czml(downlinked, [spec.name for spec in env.specs], SCENARIO.epoch_utc, 500.0, "a flight"))
+    by_id = {packet["id"]: packet for packet in packets}
+    _, on_board, delivered = by_id[f"target-{m}"]["point"]["color"]
+    assert on_board["interval"].split("/")[1] == delivered["interval"].split("/")[0] == "2026-03-20T12:08:20.000Z"
+    assert on_board["rgba"][:3] == delivered["rgba"][:3] and on_board["rgba"][3] < delivered["rgba"][3] == 255
+    other = next(n for n in np.flatnonzero(trace.target_imaged_by >= 0) if n != m)
+    assert by_id[f"target-{other}"]["point"]["color"][-1]["rgba"][3] < 255  # never delivered
+
+
 def test_what_a_satellite_does_covers_the_flight(flown: Any) -> None:
     _, trace, packets = flown
     for n, packet in enumerate(of_kind(packets, "satellite-")):

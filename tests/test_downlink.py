@@ -81,6 +81,24 @@ def test_nothing_is_earned_before_it_is_downlinked_and_then_first_in_first_out(t
     assert emptied >= 2
 
 
+def test_the_trace_tells_deliveries_apart_from_images() -> None:
+    env = ConstellationEnv(mission("tip_and_cue", 2400.0), traced=1)
+    policy = GreedyPolicy(env.specs, global_knowledge=True)
+    step = env.reset([2])
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+    [trace], [result] = env.traces(), env.results()
+    delivered = trace.target_delivered_by >= 0
+    assert 0 < delivered.sum() < (trace.target_imaged_by >= 0).sum()
+    assert (trace.target_delivered_s[delivered] > trace.target_imaged_s[delivered]).all()
+    by = [trace.target_priority[trace.target_delivered_by == n].sum() for n in range(len(env.specs))]
+    assert sum(by) == pytest.approx(result.captured)
+    np.testing.assert_allclose(by, result.captured_by, atol=1e-6)
+    # What was first imaged by somebody and is still on board; duplicates of it are on board nowhere else.
+    waiting = (trace.target_imaged_by >= 0) & ~delivered
+    assert trace.target_priority[waiting].sum() == pytest.approx(result.undelivered)
+
+
 def test_a_full_buffer_refuses_images() -> None:
     config = mission("tip_and_cue", 2400.0)
     small = {name: dataclasses.replace(hardware, storage_images=2) for name, hardware in config.hardware.items()}

@@ -39,6 +39,8 @@ TINY = Trace(
     target_priority=np.array([0.123456, 1.0]),
     target_imaged_by=np.array([0, -1]),
     target_imaged_s=np.array([12.34, math.nan]),
+    target_delivered_by=np.array([1, -1]),
+    target_delivered_s=np.array([20.06, math.nan]),
     target_accessible=np.array([False, False]),
 )
 
@@ -84,6 +86,8 @@ def test_a_flight_by_hand() -> None:
             "priority": [0.1235, 1.0],
             "imaged_by": [0, -1],
             "imaged_s": [12.3, None],
+            "delivered_by": [1, -1],
+            "delivered_s": [20.1, None],
             "reachable": [1, 0],  # imaged, so it was in reach
         },
     }
@@ -137,6 +141,8 @@ def long_trace(samples: int, satellites: int, targets: int) -> Trace:
         target_priority=rng.random(targets),
         target_imaged_by=rng.integers(-1, satellites, targets),
         target_imaged_s=rng.uniform(0, 17000, targets),
+        target_delivered_by=rng.integers(-1, satellites, targets),
+        target_delivered_s=rng.uniform(0, 17000, targets),
         target_accessible=rng.random(targets) < 0.9,
     )
 
@@ -322,7 +328,7 @@ def assert_tells(opened: Opened, trace: Trace, time_s: float) -> None:
             assert int(shown.split("\u202f%")[0]) == pytest.approx(
                 100 * np.interp(time_s, trace.time_s, values[:, n]), abs=0.56
             )
-        own = (trace.target_imaged_by == n) & (trace.target_imaged_s <= time_s)
+        own = (trace.target_delivered_by == n) & (trace.target_delivered_s <= time_s)
         assert float(earned) == pytest.approx(trace.target_priority[own].sum(), abs=0.06)
 
 
@@ -337,10 +343,10 @@ def test_the_slider_takes_clock_table_and_total_along(opened: Opened, result: Ru
         assert_tells(opened, traces[0], time_s)
         seen.append(opened.captured())
         for (now, end), trace in zip(seen[-1], traces, strict=True):
-            imaged = trace.target_imaged_by >= 0
-            assert end == pytest.approx(trace.target_priority[imaged].sum(), abs=0.06)
+            delivered = trace.target_delivered_by >= 0
+            assert end == pytest.approx(trace.target_priority[delivered].sum(), abs=0.06)
             assert now == pytest.approx(
-                trace.target_priority[imaged & (trace.target_imaged_s <= time_s)].sum(), abs=0.06
+                trace.target_priority[delivered & (trace.target_delivered_s <= time_s)].sum(), abs=0.06
             )
     assert seen[0] < seen[1] < seen[2]
     opened.page.locator("#globe-view").screenshot(path=tmp_path / "globe.png")

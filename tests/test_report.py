@@ -123,6 +123,8 @@ def synthetic_trace(
         target_priority=priority,
         target_imaged_by=by.astype(np.int64),
         target_imaged_s=when,
+        target_delivered_by=np.where(when + 300 < time_s[-1], by, -1).astype(np.int64),
+        target_delivered_s=np.where(when + 300 < time_s[-1], when + 300, np.nan),
         target_accessible=accessible,
     )
 

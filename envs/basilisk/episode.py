@@ -217,6 +217,13 @@ class Episode:
         imaged_s = np.full(len(target_r_P), np.nan)
         for index, (row, time_s) in self._imaged_at.items():
             imaged_by[index], imaged_s[index] = row, time_s
+        delivered_by, delivered_s = imaged_by, imaged_s
+        if self._config.reward.at is RewardAt.downlink:
+            delivered_by, delivered_s = np.full_like(imaged_by, -1), np.full_like(imaged_s, np.nan)
+            rows = {satellite.name: row for row, satellite in enumerate(self.constellation.satellites)}
+            for target, (name, time_s) in self.constellation.rewarder.first_delivery.items():
+                index = self.features.knowledge.index_of(target)
+                delivered_by[index], delivered_s[index] = rows[name], time_s
         return Trace(
             time_s=np.array([doing.now.time_s for doing in history]),
             latitude_deg=latitude,
@@ -231,6 +238,8 @@ class Episode:
             target_priority=self.features.priority,
             target_imaged_by=imaged_by,
             target_imaged_s=imaged_s,
+            target_delivered_by=delivered_by,
+            target_delivered_s=delivered_s,
             target_accessible=self.features.accessible(float(self.constellation.time_limit)),
         )
 

@@ -116,6 +116,7 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
     def reset_overwrite_previous(self) -> None:
         super().reset_overwrite_previous()
         self._delivered: Counter[Target] = Counter()
+        self.first_delivery: dict[Target, tuple[str, float]] = {}  # satellite, and when
 
     def calculate_reward(self, new_data_dict: dict[str, ImageData]) -> dict[str, float]:
         """What each satellite's deliveries of a step earn; they count as delivered at its end."""
@@ -125,11 +126,18 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
             for name, new in new_data_dict.items()
         }
         self._delivered += together
+        for name, new in new_data_dict.items():
+            for image in new.delivered:
+                self.first_delivery.setdefault(image.target, (name, self._now_s))
         return rewards
 
     def undelivered(self, on_board: set[Target]) -> float:
         """The priorities of those targets of which no image has been delivered yet."""
         return math.fsum(target.priority for target in on_board if not self._delivered[target])
+
+    @property
+    def _now_s(self) -> float:
+        return float(self.scenario.satellites[0].simulator.sim_time)
 
     def _earned(self, name: str, image: Image, together: int) -> float:
         target = image.target
@@ -139,7 +147,7 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
             priority=target.priority,
             r_LP_P=target.r_LP_P.copy(),
             taken_s=image.taken_s,
-            delivered_s=self.scenario.satellites[0].simulator.sim_time,
+            delivered_s=self._now_s,
             earlier=self._delivered[target],
             together=together,
         )

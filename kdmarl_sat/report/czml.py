@@ -21,6 +21,7 @@ EARTH_RADIUS_KM = 6378.1366
 _LINE_S = 15.0  # before a capture, in which the line to the target is shown
 _TRAIL_S = 900.0
 _WAITING, _MISSED = (255, 208, 90, 230), (150, 158, 170, 90)
+_ON_BOARD_ALPHA = 110  # imaged, and not yet delivered
 _EPOCH_FORMAT = "%Y %b %d %H:%M:%S.%f (UTC)"  # Basilisk's
 
 
@@ -80,8 +81,15 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: f
         waiting = {"rgba": _WAITING if by >= 0 or trace.target_accessible[m] else _MISSED}
         colours: Any = waiting
         if by >= 0:
-            done = {"interval": f"{at(when)}/{at(end_s)}", "rgba": _rgba(satellite_colour(by))}
-            colours = [{"interval": f"{at(0)}/{at(when)}", **waiting}, done]
+            colours = [{"interval": f"{at(0)}/{at(when)}", **waiting}]
+            delivered = float(np.nan_to_num(trace.target_delivered_s[m], nan=end_s))
+            spans = [(when, delivered, _ON_BOARD_ALPHA), (delivered, end_s, 255)]
+            paint = _rgba(satellite_colour(by))
+            colours += [
+                {"interval": f"{at(start)}/{at(stop)}", "rgba": [*paint[:3], alpha]}
+                for start, stop, alpha in spans
+                if stop > start
+            ]
         priority = float(trace.target_priority[m])
         packets.append(
             {

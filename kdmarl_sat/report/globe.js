@@ -83,6 +83,8 @@
       priority,
       by: columns.imaged_by[k],
       imaged: columns.imaged_s[k] ?? Infinity, // when
+      deliveredBy: columns.delivered_by[k],
+      delivered: columns.delivered_s[k] ?? Infinity,
       reachable: columns.reachable[k] === 1,
     }));
     return {
@@ -111,7 +113,9 @@
   const placeAt = (track, { last, next, share }) => slerp(track.places[last], track.places[next], share);
   const valueAt = (values, { last, next, share }) => values[last] + share * (values[next] - values[last]);
   const captured = (flight, time, by = null) =>
-    flight.targets.reduce((sum, t) => (t.imaged <= time && (by ?? t.by) === t.by ? sum + t.priority : sum), 0);
+    flight.targets.reduce(
+      (sum, t) => (t.delivered <= time && (by ?? t.deliveredBy) === t.deliveredBy ? sum + t.priority : sum), 0,
+    );
 
   // --- the picture ----------------------------------------------------------------------------------------------
 
@@ -250,9 +254,11 @@
       const imaged = target.imaged <= state.time;
       disc(x, y, sizeOf(target));
       context.globalAlpha = target.reachable ? 1 : 0.35;
-      context.fillStyle = imaged ? data.satellites[target.by].colour : colours.surface;
-      context.strokeStyle = imaged ? colours.surface : colours.ink;
-      context.lineWidth = imaged ? 0.6 : 1;
+      const delivered = target.delivered <= state.time;
+      const colour = imaged ? data.satellites[target.by].colour : colours.ink;
+      context.fillStyle = delivered ? colour : colours.surface;
+      context.strokeStyle = delivered ? colours.surface : colour;
+      context.lineWidth = delivered ? 0.6 : imaged ? 2 : 1;
       if (target.reachable) context.fill();
       context.stroke();
       if (imaged && state.time - target.imaged < GLINT_S) {
@@ -446,7 +452,7 @@
     });
     rows.forEach((row, n) => {
       const track = flight.tracks[n];
-      const [, doing, battery, storage, imaged] = row.cells;
+      const [, doing, battery, storage, earned] = row.cells;
       const action = track.action[sample.last];
       const pursued = track.pursued[sample.last];
       const activity = action < 0 ? "lost" : data.activities[action];
@@ -457,7 +463,7 @@
         show(cell.firstElementChild, percent(value));
         cell.querySelector(".globe-part").style.width = `${100 * value}%`;
       }
-      show(imaged, captured(flight, state.time, n).toFixed(1));
+      show(earned, captured(flight, state.time, n).toFixed(1));
     });
   };
 
@@ -562,8 +568,11 @@
       show(element("pointed"), "");
       return;
     }
+    const downlinked = nearest.delivered === nearest.imaged ? "" : Number.isFinite(nearest.delivered)
+      ? `, delivered by ${data.satellites[nearest.deliveredBy].name} at ${clock(nearest.delivered)}`
+      : ", never delivered";
     const fate = Number.isFinite(nearest.imaged)
-      ? `imaged by ${data.satellites[nearest.by].name} at ${clock(nearest.imaged)}`
+      ? `imaged by ${data.satellites[nearest.by].name} at ${clock(nearest.imaged)}${downlinked}`
       : nearest.reachable ? "never imaged" : "out of reach";
     show(element("pointed"), `target ${nearest.index}, priority ${nearest.priority.toFixed(2)}, ${fate}`);
   };

@@ -46,6 +46,8 @@ class Targets(TypedDict):
     priority: list[float]
     imaged_by: list[int]  # satellite, -1 nobody
     imaged_s: list[float | None]
+    delivered_by: list[int]  # to the ground, or where nothing is downlinked the same as imaged
+    delivered_s: list[float | None]
     reachable: list[int]  # 0: out of every satellite's reach
 
 
@@ -121,10 +123,16 @@ def flight(label: str, trace: Trace, most_states: int = _MOST_STATES) -> Flight:
             "longitude": _rounded(trace.target_longitude_deg, 2),
             "priority": _rounded(trace.target_priority, 4),
             "imaged_by": trace.target_imaged_by.tolist(),
-            "imaged_s": [None if np.isnan(s) else round(float(s), 1) for s in trace.target_imaged_s],
+            "imaged_s": _when(trace.target_imaged_s),
+            "delivered_by": trace.target_delivered_by.tolist(),
+            "delivered_s": _when(trace.target_delivered_s),
             "reachable": (trace.target_accessible | (trace.target_imaged_by >= 0)).astype(int).tolist(),
         },
     }
+
+
+def _when(time_s: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(s) else round(float(s), 1) for s in time_s]
 
 
 def _track(trace: Trace, kept: NDArray[np.int64], satellite: int) -> Track:
