@@ -200,7 +200,8 @@ def test_death_costs_once_and_ends_only_the_satellite() -> None:
     base = mission(1200.0)
     hungry = dataclasses.replace(base.hardware["slow"], battery_Wh=2.0, initial_charge=[0.3, 0.3], panel_area_m2=1e-6)
     full = {name: dataclasses.replace(hardware, initial_charge=[1.0, 1.0]) for name, hardware in base.hardware.items()}
-    config = dataclasses.replace(base, hardware={**full, "slow": hungry})
+    guard = dataclasses.replace(base.guard, enabled=False)  # it wants more left than this battery holds
+    config = dataclasses.replace(base, hardware={**full, "slow": hungry}, guard=guard)
     env = ConstellationEnv(config)
     steps = fly(env, GreedyPolicy(env.specs, charge_below=0.0), [0])
     assert not steps[-1].alive[0, 0] and steps[-1].alive[0, 1:].all()
