@@ -30,9 +30,8 @@ class Trace:
     target_priority: NDArray[np.float64]  # [M]
     target_imaged_by: NDArray[np.int64]  # [M] satellite that was first to image it; -1: nobody
     target_imaged_s: NDArray[np.float64]  # [M] when; NaN: never
-    target_delivered_by: NDArray[
-        np.int64
-    ]  # [M] satellite that was first to earn it: where nothing is downlinked, the same
+    # Where nothing is downlinked, the same as imaged.
+    target_delivered_by: NDArray[np.int64]  # [M] satellite that was first to earn it; -1: nobody
     target_delivered_s: NDArray[np.float64]  # [M] when; NaN: never
     target_accessible: NDArray[np.bool_]  # [M] some satellite had a window within the episode
 
