@@ -38,12 +38,14 @@ class TeacherConfig:
     max_grad_norm: float = 0.5
     imitation_episodes: int = 24  # episodes of the global-knowledge heuristic cloned before RL; 0: none
     imitation_epochs: int = 16
+    imitation_learning_rate: float = 1e-3
 
     def __post_init__(self) -> None:
         within("teacher", 1, 4096, hidden=self.hidden)
         within("teacher", 1, 1e7, episodes=self.episodes, episodes_per_update=self.episodes_per_update)
         within("teacher", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
         positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
+        positive("teacher", imitation_learning_rate=self.imitation_learning_rate)
         within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
         within("teacher", 0.01, 1, clip=self.clip)
         positive("teacher", target_kl=self.target_kl)

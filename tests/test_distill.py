@@ -36,7 +36,11 @@ ENOUGH = ["battery", "value"]
 def teacher() -> Teacher:
     """Near-optimal, by imitation of the best plan."""
     config = TeacherConfig(
-        hidden=16, learning_rate=1e-2, critic_learning_rate=1e-2, discount_per_s=0.9, imitation_epochs=30
+        hidden=16,
+        critic_learning_rate=1e-2,
+        discount_per_s=0.9,
+        imitation_epochs=30,
+        imitation_learning_rate=1e-2,
     )
     sensings = [sense(spec, [block.name for block in spec.blocks]) for spec in ENV.specs]
     learner = new_learner(shared_team(sensings, 16), Critic(ENV.state_size, 32), config, seed=0)

@@ -28,6 +28,7 @@ CONFIG = TeacherConfig(
     critic_learning_rate=1e-2,
     discount_per_s=0.9,
     imitation_epochs=30,
+    imitation_learning_rate=1e-2,
     target_kl=1.0,  # the toy is learnt in large steps
 )
 EVERYTHING = [block.name for block in ENV.specs[0].blocks]

@@ -73,12 +73,14 @@ def train_mappo(
         state = checkpoint.load(save, key)
         learner.load_state_dict(state["learner"])
         curve = state["curve"]
-    updates, per_update = total_updates(config), config.episodes_per_update
-    if learner.updates == 0 and config.imitation_episodes:
-        progress(0.0, "cloning the global-knowledge heuristic")
+    elif config.imitation_episodes:
+        rule, epochs = "cloning the global-knowledge heuristic", config.imitation_epochs
+        progress(0.0, rule)
         seeds = episode_seeds("imitation", learner.seed, 0, config.imitation_episodes)
-        expert = Flyer(heuristic=Heuristic.global_knowledge)
-        imitate(learner, gather(pool, jobs(scenario, expert, seeds, compute, training=True)), config)
+        shown = gather(pool, jobs(scenario, Flyer(heuristic=Heuristic.global_knowledge), seeds, compute, training=True))
+        imitate(learner, shown, config, lambda done: progress(0.0, f"{rule}, epoch {done} of {epochs}"))
+        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
+    updates, per_update = total_updates(config), config.episodes_per_update
     while learner.updates < updates:
         seeds = episode_seeds(stream, learner.seed, learner.updates * per_update, per_update)
         pilot = flyer(plan, learner.team, sample=True)

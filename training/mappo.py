@@ -6,6 +6,7 @@ It teaches the shared teacher, and the baseline of per-agent networks trained di
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,13 +114,15 @@ def update(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[st
     }
 
 
-def imitate(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[str, float]:
+def imitate(
+    learner: Learner, rollout: Rollout, config: TeacherConfig, epoch_done: Callable[[int], None] = lambda _: None
+) -> dict[str, float]:
     """Warm start: clone the rollout's actions by cross-entropy, and fit the critic to its discounted returns.
 
     Returns are cut off by a time limit, so they are completed with the critic's own value of the final state, anew in
-    each of the ``imitation_epochs``.
+    each of the ``imitation_epochs``; ``epoch_done`` is told how many there have been.
     """
-    set_rate(learner.actor_optimiser, config.learning_rate)
+    set_rate(learner.actor_optimiser, config.imitation_learning_rate)
     set_rate(learner.critic_optimiser, config.critic_learning_rate)
     batch = to_batch(rollout, config.discount_per_s)
     records: list[dict[str, Tensor]] = []
@@ -137,6 +140,7 @@ def imitate(learner: Learner, rollout: Rollout, config: TeacherConfig) -> dict[s
             agreement = weighted_mean((greedy == part.action).float(), part.valid)
             value_loss = _critic_step(learner, part, target[: len(part.obs), index], config)
             records.append({"cross_entropy": loss.detach(), "agreement": agreement, "value_loss": value_loss})
+        epoch_done(epoch + 1)
     return means(records) | _episode_statistics(rollout)
 
 
