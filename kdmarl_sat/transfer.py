@@ -44,7 +44,19 @@ from scenarios.schema import RunConfig, to_dict
 from training.simulate import Flyer, TeamPlan, flyer, worker_pool
 
 _TITLE = "Captured priority in other missions than the run's own, held-out episodes"
-_COLUMNS = ("mission", "policy", "captured", "interval", "per satellite", "return", "dupl.", "lost", "failed", "missed")
+_COLUMNS = (
+    "mission",
+    "policy",
+    "captured",
+    "interval",
+    "per satellite",
+    "return",
+    "dupl.",
+    "lost",
+    "failed",
+    "missed",
+    "late",
+)
 LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}
 
 
@@ -197,7 +209,7 @@ def _row(flight: Flight, confidence: float) -> tuple[str, ...]:
     mean = mean_interval([e.captured for e in flight.episodes], confidence)
     per_episode = [
         number(float(np.mean([getattr(e, name) for e in flight.episodes])), 2)
-        for name in ("duplicates", "deaths", "failures", "missed")
+        for name in ("duplicates", "deaths", "failures", "missed", "late")
     ]
     earned = float(np.mean([e.captured - flight.death_penalty * e.deaths for e in flight.episodes]))
     means = (number(mean.estimate), spread(mean), number(mean.estimate / flight.satellites, 2), number(earned))

@@ -302,15 +302,17 @@ class FaultsConfig:
     outage_s: float = 300.0  # mean length of such a spell
     sensor_dropout: float = 0.0  # share of the time in which a feature block reads 0, each by itself
     dropout_s: float = 300.0  # mean length of such a spell
-    missing_decisions: float = 0.0  # share of decisions that come too late or never: the satellite charges instead
+    missing_decisions: float = 0.0  # share of decisions that never come: the satellite charges instead
+    late_decisions: float = 0.0  # share of decisions (of the others) that come late: the satellite charges meanwhile
+    late_s: float = 30.0  # by so much
     training: bool = True  # in training episodes too, so that a policy learns to live with them
 
     def __post_init__(self) -> None:
         within("scenario.faults", 0, 1000, satellite_failures=self.satellite_failures)
-        within("scenario.faults", 0, 1, missing_decisions=self.missing_decisions)
+        within("scenario.faults", 0, 1, missing_decisions=self.missing_decisions, late_decisions=self.late_decisions)
         for name in ("crosslink_outage", "sensor_dropout"):
             check(f"scenario.faults.{name}", getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
-        positive("scenario.faults", outage_s=self.outage_s, dropout_s=self.dropout_s)
+        positive("scenario.faults", outage_s=self.outage_s, dropout_s=self.dropout_s, late_s=self.late_s)
 
 
 @dataclass

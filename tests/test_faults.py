@@ -127,6 +127,51 @@ def test_decisions_that_do_not_arrive_leave_a_satellite_charging() -> None:
     assert 0.2 < some.missed / sum(some.decisions) < 0.8
 
 
+def test_late_decisions_begin_when_they_arrive_and_are_what_was_chosen() -> None:
+    late_s = 40.0
+    config = mission(1500.0, late_decisions=1.0, late_s=late_s)
+    env = ConstellationEnv(config)
+    policy = GreedyPolicy(env.specs)
+    step = env.reset([4])
+    episode = env.episode(0)
+    fixed = len(config.actions.fixed)
+    chosen: dict[int, tuple[float, object, float]] = {}  # by satellite: when it was asked, its target, until when
+    now_s, begun, void = 0.0, 0, 0
+    while not (step.terminated | step.truncated).all():
+        action = policy.act(step)
+        for n in np.nonzero(step.active[0])[0]:
+            if n in chosen:  # asked before its decision began: it came too late for its target
+                asked_s, _, until_s = chosen.pop(n)
+                assert asked_s + late_s <= now_s and until_s <= now_s
+                void += 1
+            if action[0, n] >= fixed:
+                chosen[n] = (now_s, *episode.features.opportunity(n, int(action[0, n]) - fixed))
+        step = env.step(action)
+        now_s += float(step.duration_s[0])
+        for n, satellite in enumerate(episode.constellation.satellites):
+            if n not in chosen:
+                continue
+            asked_s, target, _ = chosen[n]
+            if satellite.running is target:
+                assert now_s - asked_s == pytest.approx(late_s, abs=config.sim_step_s)
+                assert not step.active[0, n]
+                del chosen[n]
+                begun += 1
+            else:
+                assert satellite.running == "charge" and now_s - asked_s < late_s + config.sim_step_s
+    result = env.results()[0]
+    assert result.late == sum(result.decisions) and result.missed == 0
+    assert begun > 10 and void > 0 and 0 < sum(result.images) <= begun
+
+
+def test_late_decisions_come_at_their_share_and_cost() -> None:
+    some, none = flown(mission(1500.0, late_decisions=0.5))[0], flown(mission(1500.0))[0]
+    assert 0.3 < some.late / sum(some.decisions) < 0.7
+    assert none.late == 0 and sum(some.images) < sum(none.images)
+    lost = flown(mission(missing_decisions=1.0, late_decisions=1.0))[0]
+    assert lost.missed == sum(lost.decisions) and sum(lost.images) == 0
+
+
 def test_a_block_that_is_out_reads_nothing() -> None:
     env = ConstellationEnv(mission(sensor_dropout=0.999999, dropout_s=FOREVER_S))
     step = env.reset([0])
@@ -179,6 +224,8 @@ def test_training_can_be_spared() -> None:
     [
         ({"crosslink_outage": 1.0}, "faults.crosslink_outage=1.0 is not allowed: it must be from 0 to below 1"),
         ({"sensor_dropout": -0.1}, "faults.sensor_dropout=-0.1 is not allowed: it must be from 0 to below 1"),
+        ({"late_decisions": -0.1}, "faults.late_decisions=-0.1 is not allowed: it must be between 0 and 1"),
+        ({"late_s": 0.0}, "faults.late_s=0.0 is not allowed"),
         ({"missing_decisions": 2.0}, "faults.missing_decisions=2.0 is not allowed: it must be between 0 and 1"),
         ({"outage_s": 0.0}, "faults.outage_s=0.0 is not allowed: it must be a number above 0"),
     ],

@@ -768,19 +768,21 @@ def test_console_table(result):
 
 
 def test_faults_that_were_on_are_said(result, tmp_path):
-    """Two policies of one episode each: 3 and 1 satellites failed, 4 and 5 decisions were missed."""
+    """Two policies of one episode each: 3 and 1 satellites failed, 4 and 5 decisions were missed, 2 and 0 were late."""
     flown = [
         dataclasses.replace(
-            policy, episodes=(dataclasses.replace(policy.episodes[0], failures=failures, missed=missed),), trace=None
+            policy,
+            episodes=(dataclasses.replace(policy.episodes[0], failures=failures, missed=missed, late=late),),
+            trace=None,
         )
-        for policy, failures, missed in zip(result.policies[:2], (3, 1), (4, 5), strict=True)
+        for policy, failures, missed, late in zip(result.policies[:2], (3, 1), (4, 5), (2, 0), strict=True)
     ]
     faults = {"satellite_failures": 0.3, "crosslink_outage": 0.0, "missing_decisions": 0.05, "outage_s": 300.0}
     scenario = {**result.config["scenario"], "faults": faults}
     run = bare(flown, config={**result.config, "scenario": scenario})
     said = (
-        "faults: satellite_failures=0.3, missing_decisions=0.05; per episode 2.00 satellites failed and 4.5 decisions "
-        "did not arrive, mean over policies"
+        "faults: satellite_failures=0.3, missing_decisions=0.05; per episode 2.00 satellites failed, 4.5 decisions "
+        "did not arrive and 1.0 were late, mean over policies"
     )
     assert faults_of(run) == said
     assert faults_of(result) is None

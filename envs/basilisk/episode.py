@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +48,14 @@ class _Doing:
     pursued: NDArray[np.int64]  # [N]
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A decision that is under way to its satellite."""
+
+    begin: Callable[[], None]
+    until_s: float = math.inf  # then the window of its target has closed
+
+
 class Episode:
     """Runs one constellation from a seed to its end, again and again.
 
@@ -73,6 +84,8 @@ class Episode:
         self.faults = Faults(self._faults_config, count, blocks, orbit_s, span_s, seed)
         self._failed = np.zeros(count, dtype=np.bool_)
         self._missed = 0
+        self._late = 0
+        self._under_way: dict[int, _Order] = {}  # by row
         self._alive = np.ones(count, dtype=np.bool_)
         self._captured_by = np.zeros(count)
         self._decisions = np.zeros(count, dtype=np.int64)
@@ -102,7 +115,13 @@ class Episode:
             if self.faults.missing():
                 self._missed += 1
                 action = 0
-            self._begin(row, action)
+            order = self._order(row, action)
+            if self.faults.late():
+                self._late += 1
+                self._under_way[row] = order
+                satellites[row].charge(self._faults_config.late_s)
+            else:
+                order.begin()
         if self._traced:
             self._history.append(self._doing())
         already = set(self.constellation.rewarder.data.imaged) if self._traced else set()
@@ -112,26 +131,36 @@ class Episode:
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
+        self._arrive()
         failed = died & (self.faults.failure_s <= self.constellation.time_s)
         self._failed |= failed
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
         return self._moment(snapshot(self.constellation), reward, duration_s)
 
-    def _begin(self, row: int, action: int) -> None:
-        """Task a satellite."""
+    def _order(self, row: int, action: int) -> _Order:
+        """What an action asks of a satellite."""
         satellite, actions = self.constellation.satellites[row], self._config.actions
         name = actions.fixed[action] if action < len(actions.fixed) else None
         if name == CHARGE:
             self._charges[row] += 1
-            satellite.charge(actions.charge_duration_s)
-        elif name == DOWNLINK and actions.downlink_duration_s is not None:
-            satellite.downlink(actions.downlink_duration_s)
-        elif name == DESATURATE and actions.desaturation_duration_s is not None:
-            satellite.desaturate(actions.desaturation_duration_s)
-        else:
-            target, close_s = self.features.opportunity(row, action - len(actions.fixed))
-            satellite.image(target, close_s, actions.image_timeout_s)
+            return _Order(partial(satellite.charge, actions.charge_duration_s))
+        if name == DOWNLINK and actions.downlink_duration_s is not None:
+            return _Order(partial(satellite.downlink, actions.downlink_duration_s))
+        if name == DESATURATE and actions.desaturation_duration_s is not None:
+            return _Order(partial(satellite.desaturate, actions.desaturation_duration_s))
+        target, close_s = self.features.opportunity(row, action - len(actions.fixed))
+        return _Order(partial(satellite.image, target, close_s, actions.image_timeout_s), close_s)
+
+    def _arrive(self) -> None:
+        """Late decisions reach their satellites, which are then not asked; one that comes too late for its target is
+        void, and another is asked for."""
+        now_s = self.constellation.time_s
+        for row, order in list(self._under_way.items()):
+            if self.constellation.satellites[row].requires_retasking:
+                del self._under_way[row]
+                if self._alive[row] and order.until_s > now_s and not self.constellation.over():
+                    order.begin()
 
     def _moment(self, now: Snapshot, reward: float, duration_s: float) -> Moment:
         truncated = self.constellation.over()
@@ -197,6 +226,7 @@ class Episode:
             duration_s=constellation.time_s,
             failures=int(self._failed.sum()),
             missed=self._missed,
+            late=self._late,
             spoiled=sum(s.data_store.spoiled for s in constellation.satellites),
             undelivered=constellation.rewarder.undelivered(on_board) if downlinked else 0.0,
         )

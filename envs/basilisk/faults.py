@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from envs.api import BoolArray
 from scenarios.mission import FaultsConfig
 
-_STREAMS = {"failures": 0, "outages": 1, "dropouts": 2, "decisions": 3}
+_STREAMS = {"failures": 0, "outages": 1, "dropouts": 2, "decisions": 3, "late": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Faults:
         """
         generators = {name: np.random.default_rng([seed, 3, stream]) for name, stream in _STREAMS.items()}
         self._missing, self._decisions = config.missing_decisions, generators["decisions"]
+        self._late, self._delays = config.late_decisions, generators["late"]
         # Standard draws scaled by the rate: with more of a fault, what failed before fails earlier.
         standard = generators["failures"].exponential(1.0, satellites)
         rate = config.satellite_failures / orbit_s
@@ -65,6 +66,10 @@ class Faults:
     def missing(self) -> bool:
         """Whether the next decision does not arrive."""
         return self._missing > 0 and bool(self._decisions.random() < self._missing)
+
+    def late(self) -> bool:
+        """Whether the next decision that does arrive is late."""
+        return self._late > 0 and bool(self._delays.random() < self._late)
 
 
 def spells(share: float, mean_s: float, span_s: float, generator: np.random.Generator) -> Spells:

@@ -63,15 +63,15 @@ def faults_of(result: RunResult) -> str | None:
     episodes = [episode for policy in result.policies for episode in policy.episodes]
     if not rates or not episodes:
         return None
-    failed, missed = (float(np.mean([getattr(e, what) for e in episodes])) for what in ("failures", "missed"))
+    failed, missed, late = (float(np.mean([getattr(e, of) for e in episodes])) for of in ("failures", "missed", "late"))
     shown = ", ".join(f"{name}={rate:g}" for name, rate in rates.items())
     return (
-        f"faults: {shown}; per episode {failed:.2f} satellites failed and {missed:.1f} decisions did not arrive, mean "
-        "over policies"
+        f"faults: {shown}; per episode {failed:.2f} satellites failed, {missed:.1f} decisions did not arrive and "
+        f"{late:.1f} were late, mean over policies"
     )
 
 
-_FAULTS = ("satellite_failures", "crosslink_outage", "sensor_dropout", "missing_decisions")
+_FAULTS = ("satellite_failures", "crosslink_outage", "sensor_dropout", "missing_decisions", "late_decisions")
 
 
 def summarise(result: RunResult, seed: int = BOOTSTRAP_SEED) -> tuple[PolicySummary, ...]:
