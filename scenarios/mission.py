@@ -53,10 +53,15 @@ class HardwareConfig:
     needs_light: bool = False  # images only what the Sun lights
     needs_clear_view: bool = False  # an image through clouds shows nothing (scenario.clouds)
 
-    def __post_init__(self) -> None:
-        within("hardware", 1, 89, min_elevation_deg=self.min_elevation_deg)
+    def check(self, where: str) -> None:
+        """Called by the mission, which knows the class's name.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        within(where, 1, 89, min_elevation_deg=self.min_elevation_deg)
         positive(
-            "hardware",
+            where,
             max_wheel_torque_Nm=self.max_wheel_torque_Nm,
             max_wheel_speed_rpm=self.max_wheel_speed_rpm,
             battery_Wh=self.battery_Wh,
@@ -64,22 +69,22 @@ class HardwareConfig:
             image_attitude_error_mrp=self.image_attitude_error_mrp,
             image_rate_error_rad_s=self.image_rate_error_rad_s,
         )
-        within("hardware", 0, 1, panel_efficiency=self.panel_efficiency)
+        within(where, 0, 1, panel_efficiency=self.panel_efficiency)
         powers = {name: getattr(self, f"{name}_power_W") for name in ("base", "instrument", "transmitter")}
-        within("hardware", 0, 1e6, **{f"{name}_power_W": watts for name, watts in powers.items()})
-        within("hardware", 0, 1, disturbance_torque_Nm=self.disturbance_torque_Nm)
-        within("hardware", 1, 1e6, storage_images=self.storage_images)
-        positive("hardware", downlink_s_per_image=self.downlink_s_per_image)
+        within(where, 0, 1e6, **{f"{name}_power_W": watts for name, watts in powers.items()})
+        within(where, 0, 1, disturbance_torque_Nm=self.disturbance_torque_Nm)
+        within(where, 1, 1e6, storage_images=self.storage_images)
+        positive(where, downlink_s_per_image=self.downlink_s_per_image)
         charge = self.initial_charge
         check(
-            "hardware.initial_charge",
+            f"{where}.initial_charge",
             charge,
             len(charge) == 2 and 0 < charge[0] <= charge[1] <= 1,
             "[low, high] with 0 < low <= high <= 1",
         )
         normal = self.panel_normal_B
         check(
-            "hardware.panel_normal_B",
+            f"{where}.panel_normal_B",
             normal,
             len(normal) == 3 and all(math.isfinite(c) for c in normal) and any(c != 0 for c in normal),
             "three finite components, not all 0",
@@ -347,6 +352,8 @@ class ScenarioConfig:
         whole = abs(self.sim_step_s * 1e9 - round(self.sim_step_s * 1e9)) < 1e-3
         check("scenario.sim_step_s", self.sim_step_s, whole, "a whole number of nanoseconds")
         within("scenario", 0, 1e6, death_penalty=self.death_penalty)
+        for name, bus in self.hardware.items():
+            bus.check(f"scenario.hardware.{name}")
         for index, member in enumerate(self.constellation.classes):
             where = f"scenario.constellation.classes[{index}]"
             hardware, groups = sorted(self.hardware), sorted(self.sensing)

@@ -173,19 +173,19 @@ def test_what_is_available_lies_under_a_clear_sky_for_optical_satellites() -> No
         ),
         (
             ["scenario=tip_and_cue", "scenario.ground_stations.at.Hawaii=[120,0]"],
-            "ground_stations.at.Hawaii=[120.0, 0.0] is not allowed: it must be [latitude_deg, longitude_deg] within",
+            "scenario.ground_stations.at.Hawaii=[120.0, 0.0] is not allowed: it must be [latitude_deg, longitude_deg] within",
         ),
         (
             ["scenario=tip_and_cue", "scenario.hardware.imager.storage_images=0"],
-            "hardware.storage_images=0 is not allowed: it must be between 1 and",
+            "scenario.hardware.imager.storage_images=0 is not allowed: it must be between 1 and",
         ),
         (
             ["scenario=tip_and_cue", "scenario.reward.rule=nonsense"],
-            "reward.rule='nonsense' is not allowed: it must be module:attribute",
+            "scenario.reward.rule='nonsense' is not allowed: it must be module:attribute",
         ),
         (
             ["scenario=tip_and_cue", "scenario.reward.rule=''"],
-            "reward.rule='' is not allowed: it must be module:attribute",
+            "scenario.reward.rule='' is not allowed: it must be module:attribute",
         ),
         (
             ["scenario=optical_sar", "scenario.clouds=null"],
