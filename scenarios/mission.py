@@ -243,7 +243,7 @@ class RewardConfig:
     rule: str | None = None
 
     def __post_init__(self) -> None:
-        _check_place("reward.rule", self.rule)
+        _check_place("scenario.reward.rule", self.rule)
 
 
 def _check_place(name: str, place: str | None) -> None:
