@@ -1,4 +1,4 @@
-"""Workers on a Ray cluster (``compute.workers_on=ray``): beyond one machine, and to the same results.
+"""Workers on a Ray cluster (``workers=ray``): beyond one machine, and to the same results.
 
 A worker is a Ray actor of one CPU. One that is lost, alone or with its node, costs the job that it was at, which
 another does again. Ray starts fresh processes, as Basilisk needs. It is an extra of the project and imported late.
@@ -122,7 +122,7 @@ class RayWorkers:
             address: of the cluster; None: one on this machine, with a CPU for each of ``workers``.
             start_timeout_s: how long to wait for the first worker.
         """
-        self._ray = load("compute.workers_on=ray")
+        self._ray = load("workers=ray")
         reach("compute.ray_address", address)
         self._function, self._address, self._cpus = function, address, workers
         self._start_timeout_s = start_timeout_s

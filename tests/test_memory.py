@@ -26,7 +26,7 @@ def test_as_many_as_fit_and_no_more() -> None:
     with pytest.raises(ConfigError, match=said):
         checked(10 * GIB, *big, "compute.workers=14")
     with pytest.raises(ConfigError, match=said):  # a cluster of its own is here too
-        checked(10 * GIB, *big, "compute.workers=14", "compute.workers_on=ray")
+        checked(10 * GIB, *big, "compute.workers=14", "workers=ray")
     checked(GIB, *big, "compute.workers=1000", "compute.workers_on=ray", "compute.ray_address=10.0.0.1:6379")
     checked(None, "compute.workers=1000")
     with pytest.raises(ConfigError, match="it must be with fewer satellites or episodes_per_job, for not even one fi"):

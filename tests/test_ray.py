@@ -255,7 +255,7 @@ def test_a_sweep_of_whole_runs_on_a_cluster_of_its_own(cluster: Any, tmp_path: P
         "hydra.launcher.num_cpus=4",
         "seed=0,1",
     )
-    done = launch(tmp_path, *tiny, f"compute.workers_on={workers_on}", module="kdmarl_sat.run")
+    done = launch(tmp_path, *tiny, f"workers={workers_on}", module="kdmarl_sat.run")
     assert done.returncode == 0, done.stderr
     reports = sorted(file.parent.name for file in tmp_path.glob("outputs/*/*/run_record.json"))
     assert reports == ["0-seed=0", "1-seed=1"]
