@@ -23,7 +23,7 @@ class EpisodeResult:
     duration_s: float
     failures: int = 0  # satellites lost to faults, whatever they did
     missed: int = 0  # decisions that did not arrive
-    late: int = 0  # decisions that arrived late
+    late: int = 0  # decisions that were late, those too late for their targets included
     spoiled: int = 0  # images that showed nothing but clouds
     undelivered: float = 0.0  # priorities of the targets of which images were on board at the end, and none delivered
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,20 @@ def command(name: str, config_name: str, work: Callable[[Any, Path], object], ro
     # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     with sentences(name, resumable=True, whole=whole):
+        check_groups(sys.argv[1:])
         composed()
+
+
+def check_groups(arguments: Sequence[str]) -> None:
+    """Hydra has no sentence of its own for a number where a group's option belongs.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for argument in arguments:
+        if found := re.fullmatch(r"(scenario|preset|workers|launcher|board)=([-+.\d][-+.,\de]*)", argument):
+            how_many = "; how many there are is compute.workers" if found[1] == "workers" else ""
+            raise ConfigError(f"{argument} is not allowed: it must be a name, see --help{how_many}")
 
 
 @contextlib.contextmanager

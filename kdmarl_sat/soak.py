@@ -1,8 +1,8 @@
 """``python -m kdmarl_sat.soak``: many episodes in one go, killed and resumed on the way, and what became of them.
 
-Flies a heuristic through ``--episodes`` held-out episodes with every fault switched on, in a process group that is
-killed (SIGKILL) ``--kills`` times and started anew. Every episode must have its result, some flown again alone must
-come to the same, and no process may grow. Linux only: it reads /proc.
+Flies a heuristic through ``--episodes`` held-out episodes with satellites, crosslinks, sensors and decisions failing,
+in a process group that is killed (SIGKILL) ``--kills`` times and started anew. Every episode must have its result, some
+flown again alone must come to the same, and no process may grow. Linux only: it reads /proc.
 """
 
 from __future__ import annotations

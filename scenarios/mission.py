@@ -53,7 +53,7 @@ class HardwareConfig:
     needs_light: bool = False  # images only what the Sun lights
     needs_clear_view: bool = False  # an image through clouds shows nothing (scenario.clouds)
 
-    def check(self, where: str) -> None:
+    def check_as(self, where: str) -> None:
         """Called by the mission, which knows the class's name.
 
         Raises:
@@ -353,7 +353,9 @@ class ScenarioConfig:
         check("scenario.sim_step_s", self.sim_step_s, whole, "a whole number of nanoseconds")
         within("scenario", 0, 1e6, death_penalty=self.death_penalty)
         for name, bus in self.hardware.items():
-            bus.check(f"scenario.hardware.{name}")
+            bus.check_as(f"scenario.hardware.{name}")
+            clear = self.clouds is not None or not bus.needs_clear_view
+            check(f"scenario.hardware.{name}.needs_clear_view", True, clear, "false, for there are no scenario.clouds")
         for index, member in enumerate(self.constellation.classes):
             where = f"scenario.constellation.classes[{index}]"
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
@@ -384,9 +386,6 @@ class ScenarioConfig:
                 "[low, high] in seconds with 0 < low <= high, or null",
             )
         self._check_downlink()
-        for name, bus in self.hardware.items():
-            clear = self.clouds is not None or not bus.needs_clear_view
-            check(f"scenario.hardware.{name}.needs_clear_view", True, clear, "false, for there are no scenario.clouds")
 
     def _check_features(self) -> None:
         known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS)

@@ -62,6 +62,10 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
     [
         (["scenario=mars"], "scenario='mars' is not known: it must be one of imaging_constellation, mpe_adversary"),
         (["scenario=smac_25m"], "scenario='smac_25m' is not known: it must be one of imaging_constellation, mpe_adv"),
+        (
+            ["workers=8"],
+            "workers=8 is not allowed: it must be a name, see --help; how many there are is compute.workers",
+        ),
         (["preset=huge"], "preset='huge' is not known: it must be one of default, full, smoke"),
         (["teacher.hiden=3"], "teacher.hiden is not a known key (did you mean hidden?): teacher has hidden, "),
         (["+teacher.hiden=3"], "teacher.hiden is not a known key (did you mean hidden?): teacher has hidden, "),

@@ -169,7 +169,45 @@ def test_late_decisions_come_at_their_share_and_cost() -> None:
     assert 0.3 < some.late / sum(some.decisions) < 0.7
     assert none.late == 0 and sum(some.images) < sum(none.images)
     lost = flown(mission(missing_decisions=1.0, late_decisions=1.0))[0]
-    assert lost.missed == sum(lost.decisions) and sum(lost.images) == 0
+    assert lost == dataclasses.replace(flown(mission(missing_decisions=1.0))[0], late=0)
+    both = flown(mission(1500.0, missing_decisions=0.5, late_decisions=0.5))[0]
+    assert 0.3 < both.late / (sum(both.decisions) - both.missed) < 0.7
+
+
+def test_any_late_decision_lasts_as_long_as_one_in_time() -> None:
+    """From its arrival on; here those that end by the clock: charging, downlink and desaturation."""
+    config = composed("scenario=tip_and_cue", "scenario.duration_s=900").scenario
+    config = dataclasses.replace(config, faults=FaultsConfig(late_decisions=1.0, late_s=25.0))
+    lasts_s = {
+        "charge": config.actions.charge_duration_s,
+        "downlink": config.actions.downlink_duration_s,
+        "desat": config.actions.desaturation_duration_s,
+    }
+    env = ConstellationEnv(config)
+    step = env.reset([1])
+    satellites = env.episode(0).constellation.satellites
+    action = np.array([[0, 1, 2, 0, 1, 2]])
+    names = [config.actions.fixed[a] for a in action[0]]
+    assert step.action_mask[0, range(6), action[0]].all() and step.active.all()
+    step = env.step(action)
+    assert step.duration_s[0] == 25.0 and not step.active.any()
+    for satellite, name in zip(satellites, names, strict=True):
+        assert satellite.running == name
+        assert satellite.deadline_s == pytest.approx(25.0 + lasts_s[name])
+    step = env.step(action)
+    assert step.duration_s[0] == min(lasts_s.values())
+
+
+def test_a_satellite_that_fails_never_gets_its_late_decision() -> None:
+    env = ConstellationEnv(mission(900.0, satellite_failures=12.0, late_decisions=1.0, late_s=60.0))
+    policy = GreedyPolicy(env.specs)
+    step = env.reset([1])
+    satellites = env.episode(0).constellation.satellites
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+        for n in np.nonzero(~step.alive[0])[0]:
+            assert satellites[n].running is None and not step.active[0, n]
+    assert env.results()[0].failures == 4
 
 
 def test_a_block_that_is_out_reads_nothing() -> None:

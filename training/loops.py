@@ -74,11 +74,14 @@ def train_mappo(
         learner.load_state_dict(state["learner"])
         curve = state["curve"]
     elif config.imitation_episodes:
-        rule, epochs = "cloning the global-knowledge heuristic", config.imitation_epochs
-        progress(0.0, rule)
+        progress(0.0, "flying what is to be cloned")
         seeds = episode_seeds("imitation", learner.seed, 0, config.imitation_episodes)
         shown = gather(pool, jobs(scenario, Flyer(heuristic=Heuristic.global_knowledge), seeds, compute, training=True))
-        imitate(learner, shown, config, lambda done: progress(0.0, f"{rule}, epoch {done} of {epochs}"))
+        epochs = config.imitation_epochs
+        finite(
+            imitate(learner, shown, config, lambda done: progress(0.0, f"cloning, epoch {done} of {epochs}")),
+            "imitation",
+        )
         checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
     updates, per_update = total_updates(config), config.episodes_per_update
     while learner.updates < updates:

@@ -59,9 +59,9 @@ class _Order:
 class Episode:
     """Runs one constellation from a seed to its end, again and again.
 
-    Time advances to the next decision of any satellite; satellites whose action goes on are not asked. A dead satellite
-    costs ``death_penalty`` once and is never asked again; the episode ends when all are dead (terminated) or at the
-    time limit (truncated).
+    Time advances to the next decision of any satellite, or to a failure or a late decision's arrival, in which perhaps
+    nobody is asked. Satellites whose action goes on are not asked. A dead satellite costs ``death_penalty`` once and is
+    never asked again; the episode ends when all are dead (terminated) or at the time limit (truncated).
     """
 
     def __init__(self, config: ScenarioConfig, shuffled: BoolArray, training: bool, traced: bool = False) -> None:
@@ -112,16 +112,15 @@ class Episode:
                     f"allowed: {np.nonzero(self._mask[row])[0].tolist()}"
                 )
             self._decisions[row] += 1
-            if self.faults.missing():
-                self._missed += 1
-                action = 0
-            order = self._order(row, action)
-            if self.faults.late():
+            missing, late = self.faults.missing(), self.faults.late()
+            order = self._order(row, 0 if missing else action)
+            if missing or not late:
+                self._missed += missing
+                order.begin()
+            else:
                 self._late += 1
                 self._under_way[row] = order
                 satellites[row].charge(self._faults_config.late_s)
-            else:
-                order.begin()
         if self._traced:
             self._history.append(self._doing())
         already = set(self.constellation.rewarder.data.imaged) if self._traced else set()
@@ -131,11 +130,11 @@ class Episode:
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
-        self._arrive()
         failed = died & (self.faults.failure_s <= self.constellation.time_s)
         self._failed |= failed
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
+        self._arrive()
         return self._moment(snapshot(self.constellation), reward, duration_s)
 
     def _order(self, row: int, action: int) -> _Order:
@@ -153,8 +152,8 @@ class Episode:
         return _Order(partial(satellite.image, target, close_s, actions.image_timeout_s), close_s)
 
     def _arrive(self) -> None:
-        """Late decisions reach their satellites, which are then not asked; one that comes too late for its target is
-        void, and another is asked for."""
+        """Late decisions reach their satellites. Where the target's window has closed meanwhile nothing begins, and the
+        satellite is asked again."""
         now_s = self.constellation.time_s
         for row, order in list(self._under_way.items()):
             if self.constellation.satellites[row].requires_retasking:

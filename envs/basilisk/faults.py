@@ -68,7 +68,7 @@ class Faults:
         return self._missing > 0 and bool(self._decisions.random() < self._missing)
 
     def late(self) -> bool:
-        """Whether the next decision that does arrive is late."""
+        """Whether the next decision, if it comes at all, is late."""
         return self._late > 0 and bool(self._delays.random() < self._late)
 
 

@@ -19,8 +19,8 @@ class ConstellationParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo
     """Satellites as agents; observations are ``{"observation": [O], "action_mask": [A] int8}``.
 
     A step lasts until some satellite's action ends, so its length varies: ``infos[agent]["duration_s"]``. Only agents
-    with ``infos[agent]["asked"]`` decide; the actions of the others are ignored. The reward is the team's, the same
-    for all. A dead satellite terminates and leaves; the time limit truncates all.
+    with ``infos[agent]["asked"]`` decide, in some steps none; the actions of the others are ignored. The reward is the
+    team's, the same for all. A dead satellite terminates and leaves; the time limit truncates all.
     """
 
     metadata: ClassVar[dict[str, Any]] = {
