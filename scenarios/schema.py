@@ -38,19 +38,21 @@ class TeacherConfig:
     max_grad_norm: float = 0.5
     imitation_episodes: int = 24  # episodes of the global-knowledge heuristic cloned before RL; 0: none
     imitation_epochs: int = 16
-    imitation_learning_rate: float = 1e-3
+    imitation_learning_rate: list[float] = field(default_factory=lambda: [1e-3, 1e-3])  # at first, after the last epoch
 
     def __post_init__(self) -> None:
         within("teacher", 1, 4096, hidden=self.hidden)
         within("teacher", 1, 1e7, episodes=self.episodes, episodes_per_update=self.episodes_per_update)
         within("teacher", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
         positive("teacher", learning_rate=self.learning_rate, critic_learning_rate=self.critic_learning_rate)
-        positive("teacher", imitation_learning_rate=self.imitation_learning_rate)
         within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
         within("teacher", 0.01, 1, clip=self.clip)
         positive("teacher", target_kl=self.target_kl)
         ends = self.entropy
         check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
+        rates = self.imitation_learning_rate
+        falls = len(rates) == 2 and rates[0] > 0 and rates[1] >= 0
+        check("teacher.imitation_learning_rate", rates, falls, "[first, last], above 0 and not below 0")
         positive("teacher", max_grad_norm=self.max_grad_norm)
         within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)
         within("teacher", 1, 1e4, imitation_epochs=self.imitation_epochs)

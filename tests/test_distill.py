@@ -40,7 +40,7 @@ def teacher() -> Teacher:
         critic_learning_rate=1e-2,
         discount_per_s=0.9,
         imitation_epochs=30,
-        imitation_learning_rate=1e-2,
+        imitation_learning_rate=[1e-2, 1e-2],
     )
     sensings = [sense(spec, [block.name for block in spec.blocks]) for spec in ENV.specs]
     learner = new_learner(shared_team(sensings, 16), Critic(ENV.state_size, 32), config, seed=0)

@@ -28,7 +28,7 @@ CONFIG = TeacherConfig(
     critic_learning_rate=1e-2,
     discount_per_s=0.9,
     imitation_epochs=30,
-    imitation_learning_rate=1e-2,
+    imitation_learning_rate=[1e-2, 1e-2],
     target_kl=1.0,  # the toy is learnt in large steps
 )
 EVERYTHING = [block.name for block in ENV.specs[0].blocks]
@@ -130,6 +130,20 @@ def test_imitation_clones_the_demonstrator_and_fits_the_critic() -> None:
     batch = to_batch(rollout, CONFIG.discount_per_s)
     error, returns = advantages(batch, learner.critic, learner.value_norm, 1.0)
     assert error[batch.valid].square().mean() < 0.25 * returns[batch.valid].var()
+
+
+def test_cloning_slows_down_linearly() -> None:
+    learner = learner_of(team_of(EVERYTHING, shared=True))
+    config = dataclasses.replace(CONFIG, imitation_epochs=4, imitation_learning_rate=[0.08, 0.04])
+    rates: list[float] = []
+    optimiser = learner.actor_optimiser
+    imitate(
+        learner,
+        collect(ENV, ToyOptimum(ENV), list(range(4))),
+        config,
+        lambda _: rates.append(optimiser.param_groups[0]["lr"]),
+    )
+    assert rates == pytest.approx([0.08, 0.07, 0.06, 0.05])
 
 
 def test_dead_agents_and_padding_do_not_reach_the_update() -> None:

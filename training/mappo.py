@@ -122,11 +122,12 @@ def imitate(
     Returns are cut off by a time limit, so they are completed with the critic's own value of the final state, anew in
     each of the ``imitation_epochs``; ``epoch_done`` is told how many there have been.
     """
-    set_rate(learner.actor_optimiser, config.imitation_learning_rate)
+    first, last = config.imitation_learning_rate
     set_rate(learner.critic_optimiser, config.critic_learning_rate)
     batch = to_batch(rollout, config.discount_per_s)
     records: list[dict[str, Tensor]] = []
     for epoch in range(config.imitation_epochs):
+        set_rate(learner.actor_optimiser, last + (first - last) * (1 - epoch / config.imitation_epochs))
         _, returns = advantages(batch, learner.critic, learner.value_norm, gae_lambda=1.0)
         learner.value_norm.update(returns[batch.valid])
         target = learner.value_norm.normalise(returns)
