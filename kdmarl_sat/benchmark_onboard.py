@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", type=Path, default=RESULTS / "onboard.md")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--quantised", type=Path, default=RESULTS / "quantise", help="records of kdmarl_sat.quantise")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     for name in COUNTS:
         value = getattr(options, name)
         if value is not None and value < 1:

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--episodes", type=int, default=1, help="episodes flown both ways, per size")
     parser.add_argument("--largest", type=int, default=66, help="satellites of the largest constellation")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_scale.json"))
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     shapes = [shape for shape in SHAPES if shape[0] * shape[1] <= options.largest]
     if options.episodes < 1:
         parser.error(f"--episodes={options.episodes} is not allowed: it must be at least 1")

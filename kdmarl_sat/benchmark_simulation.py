@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--episodes", type=int, default=5, help="episodes flown both ways")
     parser.add_argument("--resets", type=int, default=300, help="short episodes over which memory is watched; 0: none")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_simulation.json"))
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     for name, least in (("episodes", 1), ("resets", 0)):
         if getattr(options, name) < least:
             parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"), help="where it is flown")
     parser.add_argument("--record", type=Path, default=Path("results/soak.json"))
     parser.add_argument("--fly", action="store_true", help=argparse.SUPPRESS)  # the process that is killed
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.episodes < AGAIN:
         parser.error(f"--episodes={options.episodes} is not allowed: it must be at least {AGAIN}")
     if options.kills < 0:

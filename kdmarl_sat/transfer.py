@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
     parser.add_argument("--vary", metavar="KEY=A,B,...", help="a mission for each value, beside every --to")
     parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     with sentences(parser.prog):
         run = composed(*options.overrides)
         missions = {

@@ -44,6 +44,7 @@ def test_every_value_is_flown_beside_every_mission() -> None:
     ("arguments", "sentence"),
     [
         ([], "--to and --vary are both missing: at least one must say which missions to fly"),
+        (["seed=1", "--vary", "seed=2", "preset=huge"], "preset='huge' is not known: it must be one of"),
         (["--vary", "faults"], "--vary=faults is not allowed: it must be KEY=A,B,..."),
         (["--to", "teacher.hidden=8"], "--to teacher.hidden=8 is not allowed: it must change the scenario alone"),
         (
