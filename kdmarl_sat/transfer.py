@@ -179,11 +179,16 @@ def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
 
 
 def table(flights: Sequence[Flight], confidence: float) -> Table:
+    """As much of it as fits a terminal of 80 columns."""
     shown = Table(title=_TITLE)
-    for column in _COLUMNS:
+    columns = _COLUMNS[: _COLUMNS.index("return") + 1]
+    for column in columns:
         shown.add_column(column, justify="left" if column in ("mission", "policy") else "right")
+    mission = None
     for flight in flights:
-        shown.add_row(*_row(flight, confidence))
+        told = "" if flight.mission == mission else _short(flight.mission)
+        shown.add_row(told, *_row(flight, confidence)[1 : len(columns)])
+        mission = flight.mission
     return shown
 
 
