@@ -250,7 +250,8 @@ def figure(flights: Sequence[Flight]) -> Figure:
 
 def _short(mission: str) -> str:
     """The last part of each key with its value, one to a line."""
-    return "\n".join(part.rpartition(".")[2] for part in mission.split(" "))
+    overrides = (part.partition("=") for part in mission.split(" "))
+    return "\n".join(key.rpartition(".")[2] + equals + value for key, equals, value in overrides)
 
 
 if __name__ == "__main__":

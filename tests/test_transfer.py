@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdmarl_sat.transfer import folder_name, main, spread_over, variations
+from kdmarl_sat.transfer import Flight, figure, folder_name, main, spread_over, variations
 from scenarios.compose import composed
 from tests.test_pipeline import TINY
 from training.simulate import TeamPlan
@@ -38,6 +38,15 @@ def test_every_value_is_flown_beside_every_mission() -> None:
     assert variations([["a=1", "b=2"], ["c=3"]], None) == [["a=1", "b=2"], ["c=3"]]
     assert variations([], "k=0,0.5") == [["k=0"], ["k=0.5"]]
     assert variations([["a=1"]], "k=0,1") == [["a=1", "k=0"], ["a=1", "k=1"]]
+
+
+def test_missions_are_named_by_the_last_part_of_each_key() -> None:
+    rates = [
+        Flight(f"scenario.faults.satellite_failures={rate} scenario.constellation.planes=2", "random", 8, 10.0, ())
+        for rate in ("0", "0.3")
+    ]
+    ticks = [tick.get_text() for tick in figure(rates).axes[0].get_xticklabels()]
+    assert ticks == ["satellite_failures=0\nplanes=2", "satellite_failures=0.3\nplanes=2"]
 
 
 @pytest.mark.parametrize(
