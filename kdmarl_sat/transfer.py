@@ -239,7 +239,7 @@ def figure(flights: Sequence[Flight]) -> Figure:
         axes.fill_between(
             places, [m.low for m in means], [m.high for m in means], color=colour, alpha=0.12, linewidth=0
         )
-    axes.set_xticks(range(len(missions)), [_short(mission) for mission in missions])
+    axes.set_xticks(range(len(missions)), [_short(m).replace("=", "\n= ") for m in missions], fontsize=7.5)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("captured priority per satellite")
     axes.grid(axis="y")

@@ -46,7 +46,7 @@ def test_missions_are_named_by_the_last_part_of_each_key() -> None:
         for rate in ("0", "0.3")
     ]
     ticks = [tick.get_text() for tick in figure(rates).axes[0].get_xticklabels()]
-    assert ticks == ["satellite_failures=0\nplanes=2", "satellite_failures=0.3\nplanes=2"]
+    assert ticks == ["satellite_failures\n= 0\nplanes\n= 2", "satellite_failures\n= 0.3\nplanes\n= 2"]
 
 
 @pytest.mark.parametrize(
