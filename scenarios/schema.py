@@ -7,6 +7,7 @@ raises ``ConfigError`` with the field, its value and what is allowed.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -51,7 +52,7 @@ class TeacherConfig:
         ends = self.entropy
         check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
         rates = self.imitation_learning_rate
-        falls = len(rates) == 2 and rates[0] > 0 and rates[1] >= 0
+        falls = len(rates) == 2 and rates[0] > 0 and rates[1] >= 0 and all(map(math.isfinite, rates))
         check("teacher.imitation_learning_rate", rates, falls, "[first, last], above 0 and not below 0")
         positive("teacher", max_grad_norm=self.max_grad_norm)
         within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)

@@ -173,7 +173,8 @@ def test_what_is_available_lies_under_a_clear_sky_for_optical_satellites() -> No
         ),
         (
             ["scenario=tip_and_cue", "scenario.ground_stations.at.Hawaii=[120,0]"],
-            "scenario.ground_stations.at.Hawaii=[120.0, 0.0] is not allowed: it must be [latitude_deg, longi",
+            "scenario.ground_stations.at.Hawaii=[120.0, 0.0] is not allowed: it must be [latitude_deg, longitude_deg] "
+            "within",
         ),
         (
             ["scenario=tip_and_cue", "scenario.hardware.imager.storage_images=0"],
