@@ -4,26 +4,25 @@ Any number of satellites, targets in proportion, and faults:
 
   python -m kdmarl_sat.transfer --to scenario.constellation.planes=6 scenario.constellation.per_plane=11 \\
     scenario.targets.clusters_per_orbit=990
-  python -m kdmarl_sat.transfer --vary scenario.faults.satellite_failures=0,0.1,0.3,1
+  python -m kdmarl_sat.transfer --vary scenario.faults.satellite_failures=0,0.1,0.3,1 \\
+    --vary scenario.faults.crosslink_outage=0,0.3,0.7
 
 The run is the one that the overrides name, as for kdmarl_sat.run; what of it is not in the cache is trained first. The
 teacher is one network for all satellites. Of the students, each further satellite takes the one of a satellite of the
 same class, in turn. All fly under the guard, heuristics too; networks fly as they are, not under the onboard executor.
+Flights are kept: the same command again goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from rich.table import Table
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json, write_whole
@@ -32,43 +31,20 @@ from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import HEURISTICS, fly, mission_of, policies
 from kdmarl_sat.provenance import provenance
-from kdmarl_sat.report.formats import number, spread
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
-from kdmarl_sat.report.statistics import mean_interval
-from kdmarl_sat.report.style import MUTED, WIDTH_IN, family_colour, styled
+from kdmarl_sat.report.transfer import Flight, figure, markdown, table
+from kdmarl_sat.run_records import RecordError
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict
 from training.simulate import Flyer, TeamPlan, flyer, worker_pool
 
-_TITLE = "Captured priority in other missions than the run's own, held-out episodes"
-_COLUMNS = (
-    "mission",
-    "policy",
-    "captured",
-    "interval",
-    "per satellite",
-    "return",
-    "dupl.",
-    "lost",
-    "failed",
-    "missed",
-    "late",
-)
+FORMAT = "kdmarl_sat.transfer"
+VERSION = 1
+RECORD = "transfer.json"
 LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Flight:
-    """One policy in one mission."""
-
-    mission: str  # what is unlike the run's own
-    policy: str
-    satellites: int
-    death_penalty: float
-    episodes: tuple[EpisodeResult, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,10 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
     parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
-    parser.add_argument("--vary", metavar="KEY=A,B,...", help="a mission for each value, beside every --to")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="KEY=A,B,...", help="a mission for each value, beside every --to"
+    )
     parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
+    parser.add_argument("--redraw", type=Path, metavar="FOLDER", help="fly nothing: draw a transfer.json again")
     options = parser.parse_intermixed_args(arguments)
-    with sentences(parser.prog):
+    with sentences(parser.prog, resumable=True):
+        if options.redraw is not None:
+            if options.overrides or options.to or options.vary or options.out:
+                raise ConfigError("--redraw stands alone: it flies nothing, and writes where it reads")
+            redraw(options.redraw)
+            return
         run = composed(*options.overrides)
         missions = {
             " ".join(extra) or "as trained": _mission(run, options.overrides, extra)
@@ -89,27 +73,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, options.to, options.vary))
 
 
-def variations(to: Sequence[Sequence[str]], vary: str | None) -> list[list[str]]:
-    """The overrides of each mission to fly.
+def variations(to: Sequence[Sequence[str]], vary: Sequence[str]) -> list[list[str]]:
+    """The overrides of each mission to fly: one key is varied at a time.
 
     Raises:
-        ConfigError: neither is given, or ``vary`` is no KEY=A,B,...
+        ConfigError: neither is given, or one of ``vary`` is no KEY=A,B,...
     """
-    if not to and vary is None:
+    if not to and not vary:
         raise ConfigError("--to and --vary are both missing: at least one must say which missions to fly")
-    if vary is None:
+    if not vary:
         return [list(each) for each in to]
-    key, _, values = vary.partition("=")
-    if not key or not values:
-        raise ConfigError(f"--vary={vary} is not allowed: it must be KEY=A,B,...")
-    return [[*each, f"{key}={value}"] for each in (to or [[]]) for value in values.split(",")]
+    missions = []
+    for sweep in vary:
+        key, _, values = sweep.partition("=")
+        if not key or not values:
+            raise ConfigError(f"--vary={sweep} is not allowed: it must be KEY=A,B,...")
+        missions += [[*each, f"{key}={value}"] for each in (to or [[]]) for value in values.split(",")]
+    return missions
 
 
-def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: str | None) -> str:
+def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: Sequence[str]) -> str:
     """The run, and the last part of each override: another question does not overwrite this one's answer."""
-    asked = [part.rpartition("=") for extra in to for part in extra] + (
-        [(vary.partition("=")[0], "", "")] if vary else []
-    )
+    asked = [part.rpartition("=") for extra in to for part in extra]
+    asked += [(sweep.partition("=")[0], "", "") for sweep in vary]
     parts = [key.rpartition(".")[2] + (f"-{value}" if value else "") for key, _, value in asked]
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
 
@@ -151,17 +137,43 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
                 flights.append(Flight(label, LABELS[key], size, scenario.death_penalty, flown.episodes))
         out.mkdir(parents=True, exist_ok=True)
         result = {
+            "format": FORMAT,
+            "version": VERSION,
             "run": origin,
             "config": to_dict(run),
             "missions": {label: to_dict(scenario) for label, scenario in missions.items()},
             "flights": [dataclasses.asdict(flight) for flight in flights],
         }
-        write_json(out / "transfer.json", json_ready(result))
-        write_whole(out / "transfer.png", png(figure(flights)))
-        write_whole(out / "transfer.md", markdown(flights, run.evaluation.confidence, origin).encode())
+        write_json(out / RECORD, json_ready(result))
+        redraw(out)
         console.show(table(flights, run.evaluation.confidence))
-        console.say(f"transfer.json, transfer.md and transfer.png: {out}")
+        console.say(f"{RECORD}, transfer.md and transfer.png: {out}")
     return flights
+
+
+def redraw(folder: Path) -> None:
+    """Table and figure of the record in ``folder``, beside it.
+
+    Raises:
+        RecordError: it is damaged or of another version.
+        OSError: there is none.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text())
+        if (record["format"], record["version"]) != (FORMAT, VERSION):
+            raise RecordError(f"{path} has version {record['version']!r}; this program reads version {VERSION}")
+        flights = [
+            Flight(**{**flight, "episodes": tuple(map(EpisodeResult.from_dict, flight["episodes"]))})
+            for flight in record["flights"]
+        ]
+        page = markdown(flights, record["config"]["evaluation"]["confidence"], record["run"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    write_whole(folder / "transfer.png", png(figure(flights)))
+    write_whole(folder / "transfer.md", page.encode())
 
 
 def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
@@ -176,82 +188,6 @@ def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
     for satellite, agent in enumerate(like):
         groups[serves[agent]].append(satellite)
     return TeamPlan(tuple(plan.visible[agent] for agent in like), tuple(map(tuple, groups)), plan.hidden)
-
-
-def table(flights: Sequence[Flight], confidence: float) -> Table:
-    """As much of it as fits a terminal of 80 columns."""
-    shown = Table(title=_TITLE)
-    columns = _COLUMNS[: _COLUMNS.index("return") + 1]
-    for column in columns:
-        shown.add_column(column, justify="left" if column in ("mission", "policy") else "right")
-    mission = None
-    for flight in flights:
-        told = "" if flight.mission == mission else _short(flight.mission)
-        shown.add_row(told, *_row(flight, confidence)[1 : len(columns)])
-        mission = flight.mission
-    return shown
-
-
-def markdown(flights: Sequence[Flight], confidence: float, run: dict[str, Any]) -> str:
-    """The same table, for a page."""
-    lines = [
-        f"# {run['scenario']}: {_TITLE[0].lower()}{_TITLE[1:]}",
-        "",
-        f"preset={run['preset']}, seed={run['seed']}, commit {run['commit'][:10]}, "
-        f"{len(flights[0].episodes)} episodes each, {confidence:.0%} intervals over them. "
-        "Made by `python -m kdmarl_sat.transfer`.",
-        "",
-        "![captured priority per satellite](transfer.png)",
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{'---|' * len(_COLUMNS)}",
-        *(f"| {' | '.join(_row(flight, confidence))} |" for flight in flights),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _row(flight: Flight, confidence: float) -> tuple[str, ...]:
-    mean = mean_interval([e.captured for e in flight.episodes], confidence)
-    per_episode = [
-        number(float(np.mean([getattr(e, name) for e in flight.episodes])), 2)
-        for name in ("duplicates", "deaths", "failures", "missed", "late")
-    ]
-    earned = float(np.mean([e.captured - flight.death_penalty * e.deaths for e in flight.episodes]))
-    means = (number(mean.estimate), spread(mean), number(mean.estimate / flight.satellites, 2), number(earned))
-    return (flight.mission, flight.policy, *means, *per_episode)
-
-
-@styled
-def figure(flights: Sequence[Flight]) -> Figure:
-    """Captured priority per satellite: a place for each mission, a line for each policy."""
-    missions = list(dict.fromkeys(flight.mission for flight in flights))
-    drawn = Figure(figsize=(WIDTH_IN, 3.6), layout="constrained")
-    axes = drawn.subplots()
-    styles: dict[str, int] = {}
-    for policy in dict.fromkeys(flight.policy for flight in flights):
-        own: dict[str, Any] = {flight.mission: flight for flight in flights if flight.policy == policy}
-        means = [mean_interval([e.captured / own[m].satellites for e in own[m].episodes]) for m in missions]
-        colour = family_colour(policy)
-        style = ("-", "--", ":", "-.")[styles.setdefault(colour, 0)]
-        styles[colour] = (styles[colour] + 1) % 4
-        places = np.arange(len(missions))
-        axes.plot(places, [m.estimate for m in means], style, color=colour, marker="o", markersize=4, label=policy)
-        axes.fill_between(
-            places, [m.low for m in means], [m.high for m in means], color=colour, alpha=0.12, linewidth=0
-        )
-    axes.set_xticks(range(len(missions)), [_short(m).replace("=", "\n= ") for m in missions], fontsize=7.5)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("captured priority per satellite")
-    axes.grid(axis="y")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    drawn.suptitle("mean and 95% interval over held-out episodes", fontsize=8.5, x=0.01, ha="left", color=MUTED)
-    return drawn
-
-
-def _short(mission: str) -> str:
-    """The last part of each key with its value, one to a line."""
-    overrides = (part.partition("=") for part in mission.split(" "))
-    return "\n".join(key.rpartition(".")[2] + equals + value for key, equals, value in overrides)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdmarl_sat.transfer import Flight, figure, folder_name, main, spread_over, variations
+from envs.episode_result import EpisodeResult
+from kdmarl_sat.report.transfer import Flight, figure, markdown, panels
+from kdmarl_sat.transfer import folder_name, main, spread_over, variations
 from scenarios.compose import composed
 from tests.test_pipeline import TINY
 from training.simulate import TeamPlan
@@ -35,18 +37,73 @@ def test_classes_that_do_not_divide_the_constellation() -> None:
 
 
 def test_every_value_is_flown_beside_every_mission() -> None:
-    assert variations([["a=1", "b=2"], ["c=3"]], None) == [["a=1", "b=2"], ["c=3"]]
-    assert variations([], "k=0,0.5") == [["k=0"], ["k=0.5"]]
-    assert variations([["a=1"]], "k=0,1") == [["a=1", "k=0"], ["a=1", "k=1"]]
+    assert variations([["a=1", "b=2"], ["c=3"]], []) == [["a=1", "b=2"], ["c=3"]]
+    assert variations([], ["k=0,0.5"]) == [["k=0"], ["k=0.5"]]
+    assert variations([["a=1"]], ["k=0,1"]) == [["a=1", "k=0"], ["a=1", "k=1"]]
+    assert variations([["a=1"]], ["k=0,1", "l=2"]) == [["a=1", "k=0"], ["a=1", "k=1"], ["a=1", "l=2"]]
+
+
+def _flight(
+    mission: str, policy: str = "random", satellites: int = 8, earned: tuple[float, ...] = (1.0, 3.0)
+) -> Flight:
+    """With a satellite lost, at a penalty of 2, in each episode."""
+    nobody = (0,) * satellites
+    captured_by = (0.0,) * satellites
+    episodes = tuple(
+        EpisodeResult(seed, captured, 9.0, captured_by, nobody, 0, 1, nobody, nobody, 60.0)
+        for seed, captured in enumerate(earned)
+    )
+    return Flight(mission, policy, satellites, 2.0, episodes)
 
 
 def test_missions_are_named_by_the_last_part_of_each_key() -> None:
     rates = [
-        Flight(f"scenario.faults.satellite_failures={rate} scenario.constellation.planes=2", "random", 8, 10.0, ())
-        for rate in ("0", "0.3")
+        _flight(f"scenario.faults.satellite_failures={rate} scenario.communication={heard}")
+        for rate, heard in (("0", "none"), ("0.3", "free"))
     ]
     ticks = [tick.get_text() for tick in figure(rates).axes[0].get_xticklabels()]
-    assert ticks == ["satellite_failures\n= 0\nplanes\n= 2", "satellite_failures\n= 0.3\nplanes\n= 2"]
+    assert ticks == [
+        "satellite_failures\n= 0\ncommunication\n= none",
+        "satellite_failures\n= 0.3\ncommunication\n= free",
+    ]
+
+
+def test_each_quantity_that_is_swept_has_a_panel() -> None:
+    flown = [_flight(mission) for mission in ("a.lost=0", "a.lost=0.3", "b=1 a.late=0", "b=1 a.late=1e-1")]
+    found = [(panel.label, panel.missions, panel.places) for panel in panels(flown)]
+    assert found == [
+        ("lost", ("a.lost=0", "a.lost=0.3"), (0.0, 0.3)),
+        ("b=1 late", ("b=1 a.late=0", "b=1 a.late=1e-1"), (0.0, 0.1)),
+    ]
+    for lonely in ("a.missing=0.2", "a.heard=none"):  # no sweep of its own: all stand side by side
+        (beside,) = panels([*flown, _flight(lonely)])
+        assert beside.places is None and len(beside.missions) == 5
+
+
+def test_missions_of_unlike_size_stand_along_their_size() -> None:
+    (along,) = panels([_flight("n=1", satellites=8), _flight("m=3 n=2", satellites=24)])
+    assert (along.label, along.places) == ("satellites", (8.0, 24.0))
+
+
+def test_table_and_figure_show_the_return_with_its_penalty_per_satellite() -> None:
+    """By hand: 1 - 2 and 3 - 2 are 0 on average; 6 - 2 and 8 - 2 are 5, 1.25 each of 4; 15 is 1.875 each of 8."""
+    flown = [
+        _flight("k=0", "random"),
+        _flight("k=0", "teacher", 4, (6.0, 8.0)),
+        _flight("k=1", "teacher", 8, (22.0, 12.0)),
+        _flight("k=1", "random"),
+    ]
+    origin = {"scenario": "s", "preset": "p", "seed": 0, "commit": "c" * 40}
+    rows = [line.strip("| ").split(" | ") for line in markdown(flown, 0.95, origin).splitlines() if line[:3] == "| k"]
+    assert [(row[1], row[2], row[4], row[5].split()[0], row[6]) for row in rows] == [
+        ("random", "0.0", "0.00", "\u2013", "2.0"),
+        ("teacher", "5.0", "1.25", "1.00", "7.0"),
+        ("teacher", "15.0", "1.88", "1.50", "17.0"),
+        ("random", "0.0", "0.00", "\u2013", "2.0"),
+    ]
+    (axes,) = figure([flown[1], flown[2]]).axes
+    drawn = np.array(axes.lines[0].get_xydata(), dtype=np.float64)
+    np.testing.assert_allclose(drawn, [[4, 1.25], [8, 1.875]])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +111,8 @@ def test_missions_are_named_by_the_last_part_of_each_key() -> None:
     [
         ([], "--to and --vary are both missing: at least one must say which missions to fly"),
         (["seed=1", "--vary", "seed=2", "preset=huge"], "preset='huge' is not known: it must be one of"),
-        (["--vary", "faults"], "--vary=faults is not allowed: it must be KEY=A,B,..."),
+        (["--redraw", "there", "--vary", "a=1"], "--redraw stands alone: it flies nothing, and writes where it reads"),
+        (["--vary", "a=1", "--vary", "faults"], "--vary=faults is not allowed: it must be KEY=A,B,..."),
         (["--to", "teacher.hidden=8"], "--to teacher.hidden=8 is not allowed: it must change the scenario alone"),
         (
             ["scenario.constellation.planes=2", "--to", "scenario.constellation.planes=1"],
@@ -103,9 +161,9 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     assert [row[1] for row in rows] == [flight["policy"] for flight in result["flights"]]
     for row, flight in zip(rows, result["flights"], strict=True):
         captured = np.mean([episode["captured"] for episode in flight["episodes"]])
-        assert float(row[2]) == pytest.approx(captured, abs=0.06)
+        assert float(row[6]) == pytest.approx(captured, abs=0.06)
         deaths = np.mean([episode["deaths"] for episode in flight["episodes"]])
-        assert float(row[5].replace("\u2212", "-")) == pytest.approx(captured - 10.0 * deaths, abs=0.06)
+        assert float(row[2].replace("\u2212", "-")) == pytest.approx(captured - 10.0 * deaths, abs=0.06)
 
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
     main(arguments)
@@ -113,12 +171,41 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     again = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert again["flights"] == result["flights"]
 
+    drawn = {name: (tmp_path / "out" / name).read_bytes() for name in ("transfer.md", "transfer.png")}
+    for name in drawn:
+        (tmp_path / "out" / name).unlink()
+    main(["--redraw", str(tmp_path / "out")])
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "No such file or directory"),
+        ("{", "is damaged (JSONDecodeError"),
+        ("[]", "is damaged (TypeError"),
+        ('{"format": "kdmarl_sat.transfer", "version": 2}', "has version 2; this program reads version 1"),
+        ('{"format": "kdmarl_sat.transfer", "version": 1, "flights": [{"mission": "k=0"}]}', "is damaged (KeyError"),
+    ],
+)
+def test_what_cannot_be_drawn_again_is_one_sentence(
+    content: str | None, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "transfer.json").write_text(content)
+    with pytest.raises(SystemExit) as stopped:
+        main(["--redraw", str(tmp_path)])
+    assert stopped.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert sentence in line and "transfer.json" in line
+    assert not (tmp_path / "transfer.md").exists() and not (tmp_path / "transfer.png").exists()
+
 
 def test_each_question_has_a_folder_of_its_own() -> None:
     run = composed("seed=3")
-    assert folder_name(run, [], "scenario.communication=none,free") == (
+    assert folder_name(run, [], ["scenario.communication=none,free"]) == (
         "imaging_constellation-default-seed3-communication"
     )
-    assert folder_name(run, [["scenario.constellation.planes=2", "scenario.communication=none"]], "a.b=1,2") == (
-        "imaging_constellation-default-seed3-planes-2-communication-none-b"
-    )
+    assert folder_name(
+        run, [["scenario.constellation.planes=2", "scenario.communication=none"]], ["a.b=1,2", "c=3"]
+    ) == ("imaging_constellation-default-seed3-planes-2-communication-none-b-c")
