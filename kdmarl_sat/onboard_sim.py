@@ -16,7 +16,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from envs.files import write_json, write_whole
-from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.provenance import code_versions
@@ -29,6 +28,7 @@ from onboard.flightlog import Kind
 from onboard.processors import Processor
 from onboard.runners import choose
 from onboard.runners.isolated import IsolatedRunner
+from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import OnboardSimConfig, RunnerKind
 from scenarios.ranges import ConfigError

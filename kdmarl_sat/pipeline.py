@@ -20,7 +20,6 @@ from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
 from envs.files import write_json, write_whole
-from envs.memory import available_bytes, check_workers
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
 from kdmarl_sat.console import Console
@@ -33,6 +32,7 @@ from onboard.bundle import read_bundle
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
+from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import Dtype, RunConfig, to_dict
 from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths

@@ -18,7 +18,6 @@ from rich.table import Table
 from envs.api import IntArray
 from envs.basilisk.environment import ConstellationEnv
 from envs.files import write_json
-from envs.memory import available_bytes, check_workers
 from envs.sensing import Sensing, sense
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
@@ -29,6 +28,7 @@ from onboard import golden, network
 from onboard.bundle import Bundle, SatelliteBundle, read_bundle, write_bundle
 from onboard.network import Network
 from onboard.quantise import quantised
+from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.quantise import QuantiseRunConfig
 from scenarios.ranges import ConfigError

@@ -24,12 +24,12 @@ import numpy as np
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json
-from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
 from kdmarl_sat.provenance import provenance
 from scenarios.compose import composed
+from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import RunConfig
 from training.evaluate import Evaluation
 from training.simulate import Flyer, Heuristic, episode_seeds, jobs, worker_pool

@@ -26,7 +26,6 @@ import torch
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json, write_whole
-from envs.memory import available_bytes, check_workers
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import HEURISTICS, fly, mission_of, policies
@@ -36,6 +35,7 @@ from kdmarl_sat.report.render import png
 from kdmarl_sat.report.transfer import Flight, figure, markdown, table
 from kdmarl_sat.run_records import RecordError
 from scenarios.compose import composed
+from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict

@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from scenarios.schema import load
+from scenarios.memory import available_bytes, check_workers
+from scenarios.schema import RunConfig, load
 
 
 class Stopped(BaseException):
@@ -36,9 +37,12 @@ class CheckFirst(Callback):
 
     def _check(self, config: DictConfig, runs: list[list[str]]) -> None:
         common = _given(config.hydra.overrides.hydra)
+        here = config.hydra.runtime.choices.get("launcher", "local") == "local"  # elsewhere each job looks for itself
         try:
             for overrides in runs:
-                load(compose(config.hydra.job.config_name, [*common, *overrides]))
+                run = load(compose(config.hydra.job.config_name, [*common, *overrides]))
+                if here and isinstance(run, RunConfig):
+                    check_workers(run.compute, run.scenario.constellation.size, available_bytes())
         except Exception as error:
             raise Stopped from error
 

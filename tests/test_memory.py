@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.memory import available_bytes, check_workers
 from scenarios.compose import composed
+from scenarios.memory import available_bytes, check_workers
 from scenarios.ranges import ConfigError
 
 GIB = 2**30
