@@ -91,15 +91,15 @@ def test_table_and_figure_show_the_return_with_its_penalty_per_satellite() -> No
         _flight("k=0", "random"),
         _flight("k=0", "teacher", 4, (6.0, 8.0)),
         _flight("k=1", "teacher", 8, (22.0, 12.0)),
-        _flight("k=1", "random"),
+        _flight("k=1", "global knowledge", 8, (14.0, 10.0)),
     ]
     origin = {"scenario": "s", "preset": "p", "seed": 0, "commit": "c" * 40}
     rows = [line.strip("| ").split(" | ") for line in markdown(flown, 0.95, origin).splitlines() if line[:3] == "| k"]
-    assert [(row[1], row[2], row[4], row[5].split()[0], row[6]) for row in rows] == [
-        ("random", "0.0", "0.00", "\u2013", "2.0"),
-        ("teacher", "5.0", "1.25", "1.00", "7.0"),
-        ("teacher", "15.0", "1.88", "1.50", "17.0"),
-        ("random", "0.0", "0.00", "\u2013", "2.0"),
+    assert [(row[1], row[2], row[4], row[5].split()[0], row[6].split()[0], row[7]) for row in rows] == [
+        ("random", "0.0", "0.00", "\u2013", "\u2013", "2.0"),
+        ("teacher", "5.0", "1.25", "\u2013", "1.00", "7.0"),
+        ("teacher", "15.0", "1.88", "1.50", "1.50", "17.0"),
+        ("global knowledge", "10.0", "1.25", "1.00", "1.00", "12.0"),
     ]
     (axes,) = figure([flown[1], flown[2]]).axes
     drawn = np.array(axes.lines[0].get_xydata(), dtype=np.float64)
@@ -161,7 +161,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     assert [row[1] for row in rows] == [flight["policy"] for flight in result["flights"]]
     for row, flight in zip(rows, result["flights"], strict=True):
         captured = np.mean([episode["captured"] for episode in flight["episodes"]])
-        assert float(row[6]) == pytest.approx(captured, abs=0.06)
+        assert float(row[7]) == pytest.approx(captured, abs=0.06)
         deaths = np.mean([episode["deaths"] for episode in flight["episodes"]])
         assert float(row[2].replace("\u2212", "-")) == pytest.approx(captured - 10.0 * deaths, abs=0.06)
 
