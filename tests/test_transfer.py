@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from envs.episode_result import EpisodeResult
-from kdmarl_sat.report.transfer import Flight, figure, markdown, panels
+from kdmarl_sat.report.transfer import Flight, alike, figure, markdown, panels
 from kdmarl_sat.transfer import folder_name, main, spread_over, variations
 from scenarios.compose import composed
 from tests.test_pipeline import TINY
@@ -78,6 +78,23 @@ def test_each_quantity_that_is_swept_has_a_panel() -> None:
     for lonely in ("a.missing=0.2", "a.heard=none"):  # no sweep of its own: all stand side by side
         (beside,) = panels([*flown, _flight(lonely)])
         assert beside.places is None and len(beside.missions) == 5
+
+
+def test_missions_flown_alike_are_told_once() -> None:
+    calm, windy = (1.0, 3.0), (1.0, 2.0)
+    flown = [
+        _flight(mission, policy, 8, earned)
+        for mission, earned in (("a=0", calm), ("a=1", windy), ("b=0", calm))
+        for policy in ("random", "teacher")
+    ]
+    flown += [
+        _flight("b=1", "random", 8, (1.0, 3.0)),
+        _flight("b=1", "teacher", 8, (1.0, 2.0)),
+    ]  # random flies as in calm
+    assert alike(flown) == {"b=0": "a=0"}
+    page = markdown(flown, 0.95, {"scenario": "s", "preset": "p", "seed": 0, "commit": "c" * 40}).splitlines()
+    assert [line[2:5] for line in page if line[3:4] == "="] == ["a=0", "a=0", "a=1", "a=1", "b=1", "b=1"]
+    assert page[-1] == "Flown alike: `b=0` as `a=0`."
 
 
 def test_missions_of_unlike_size_stand_along_their_size() -> None:

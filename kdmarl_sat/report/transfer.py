@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,12 @@ class Panel:
 
 def table(flights: Sequence[Flight], confidence: float) -> Table:
     """For the console."""
-    shown = Table(title=_TITLE)
+    same = alike(flights)
+    shown = Table(title=_TITLE, caption=_told(same, _short))
     for column in _COLUMNS:
         shown.add_column(column, justify="left" if column in ("mission", "policy") else "right")
     mission = None
-    for flight in flights:
+    for flight in (flight for flight in flights if flight.mission not in same):
         told = "" if flight.mission == mission else _short(flight.mission)
         shown.add_row(told, *_row(flight, confidence)[1:])
         mission = flight.mission
@@ -69,6 +70,7 @@ def table(flights: Sequence[Flight], confidence: float) -> Table:
 
 def markdown(flights: Sequence[Flight], confidence: float, run: dict[str, Any]) -> str:
     """The same table and more, for a page."""
+    same = alike(flights)
     lines = [
         f"# {run['scenario']}: {_TITLE[0].lower()}{_TITLE[1:]}",
         "",
@@ -85,9 +87,28 @@ def markdown(flights: Sequence[Flight], confidence: float, run: dict[str, Any]) 
         *(
             f"| {' | '.join((*_row(flight, confidence), *_ratios(flight, flights, confidence), *_accounts(flight)))} |"
             for flight in flights
+            if flight.mission not in same
         ),
+        *(["", _told(same, lambda mission: f"`{mission}`")] if same else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def alike(flights: Sequence[Flight]) -> dict[str, str]:
+    """Missions in which all policies fly as in one before, and that one: every sweep may begin without a fault."""
+    missions: dict[str, list[Flight]] = defaultdict(list)
+    for flight in flights:
+        missions[flight.mission].append(dataclasses.replace(flight, mission=""))
+    found: dict[str, str] = {}
+    for mission, flown in missions.items():
+        before = next(other for other in missions if missions[other] == flown)
+        if before != mission:
+            found[mission] = before
+    return found
+
+
+def _told(same: dict[str, str], name: Callable[[str], str]) -> str:
+    return f"Flown alike: {'; '.join(f'{name(one)} as {name(other)}' for one, other in same.items())}." if same else ""
 
 
 def _row(flight: Flight, confidence: float) -> tuple[str, ...]:
