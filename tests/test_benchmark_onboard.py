@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 import sys
 import time
 from pathlib import Path
@@ -320,7 +321,8 @@ def test_every_backend_has_its_turn_with_the_same_decisions() -> None:
 def test_where_tools_are_missing_the_closed_form_stands_in_and_says_so() -> None:
     absent = dataclasses.replace(emulation.find("cortex-m7"), compiler="no-such-gcc")
     found = cost._counted(absent, 16, Dtype.FLOAT32)
-    assert found["how"] == "closed form" and found["why"] == "gcc-no-such not installed"
+    assert found["how"] == "closed form"
+    assert re.fullmatch("gcc-no-such (qemu-system-arm )?not installed", found["why"])  # this machine may lack both
     assert 10_000 < found["step"] < found["decide"] < 30_000
 
 
