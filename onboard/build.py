@@ -87,9 +87,10 @@ def build(
     flags: Sequence[str],
     link: Sequence[str],
     program: str | None = None,
+    folder: Path = ENGINE,
 ) -> Path:
-    """Compile sources of ``engine/``, each with flags of its own, and link them into a file of the cache folder,
-    unless it is there already. ``program``: a compiler for another processor; None: this machine's.
+    """Compile sources, each with flags of its own, and link them into a file of the cache folder, unless it is there
+    already. ``program``: a compiler for another processor; None: this machine's. ``folder``: of the sources.
 
     Raises BuildError: the compiler is missing or fails, or the folder cannot be written.
     """
@@ -97,19 +98,19 @@ def build(
     key = [name, *flags, *link, *(f"{source} {' '.join(own)}" for source, own in sources.items())]
     try:
         digest = hashlib.sha256("\0".join((*key, version(program), _processor())).encode())
-        for path in sorted(path for path in ENGINE.rglob("*") if path.suffix in (".c", ".h", ".S", ".ld")):
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".c", ".h", ".S", ".ld")):
             digest.update(path.read_bytes())
         target = _cache() / f"{digest.hexdigest()[:16]}-{name}"
         if target.exists():
             return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=target.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=target.parent) as built:
             objects = []
             for source, own in sources.items():
-                objects.append(f"{folder}/{Path(source).stem}.o")
-                _run(name, [program, *flags, *own, "-c", str(ENGINE / source), "-o", objects[-1]])
-            _run(name, [program, *objects, *link, "-o", f"{folder}/{name}"])
-            os.replace(f"{folder}/{name}", target)
+                objects.append(f"{built}/{Path(source).stem}.o")
+                _run(name, [program, *flags, *own, "-c", str(folder / source), "-o", objects[-1]])
+            _run(name, [program, *objects, *link, "-o", f"{built}/{name}"])
+            os.replace(f"{built}/{name}", target)
     except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:  # RuntimeError: nobody's home folder
         raise BuildError(f"{name} could not be built: {error}") from error
     return target

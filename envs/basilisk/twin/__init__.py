@@ -1,0 +1,1 @@
+"""A fast twin of a mission's satellites, for planning and training; Basilisk stays the truth."""

@@ -1,0 +1,10 @@
+/* Lets the caller check that it lays out the structures as the compiler did. */
+#include "twin.h"
+
+void tw_sizes(int32_t sizes[2]);
+
+void tw_sizes(int32_t sizes[2])
+{
+    sizes[0] = (int32_t)sizeof(tw_satellite);
+    sizes[1] = (int32_t)sizeof(tw_state);
+}

@@ -1,0 +1,137 @@
+/* A fast twin of one imaging satellite as BSK-RL simulates it in Basilisk 2.12: what decides when an image is taken,
+ * and what that costs. Basilisk stays the truth; tests/test_twin.py flies the same actions in both.
+ *
+ * The twin advances in ticks of the mission's simulation step. Within a tick it follows the order of Basilisk's tasks:
+ * world (eclipse, access: from the satellite's position one tick ago), dynamics (integrate, then take over the commands
+ * of the last tick), power, storage, flight software (guidance, control, instrument trigger). The orbit and the Earth's
+ * rotation are tables, one row per tick. Frames: N inertial, P planet-fixed, B body. SI units; attitudes are modified
+ * Rodrigues parameters (MRP).
+ *
+ * C99 and libm. Structures are mirrored by envs/basilisk/twin/layout.py; tw_sizes() guards the mirror.
+ */
+#ifndef TWIN_H
+#define TWIN_H
+
+#include <stdint.h>
+
+#define TW_LOCAL 1024              /* targets that one satellite can reach in an episode */
+#define TW_WORDS (TW_LOCAL / 64)
+#define TW_BUFFER 64               /* images on board whose order matters: missions that earn at the downlink */
+#define TW_SLOTS 64                /* targets on offer at once */
+#define TW_THRUSTERS 8
+
+enum { TW_NONE = -1, TW_CHARGE = -2, TW_DOWNLINK = -3, TW_DESAT = -4 }; /* what runs; 0 and above: local target */
+
+/* One satellite in one episode. Pointers are to tables that outlive it. */
+typedef struct {
+    double step_s;                 /* of a tick */
+    int64_t step_ns;
+    int64_t limit_ns;              /* end of the episode */
+    int32_t ticks;                 /* rows of the tables by tick */
+    int32_t targets;               /* L, that this satellite can reach */
+    int32_t windows;               /* W, sorted by closing time */
+    int32_t slots;                 /* K */
+    /* attitude */
+    double inertia[3];             /* kg m^2, principal */
+    double wheel_inertia;          /* kg m^2 */
+    double wheel_torque_max;       /* N m */
+    double wheel_torque_min;       /* N m: below, a wheel does nothing */
+    double wheel_speed_max;        /* rad/s: a wheel accelerates no further */
+    double wheel_speed_fails;      /* rad/s: the satellite is lost */
+    double disturbance[3];         /* N m, body */
+    double gain_attitude;          /* K of the MRP feedback */
+    double gain_rate;              /* P */
+    double thruster_torque[TW_THRUSTERS][3]; /* N m, body, of each at full thrust */
+    double thruster_share[TW_THRUSTERS][3];  /* s of thrust per N m s of momentum: minimum-norm map */
+    double thruster_on_min;        /* s */
+    /* imaging */
+    double boresight[3];           /* body */
+    double attitude_tolerance;     /* MRP norm */
+    double rate_tolerance;         /* rad/s */
+    double sin_min_elevation;
+    /* power */
+    double panel_normal[3];        /* body */
+    double panel_W;                /* full Sun at normal incidence at 1 au */
+    double base_W, wheels_idle_W, instrument_W, transmitter_W;
+    double capacity_J;
+    double sun_N[3], sun_rate_N[3]; /* m, m/s: the Sun at the start, and how it moves */
+    /* data */
+    int64_t image_bits, capacity_bits;
+    double full_bits;              /* above: no further image is begun */
+    double downlink_bits_per_s;
+    int32_t earn_at_downlink;
+    /* actions */
+    int32_t can_downlink, can_desat;
+    double image_timeout_s, charge_s, downlink_s, desat_s;
+    double longest_window_s;
+    int32_t rate_at_once;          /* guidance knows its rate error from a task's first tick (BSK-RL: from the second) */
+    int32_t needs_clear_view;
+    /* guard, and the energy forecast that it rests on */
+    int32_t guarded;
+    double reserve_min, wheels_max, storage_max, release; /* fractions */
+    double forecast_panel_W, forecast_turn_s, lookahead_s;
+    double storage_bits;           /* what "full" means to the guard */
+    int32_t eclipses_in, eclipses_out, passes;
+    /* tables */
+    const double *r_N;             /* [ticks][3] */
+    const double *v_N;             /* [ticks][3] */
+    const double *PN;              /* [ticks][9] N -> P */
+    const double *light;           /* [ticks] share of the Sun that is seen */
+    const uint8_t *in_pass;        /* [ticks] a ground station is in view */
+    const double *target_P;        /* [L][3] */
+    const double *priority;        /* [L] */
+    const int32_t *window_target;  /* [W] local */
+    const double *window_open;     /* [W] s */
+    const double *window_close;    /* [W] s */
+    const double *eclipse_in;      /* s */
+    const double *eclipse_out;     /* s */
+    const double *pass_in;         /* s */
+    const double *pass_out;        /* s */
+} tw_satellite;
+
+/* A satellite at the end of a tick. */
+typedef struct {
+    double sigma[3], omega[3];     /* MRP BN; rad/s in B */
+    double wheels[3];              /* rad/s */
+    double torque[3];              /* N m on the wheels until the next tick */
+    double command[3];             /* N m, taken over in the next tick */
+    double sigma_before[3];        /* guidance error of the last tick, to differentiate */
+    double thrust_s[TW_THRUSTERS]; /* burn of the coming tick */
+    double thrust_next_s[TW_THRUSTERS];
+    double impulse_left_s[TW_THRUSTERS];
+    double battery_J, lowest_J, fastest; /* now; since the action began: lowest charge, fastest wheel */
+    int64_t bits;                  /* on board */
+    int32_t tick;
+    int32_t running;               /* TW_CHARGE ... or a local target */
+    int32_t fresh;                 /* guidance has no rate yet */
+    int32_t thrust_age;            /* ticks since the burn was commanded */
+    int32_t dump_counter, dump_phase;
+    int32_t shutter;               /* 1: the image is taken, and on its way to the storage */
+    int32_t held;                  /* limits that the guard holds: 1 reserve, 2 wheels, 4 storage */
+    int32_t images;                /* in the buffer */
+    int32_t pad;
+    int16_t buffer[TW_BUFFER];     /* local targets on board, oldest first; where order matters */
+    uint64_t taken[TW_WORDS];      /* local targets that need no image */
+} tw_state;
+
+/* tw_fly.c */
+void tw_begin(const tw_satellite *s, tw_state *x, int32_t action);
+int32_t tw_tick(const tw_satellite *s, tw_state *x);
+int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
+int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action, double *delivered);
+void tw_prime(const tw_satellite *s, tw_state *x);
+int32_t tw_error(const tw_satellite *s, const tw_state *x, double sigma[3], double rate[3]);
+
+/* tw_energy.c */
+double tw_lowest_ahead(const tw_satellite *s, const tw_state *x);
+int32_t tw_guard(const tw_satellite *s, tw_state *x);
+int32_t tw_offer(const tw_satellite *s, const tw_state *x, const int32_t *others, int32_t *windows, int32_t limit);
+
+/* tw_attitude.c */
+void tw_rotate(const tw_satellite *s, tw_state *x);
+void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double sigma[3], double rate[3]);
+
+#define TW_TAKEN(mask, j) ((mask)[(j) >> 6] >> ((j) & 63) & 1u)
+#define TW_TAKE(mask, j) ((mask)[(j) >> 6] |= (uint64_t)1 << ((j) & 63))
+
+#endif

@@ -1,0 +1,54 @@
+"""The C engine, built on first use and loaded once."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+from pathlib import Path
+
+from envs.basilisk.twin import layout
+from onboard.build import FAST, STRICT, build
+from onboard.runners import BuildError
+
+ENGINE = Path(__file__).with_name("engine")
+SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_sizes.c")}
+
+_P, _I, _D = ctypes.c_void_p, ctypes.c_int32, ctypes.c_double
+_SIGNATURES = {
+    "tw_begin": ([_P, _P, _I], None),
+    "tw_tick": ([_P, _P], _I),
+    "tw_image": ([_P, _P, _I, _D], _I),
+    "tw_wait": ([_P, _P, _I, _P], _I),
+    "tw_prime": ([_P, _P], None),
+    "tw_error": ([_P, _P, _P, _P], _I),
+    "tw_lowest_ahead": ([_P, _P], _D),
+    "tw_guard": ([_P, _P], _I),
+    "tw_offer": ([_P, _P, _P, _P, _I], _I),
+}
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """
+    Raises:
+        onboard.runners.BuildError: there is no C compiler, or it fails; one sentence.
+    """
+    path = build("libtwin.so", SOURCES, (*STRICT, "-march=native", "-fPIC"), ("-shared", "-lm"), folder=ENGINE)
+    loaded = ctypes.CDLL(str(path))
+    for name, (arguments, result) in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, result
+    sizes = (ctypes.c_int32 * 2)()
+    loaded.tw_sizes(sizes)
+    if tuple(sizes) != (layout.SATELLITE.itemsize, layout.STATE.itemsize):
+        raise BuildError(f"libtwin.so has structures of {tuple(sizes)} bytes, not those of layout.py")
+    return loaded
+
+
+def fault() -> str | None:
+    """Why there is no twin on this machine; None where there is one."""
+    try:
+        library()
+    except BuildError as error:
+        return str(error)
+    return None
