@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from envs.api import AgentSpec, IntArray, Step
 
 CHARGE_ACTION = 0
+CHARGE_BELOW = 0.25  # battery fraction
+DESATURATE_ABOVE = 0.7  # wheel speed, as a fraction of what a wheel stands
 
 
 class RandomPolicy:
@@ -38,9 +40,9 @@ class GreedyPolicy:
     def __init__(
         self,
         specs: Sequence[AgentSpec],
-        charge_below: float = 0.25,
+        charge_below: float = CHARGE_BELOW,
         global_knowledge: bool = False,
-        desaturate_above: float = 0.7,
+        desaturate_above: float = DESATURATE_ABOVE,
     ) -> None:
         """
         Args:
@@ -67,16 +69,7 @@ class GreedyPolicy:
                 legal &= _slots(spec, obs, "claimed")[..., 0] == 0
             value[~legal] = -1.0
             choice = np.where(legal.any(axis=-1), fixed + value.argmax(axis=-1), CHARGE_ACTION)
-            # The later an instruction, the more it overrules.
-            if "downlink" in spec.fixed_actions:
-                storage, station = obs[:, spec.slice("storage")][:, 0], obs[:, spec.slice("station")]
-                in_view = (station[:, 0] == 0) & (station[:, 1] > 0)  # all 0: the sensor is out
-                choice[in_view & (storage > 0)] = spec.fixed_actions.index("downlink")
-            if "desat" in spec.fixed_actions:
-                fast = obs[:, spec.slice("wheels")][:, 0] > self._desaturate_above
-                choice[fast] = spec.fixed_actions.index("desat")
-            choice[obs[:, spec.slice("battery")][:, 0] < self._charge_below] = CHARGE_ACTION
-            actions[:, n] = choice
+            actions[:, n] = housekeeping(spec, obs, choice, self._charge_below, self._desaturate_above)
         return actions
 
     def _value(self, spec: AgentSpec, obs: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -90,6 +83,27 @@ class GreedyPolicy:
             return np.where(needs_clear_view, value * (1.0 - cloud), value)
         reachable = _slots(spec, obs, "claimed")[..., 1] > 0  # by another
         return value * np.where(needs_clear_view, 1.0 - cloud, np.where(reachable, 0.7 + 0.3 * cloud, 1.0))
+
+
+def housekeeping(
+    spec: AgentSpec,
+    obs: NDArray[np.float32],
+    choice: IntArray,
+    charge_below: float = CHARGE_BELOW,
+    desaturate_above: float = DESATURATE_ABOVE,
+) -> IntArray:
+    """A choice [E] of images, overruled by what the bus needs: downlink what is on board while a ground station is in
+    view, desaturate fast wheels, charge a low battery; each overrules those before it."""
+    choice = choice.copy()
+    if "downlink" in spec.fixed_actions:
+        storage, station = obs[:, spec.slice("storage")][:, 0], obs[:, spec.slice("station")]
+        in_view = (station[:, 0] == 0) & (station[:, 1] > 0)  # all 0: the sensor is out
+        choice[in_view & (storage > 0)] = spec.fixed_actions.index("downlink")
+    if "desat" in spec.fixed_actions:
+        fast = obs[:, spec.slice("wheels")][:, 0] > desaturate_above
+        choice[fast] = spec.fixed_actions.index("desat")
+    choice[obs[:, spec.slice("battery")][:, 0] < charge_below] = CHARGE_ACTION
+    return choice
 
 
 def _slots(spec: AgentSpec, obs: NDArray[np.float32], block: str) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ class ConstellationEnv:
             training: draw each episode's length from ``training_duration_s`` where the mission has one.
             traced: keep of the first so many episodes what maps, timelines and Vizard need (``traces``, ``films``).
         """
-        self._config = config
+        self.config = config
         self._training = training
         self._traced = traced
         self._episodes: list[Episode] = []
@@ -38,15 +38,15 @@ class ConstellationEnv:
 
     def _shuffled(self) -> BoolArray:
         """Slots come in order of closing time, which tells the windows: whoever cannot sense them gets no order."""
-        classes = self._config.constellation.classes
-        groups = [classes[row % len(classes)].sensing for row in range(self._config.constellation.size)]
-        return np.array(["window" not in self._config.sensing[group] for group in groups])
+        classes = self.config.constellation.classes
+        groups = [classes[row % len(classes)].sensing for row in range(self.config.constellation.size)]
+        return np.array(["window" not in self.config.sensing[group] for group in groups])
 
     def episode(self, index: int) -> Episode:
         """The simulation behind row ``index``, made when it is first needed."""
         while len(self._episodes) <= index:
             self._episodes.append(
-                Episode(self._config, self._shuffled(), self._training, len(self._episodes) < self._traced)
+                Episode(self.config, self._shuffled(), self._training, len(self._episodes) < self._traced)
             )
         return self._episodes[index]
 

@@ -86,7 +86,7 @@ class FeatureExtractor:
         self.priority = np.array([target.priority for target in targets])
         self._r_LP_P = np.array([target.r_LP_P for target in targets]).reshape(-1, 3)  # there may be none at all
         self._clouded = np.array([target.clouded for target in targets], dtype=np.bool_)
-        self._cloud_chance = np.array([target.cloud_chance for target in targets])
+        self.cloud_chance = np.array([target.cloud_chance for target in targets])
         classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
         self._instrument = np.array([[h.needs_light, h.needs_clear_view] for h in classes], dtype=np.float64)
         satellites = constellation.satellites
@@ -143,6 +143,12 @@ class FeatureExtractor:
     def opportunity(self, row: int, slot: int) -> tuple[Target, float]:
         """The target in a slot and when its window closes."""
         return self._constellation.targets[self.offered[row][slot]], float(self._offered_close_s[row][slot])
+
+    def cloud(self, row: int) -> NDArray[np.float64]:
+        """[M] chance that clouds spoil a satellite's image of each target, as far as it knows."""
+        if not self._instrument[row, 1]:
+            return np.zeros(len(self.priority))
+        return np.where(self.knowledge.clouded[row], 1.0, self.cloud_chance)
 
     def accessible(self, until_s: float) -> BoolArray:
         """Which targets [M] some satellite can image in a window that opens before ``until_s``."""
@@ -211,7 +217,7 @@ class FeatureExtractor:
             "rate": rate[:, None],
             "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
             "cue": self.knowledge.cued[row, targets][:, None].astype(np.float64),
-            "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self._cloud_chance[targets])[:, None],
+            "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self.cloud_chance[targets])[:, None],
             **self._users_own(row, now),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LOCAL, BUFFER, THRUSTERS = 1024, 64, 8
+LOCAL, BUFFER, THRUSTERS, PRICES = 1024, 64, 8, 8
 WORDS = LOCAL // 64
 NONE, CHARGE, DOWNLINK, DESAT = -1, -2, -3, -4  # what runs; 0 and above: a target
 
@@ -120,3 +120,9 @@ STATE = np.dtype(
     ],
     align=True,
 )
+
+EFFORT = np.dtype(
+    [("until", "i4"), ("width", "i4"), ("bucket", "i4"), ("prices", "i4"), ("price", "f8", PRICES)], align=True
+)
+
+STEP = np.dtype([("action", "i4"), ("begun", "i4"), ("captured", "i4"), ("ended", "i4")], align=True)

@@ -11,7 +11,7 @@ from onboard.build import FAST, STRICT, build
 from onboard.runners import BuildError
 
 ENGINE = Path(__file__).with_name("engine")
-SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_sizes.c")}
+SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_replay.c", "tw_search.c", "tw_sizes.c")}
 
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int32, ctypes.c_double
 _SIGNATURES = {
@@ -24,6 +24,9 @@ _SIGNATURES = {
     "tw_lowest_ahead": ([_P, _P], _D),
     "tw_guard": ([_P, _P], _I),
     "tw_offer": ([_P, _P, _P, _P, _I], _I),
+    "tw_search": ([_P, _P, _P, _P, _P, _P, _I, _P], _I),
+    "tw_replay": ([_P, _P, _P, _P, _P, _I, _P, _P], _I),
+    "tw_foretell": ([_P, _P, _P, _I, _P], None),
 }
 
 
@@ -38,9 +41,11 @@ def library() -> ctypes.CDLL:
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, result
-    sizes = (ctypes.c_int32 * 2)()
+    sizes = (ctypes.c_int32 * 4)()
     loaded.tw_sizes(sizes)
-    if tuple(sizes) != (layout.SATELLITE.itemsize, layout.STATE.itemsize):
+    if tuple(sizes) != tuple(
+        record.itemsize for record in (layout.SATELLITE, layout.STATE, layout.EFFORT, layout.STEP)
+    ):
         raise BuildError(f"libtwin.so has structures of {tuple(sizes)} bytes, not those of layout.py")
     return loaded
 

@@ -127,6 +127,34 @@ double tw_lowest_ahead(const tw_satellite *s, const tw_state *x);
 int32_t tw_guard(const tw_satellite *s, tw_state *x);
 int32_t tw_offer(const tw_satellite *s, const tw_state *x, const int32_t *others, int32_t *windows, int32_t limit);
 
+/* tw_search.c, tw_replay.c */
+#define TW_PRICES 8
+
+/* What a search may spend. */
+typedef struct {
+    int32_t until;                 /* tick: decisions before it are planned */
+    int32_t width;                 /* plans that are kept alike far */
+    int32_t bucket;                /* ticks within which plans count as alike far */
+    int32_t prices;                /* used of price */
+    double price[TW_PRICES];       /* worth of a Wh left, each for a share of the width */
+} tw_effort;
+
+/* A decision of a plan. */
+typedef struct {
+    int32_t action;                /* TW_CHARGE ... or a local target */
+    int32_t begun;                 /* tick */
+    int32_t captured;              /* tick at which the image is in the storage; -1: none */
+    int32_t ended;                 /* tick of the next decision */
+} tw_step;
+
+int32_t tw_search(const tw_satellite *s, const tw_state *root, const double *worth, const int32_t *others,
+                  const tw_effort *effort, tw_step *plan, int32_t capacity, double *value);
+int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *worth, const int32_t *others,
+                  const int32_t *actions, int32_t count, tw_step *plan, double *value);
+void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, tw_step *found);
+double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s, const double *worth, tw_step *done);
+double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth);
+
 /* tw_attitude.c */
 void tw_rotate(const tw_satellite *s, tw_state *x);
 void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double sigma[3], double rate[3]);
