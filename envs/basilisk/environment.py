@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.api import AgentSpec, BoolArray, IntArray, Step
+from envs.api import AgentSpec, IntArray, Step
 from envs.basilisk.episode import Episode, Moment
-from envs.basilisk.features import agent_spec, state_size
+from envs.basilisk.features import agent_specs, shuffled, state_size
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
 from scenarios.mission import ScenarioConfig
@@ -29,24 +29,15 @@ class ConstellationEnv:
         self._traced = traced
         self._episodes: list[Episode] = []
         self._moments: list[Moment] = []
-        constellation = self.episode(0).constellation
-        self.specs: tuple[AgentSpec, ...] = tuple(
-            agent_spec(config, satellite, member.hardware)
-            for satellite, member in zip(constellation.satellites, constellation.sensing_classes, strict=True)
-        )
+        self.episode(0)  # so that what cannot be built is told now
+        self.specs: tuple[AgentSpec, ...] = agent_specs(config)
         self.state_size = state_size(config)
-
-    def _shuffled(self) -> BoolArray:
-        """Slots come in order of closing time, which tells the windows: whoever cannot sense them gets no order."""
-        classes = self.config.constellation.classes
-        groups = [classes[row % len(classes)].sensing for row in range(self.config.constellation.size)]
-        return np.array(["window" not in self.config.sensing[group] for group in groups])
 
     def episode(self, index: int) -> Episode:
         """The simulation behind row ``index``, made when it is first needed."""
         while len(self._episodes) <= index:
             self._episodes.append(
-                Episode(self.config, self._shuffled(), self._training, len(self._episodes) < self._traced)
+                Episode(self.config, shuffled(self.config), self._training, len(self._episodes) < self._traced)
             )
         return self._episodes[index]
 

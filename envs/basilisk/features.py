@@ -5,6 +5,8 @@ Frames: N inertial, P planet-fixed, B body. Angles in rad, times in s, positions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
@@ -14,10 +16,10 @@ from envs.basilisk.energy import Energy
 from envs.basilisk.extensions import View, observed
 from envs.basilisk.extensions import features as extra_features
 from envs.basilisk.knowledge import Knowledge
-from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager
+from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
-from scenarios.mission import ScenarioConfig
+from scenarios.mission import HardwareConfig, ScenarioConfig
 
 RATE_SCALE = 0.03  # rad/s, a brisk slew
 TIME_SCALE = 120.0  # s, the timeout of an image
@@ -25,7 +27,7 @@ PASS_SCALE = 600.0  # s, a long pass over a ground station
 STATE_HORIZONS_S = (120.0, 600.0)  # over which the critic sees each satellite's open value
 
 
-def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> AgentSpec:
+def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
     """All blocks that the simulation can give of one satellite; sensing.py takes away what it cannot sense."""
     slots = config.actions.image_slots
     every = (
@@ -49,12 +51,39 @@ def agent_spec(config: ScenarioConfig, satellite: Imager, hardware: str) -> Agen
         FeatureBlock("instrument", 2, "1 if it needs light, 1 if it needs a clear view", 1.0),
         FeatureBlock("cloud", 1, "chance of clouds; 1: somebody saw them", 1.0, slots),
         *(
-            FeatureBlock(name, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
-            for name, extra in extra_features(config).items()
+            FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
+            for added, extra in extra_features(config).items()
         ),
     )
     blocks = tuple(block for block in every if block.name in config.blocks)
-    return AgentSpec(satellite.name, hardware, blocks, config.actions.fixed, slots)
+    return AgentSpec(name, hardware, blocks, config.actions.fixed, slots)
+
+
+def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
+    """Of all satellites, by their names in the simulation."""
+    classes = config.constellation.classes
+    members = [classes[index % len(classes)] for index in range(config.constellation.size)]
+    return tuple(agent_spec(config, name_of(index, member), member.hardware) for index, member in enumerate(members))
+
+
+def shuffled(config: ScenarioConfig) -> BoolArray:
+    """[N] Slots come in order of closing time, which tells the windows: whoever cannot sense those gets no order."""
+    return np.array(["window" not in blocks for blocks in config.visible])
+
+
+def hardware_columns(classes: Sequence[HardwareConfig]) -> NDArray[np.float64]:
+    """[N, 4] the block "hardware" of satellites."""
+    return np.array(
+        [
+            [
+                np.cos(np.radians(h.min_elevation_deg)),
+                np.log10(h.max_wheel_torque_Nm),
+                h.battery_Wh / 100.0,
+                (h.instrument_power_W + h.base_power_W) / 100.0,
+            ]
+            for h in classes
+        ]
+    )
 
 
 def state_size(config: ScenarioConfig) -> int:
@@ -71,7 +100,7 @@ class FeatureExtractor:
 
     def __init__(self, config: ScenarioConfig, constellation: Constellation, shuffled: BoolArray, seed: int) -> None:
         """Prepare one episode; call after ``Constellation.reset``."""
-        self._spec = agent_spec(config, constellation.satellites[0], "")  # the layout, the same for all
+        self._spec = agent_spec(config, constellation.satellites[0].name, "")  # the layout, the same for all
         self._fixed = len(config.actions.fixed)
         self._names = config.blocks
         self._extra = extra_features(config)
@@ -103,17 +132,7 @@ class FeatureExtractor:
         self._all_target = np.concatenate([satellite.windows.target for satellite in satellites])[order]
         self._all_row = np.repeat(np.arange(count), sizes)[order]
         self._all_shown = np.concatenate([self._shown(row) for row in range(count)])[order]
-        self._hardware = np.array(
-            [
-                [
-                    np.cos(np.radians(h.min_elevation_deg)),
-                    np.log10(h.max_wheel_torque_Nm),
-                    h.battery_Wh / 100.0,
-                    (h.instrument_power_W + h.base_power_W) / 100.0,
-                ]
-                for h in classes
-            ]
-        )
+        self._hardware = hardware_columns(classes)
         self._energy = Energy(classes, self._timeout_s, config.actions.downlink_duration_s)
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
         self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count

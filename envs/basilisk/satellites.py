@@ -227,6 +227,11 @@ def _other_checks(model: type) -> tuple[str, ...]:
     return _OTHERS[model]
 
 
+def name_of(index: int, hardware: str) -> str:
+    """A satellite's name in the simulation, and in bundles."""
+    return f"sat_{index}_{hardware}"
+
+
 class LineOfSightImager(Imager):
     """An imager that also tells which other satellites it can see."""
 

@@ -28,6 +28,7 @@ from envs.basilisk.satellites import (
     WATT_HOUR_J,
     Imager,
     imager_type,
+    name_of,
     satellite_args,
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
@@ -108,7 +109,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         imagers = []
         for index, member in enumerate(self.sensing_classes):
             hardware = config.hardware[member.hardware]
-            imager = kind(f"sat_{index}_{member.hardware}", satellite_args(hardware))
+            imager = kind(name_of(index, member.hardware), satellite_args(hardware))
             imager.hardware = hardware
             imagers.append(imager)
         super().__init__(

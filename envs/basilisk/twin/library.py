@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from envs.basilisk.twin import layout
+from envs.basilisk.twin.episode_layout import EPISODE, MISSION
 from onboard.build import FAST, STRICT, build
 from onboard.runners import BuildError
 
 ENGINE = Path(__file__).with_name("engine")
-SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_replay.c", "tw_search.c", "tw_sizes.c")}
+SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_replay.c", "tw_search.c", "tw_episode.c", "tw_observe.c", "tw_sizes.c")}
 
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int32, ctypes.c_double
 _SIGNATURES = {
@@ -27,6 +28,8 @@ _SIGNATURES = {
     "tw_search": ([_P, _P, _P, _P, _P, _P, _I, _P], _I),
     "tw_replay": ([_P, _P, _P, _P, _P, _I, _P, _P], _I),
     "tw_foretell": ([_P, _P, _P, _I, _P], None),
+    "tw_start": ([_P], None),
+    "tw_step_all": ([_P, _I, *([_P] * 10)], None),
 }
 
 
@@ -41,10 +44,10 @@ def library() -> ctypes.CDLL:
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, result
-    sizes = (ctypes.c_int32 * 4)()
+    sizes = (ctypes.c_int32 * 6)()
     loaded.tw_sizes(sizes)
     if tuple(sizes) != tuple(
-        record.itemsize for record in (layout.SATELLITE, layout.STATE, layout.EFFORT, layout.STEP)
+        record.itemsize for record in (layout.SATELLITE, layout.STATE, layout.EFFORT, layout.STEP, MISSION, EPISODE)
     ):
         raise BuildError(f"libtwin.so has structures of {tuple(sizes)} bytes, not those of layout.py")
     return loaded
