@@ -158,9 +158,10 @@ class _Flight:
         """A copy of a satellite's state."""
         return self.states[row].copy().reshape(())
 
-    def known(self, name: str) -> NDArray[np.uint8]:
-        """One of the engine's arrays, such as "anyone" [M] or "saw_clouds" [N, M]."""
-        return self._arrays[name]  # type: ignore[return-value]
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """A set of targets: "anyone" has imaged it [M]; each satellite "imaged", "saw_clouds" or "cued" it [N, M]."""
+        bits = np.unpackbits(self._arrays[name].view(np.uint8), axis=-1, bitorder="little")
+        return bits[..., : self.world.targets].astype(np.bool_)
 
     def offered(self, row: int) -> NDArray[np.int32]:
         """The windows in a satellite's slots."""
@@ -224,7 +225,8 @@ class _Flight:
         order = np.argsort(close, kind="stable")
         sizes = [len(each.arrays["window_close"]) for each in self.fleet]
         target = np.concatenate([each.target[each.arrays["window_target"]] for each in self.fleet])
-        known = {name: np.zeros((count, targets), np.uint8) for name in ("imaged", "saw_clouds")}
+        words = (targets + 63) // 64
+        sets = ("imaged", "saw_clouds", "cued", "left_out")
         return {
             "global": global_numbers(world),
             "local": local,
@@ -240,10 +242,10 @@ class _Flight:
             "deadline_ns": np.zeros(count, np.int64),
             "alive": np.zeros(count, np.uint8),
             "asked": np.zeros(count, np.uint8),
-            **known,
-            "cued": np.zeros((4, count, targets), np.uint8),  # and room for the engine to copy all three kinds
-            "anyone": np.zeros(targets, np.uint8),
-            "delivered": np.zeros(targets, np.uint8),
+            **{name: np.zeros((count, words), np.uint64) for name in sets},
+            "before": np.zeros((3, count, words), np.uint64),
+            "anyone": np.zeros(words, np.uint64),
+            "delivered": np.zeros(words, np.uint64),
             "offered": np.zeros((count, SLOTS), np.int32),
             "offers": np.zeros(count, np.int32),
             "images": np.zeros(count, np.int32),

@@ -28,7 +28,8 @@ POINTERS = (
     *("all_open", "all_close", "all_target", "all_row"),
 )
 MEMORY = (
-    *("x", "deadline_ns", "alive", "asked", "imaged", "saw_clouds", "cued", "anyone", "delivered"),
+    *("x", "deadline_ns", "alive", "asked", "imaged", "saw_clouds", "cued", "left_out", "before"),
+    *("anyone", "delivered"),
     *("offered", "offers", "images", "decisions", "charges", "captured_by"),
 )
 EPISODE = np.dtype(

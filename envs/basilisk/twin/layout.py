@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LOCAL, BUFFER, THRUSTERS, PRICES = 1024, 64, 8, 8
+LOCAL, BUFFER, THRUSTERS, PRICES = 2048, 64, 8, 8
 WORDS = LOCAL // 64
 NONE, CHARGE, DOWNLINK, DESAT = -1, -2, -3, -4  # what runs; 0 and above: a target
 

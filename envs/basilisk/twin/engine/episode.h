@@ -14,6 +14,9 @@ enum {
 };
 enum { TW_SILENT, TW_FREE, TW_IN_SIGHT }; /* who hears of whose images */
 
+#define TW_WORDS_OF(m) (((size_t)(m)->targets + 63) / 64)
+#define TW_SET(array, m, row) ((array) + (size_t)(row) * TW_WORDS_OF(m))
+
 /* What all episodes of a mission share. */
 typedef struct {
     int32_t satellites, targets;   /* N, M (the latter: of the world) */
@@ -29,7 +32,7 @@ typedef struct {
     const uint8_t *needs_light, *scout, *shuffled; /* [N] */
 } tw_mission;
 
-/* One episode. Arrays are the caller's; [N][M] ones are indexed by the mission's targets. */
+/* One episode. Arrays are the caller's. Sets of the mission's targets are bits in W = (M + 63) / 64 words. */
 typedef struct {
     const tw_mission *mission;
     tw_satellite *fleet;           /* [N] */
@@ -46,8 +49,10 @@ typedef struct {
     tw_state *x;                   /* [N] */
     int64_t *deadline_ns;          /* [N] */
     uint8_t *alive, *asked;        /* [N] */
-    uint8_t *imaged, *saw_clouds, *cued; /* [N][M] as far as each knows */
-    uint8_t *anyone, *delivered;   /* [M] imaged; earned */
+    uint64_t *imaged, *saw_clouds, *cued; /* [N][W] as far as each knows */
+    uint64_t *left_out;            /* [N][W] what each no longer looks for */
+    uint64_t *before;              /* [3][N][W] scratch */
+    uint64_t *anyone, *delivered;  /* [W] imaged; earned */
     int32_t *offered;              /* [N][K] windows */
     int32_t *offers;               /* [N] how many */
     int32_t *images, *decisions, *charges; /* [N] counts */

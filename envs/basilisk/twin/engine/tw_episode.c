@@ -4,7 +4,7 @@
 #include "episode.h"
 #include "tw_vector.h"
 
-#define AT(array, row, column) ((array)[(size_t)(row) * (size_t)e->mission->targets + (size_t)(column)])
+#define KNOWN(array, row) TW_SET(e->array, e->mission, row)
 
 static int64_t clock_ns(const tw_episode *e) { return e->tick * e->fleet[0].step_ns; }
 
@@ -71,12 +71,12 @@ static double pay(tw_episode *e, const deliveries *d)
     int32_t i, k;
     for (i = 0; i < d->count; i++) {
         int32_t together = 0;
-        if (e->delivered[d->target[i]]) continue;
+        if (TW_TAKEN(e->delivered, d->target[i])) continue;
         for (k = 0; k < d->count; k++) together += d->target[k] == d->target[i];
         e->captured_by[d->row[i]] += e->priority[d->target[i]] / together;
         earned += e->priority[d->target[i]] / together;
     }
-    for (i = 0; i < d->count; i++) e->delivered[d->target[i]] = 1;
+    for (i = 0; i < d->count; i++) TW_TAKE(e->delivered, d->target[i]);
     return earned;
 }
 
@@ -88,13 +88,14 @@ static int stored(tw_episode *e, int32_t n, deliveries *d)
     e->images[n]++;
     if (e->fleet[n].earn_at_downlink && x->images < TW_BUFFER) x->buffer[x->images++] = (int16_t)x->running;
     if (!shows(e, n, target)) {
-        AT(e->saw_clouds, n, target) = 1;
+        TW_TAKE(KNOWN(saw_clouds, n), target);
         TW_TAKE(x->taken, x->running);
         e->spoiled++;
         return 1;
     }
-    if (e->anyone[target]) e->duplicates++;
-    AT(e->imaged, n, target) = 1;
+    if (TW_TAKEN(e->anyone, target)) e->duplicates++;
+    TW_TAKE(KNOWN(imaged, n), target);
+    TW_TAKE(e->anyone, target);
     TW_TAKE(x->taken, x->running);
     if (!e->fleet[n].earn_at_downlink) deliver(d, n, target);
     return 1;
@@ -127,7 +128,7 @@ static int scouted(tw_episode *e, double from_s, double to_s)
             const int32_t target = e->global[n * TW_LOCAL + s->window_target[k]];
             if (s->window_open[k] <= to_s && s->window_open[k] > from_s && e->priority[target] >= e->mission->urgent_above
                 && shows(e, n, target)) {
-                AT(e->cued, n, target) = 1;
+                TW_TAKE(KNOWN(cued, n), target);
                 found = 1;
             }
         }
@@ -153,51 +154,52 @@ static int in_sight(const tw_episode *e, int32_t a, int32_t b, int32_t tick)
     return dot(nearest, nearest) > radius * radius;
 }
 
-static void tell(tw_episode *e, const uint8_t *from, const uint8_t *clouds, const uint8_t *cues, int32_t to)
-{
-    const int32_t M = e->mission->targets;
-    int32_t k;
-    for (k = 0; k < M; k++) {
-        AT(e->imaged, to, k) |= from[k];
-        AT(e->saw_clouds, to, k) |= clouds[k];
-        AT(e->cued, to, k) |= cues[k];
-    }
-}
-
-/* Every living satellite hears what those that it has seen since `from` knew. */
-static void spread(tw_episode *e, int32_t from, uint8_t *before)
+/* Every living satellite hears what those that it has seen since the tick `from` knew. */
+static void spread(tw_episode *e, int32_t from)
 {
     const tw_mission *m = e->mission;
-    const size_t size = (size_t)m->satellites * (size_t)m->targets;
+    const size_t words = TW_WORDS_OF(m), all = (size_t)m->satellites * words;
+    uint64_t *known[3];
     int32_t a, b;
-    if (m->communication == TW_SILENT) return;
-    memcpy(before, e->imaged, size);
-    memcpy(before + size, e->saw_clouds, size);
-    memcpy(before + 2 * size, e->cued, size);
+    size_t w;
+    int k;
+    known[0] = e->imaged;
+    known[1] = e->saw_clouds;
+    known[2] = e->cued;
+    for (k = 0; k < 3; k++) memcpy(e->before + (size_t)k * all, known[k], all * sizeof *e->before);
     for (a = 0; a < m->satellites; a++) {
         for (b = 0; b < m->satellites; b++) {
-            const size_t row = (size_t)b * (size_t)m->targets;
             if (a == b || !e->alive[a] || !e->alive[b]) continue;
             if (m->communication == TW_IN_SIGHT && !in_sight(e, a, b, e->tick) && !in_sight(e, a, b, from + 1)) continue;
-            tell(e, before + row, before + size + row, before + 2 * size + row, a);
+            for (k = 0; k < 3; k++) {
+                const uint64_t *theirs = e->before + (size_t)k * all + (size_t)b * words;
+                for (w = 0; w < words; w++) known[k][(size_t)a * words + w] |= theirs[w];
+            }
         }
     }
 }
 
-/* Each satellite leaves out what it knows to be imaged, or clouded where that matters to it. */
+/* Each satellite leaves out what it has come to know to be imaged, or clouded where that matters to it. */
 static void learn(tw_episode *e)
 {
-    const int32_t M = e->mission->targets;
-    int32_t n, k;
+    const size_t words = TW_WORDS_OF(e->mission);
+    int32_t n;
+    size_t w;
     for (n = 0; n < e->mission->satellites; n++) {
-        const tw_satellite *s = &e->fleet[n];
-        for (k = 0; k < s->targets; k++) {
-            const int32_t target = e->global[n * TW_LOCAL + k];
-            if (AT(e->imaged, n, target) || (s->needs_clear_view && AT(e->saw_clouds, n, target))) {
-                TW_TAKE(e->x[n].taken, k);
+        const uint64_t *imaged = KNOWN(imaged, n), *clouds = KNOWN(saw_clouds, n);
+        for (w = 0; w < words; w++) {
+            uint64_t out = imaged[w] | (e->fleet[n].needs_clear_view ? clouds[w] : 0);
+            out &= ~KNOWN(left_out, n)[w];
+            KNOWN(left_out, n)[w] |= out;
+            while (out != 0) {
+                int bit = 0;
+                int32_t local;
+                while (!(out >> bit & 1)) bit++;
+                out &= out - 1;
+                local = e->local[(size_t)n * (size_t)e->mission->targets + 64 * w + (size_t)bit];
+                if (local >= 0) TW_TAKE(e->x[n].taken, local);
             }
         }
-        for (k = 0; k < M; k++) e->anyone[k] |= AT(e->imaged, n, k);
     }
 }
 
@@ -220,8 +222,7 @@ static int32_t lose(tw_episode *e)
     return lost;
 }
 
-/* Task the satellites that were asked and fly to the next decision. `scratch` of 3 N M bytes comes with the episode's
- * own arrays: behind `cued`. */
+/* Task the satellites that were asked and fly to the next decision. */
 void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *duration_s)
 {
     const tw_mission *m = e->mission;
@@ -260,10 +261,9 @@ void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *dura
     }
     lost = lose(e);
     earned = pay(e, &d);
-    for (n = 0; n < d.count; n++) e->anyone[d.target[n]] = 1;
     e->captured += earned;
     news |= scouted(e, from_s, (double)clock_ns(e) * 1e-9);
-    if (news || relayed) spread(e, begun, e->cued + (size_t)m->satellites * (size_t)m->targets);
+    if (m->communication != TW_SILENT && (news || relayed)) spread(e, begun);
     learn(e);
     *reward = (float)(earned - m->death_penalty * lost);
     *duration_s = (float)((double)((int64_t)(e->tick - begun) * e->fleet[0].step_ns) * 1e-9);

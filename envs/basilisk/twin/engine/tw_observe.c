@@ -135,12 +135,12 @@ static void opportunity(const tw_episode *e, int32_t n, const view *v, int32_t b
         out[1] = (double)reach / (N > 1 ? N - 1 : 1);
         break;
     }
-    case TW_CUE: out[0] = AT(e->cued, n, target); break;
+    case TW_CUE: out[0] = (double)TW_TAKEN(TW_SET(e->cued, e->mission, n), target); break;
     case TW_FORETOLD:
         out[0] = foretold->captured >= 0;
         out[1] = (foretold->ended - foretold->begun) * s->step_s;
         break;
-    default: out[0] = AT(e->saw_clouds, n, target) ? 1 : e->cloud_chance[target]; break; /* TW_CLOUD */
+    default: out[0] = TW_TAKEN(TW_SET(e->saw_clouds, e->mission, n), target) ? 1 : e->cloud_chance[target]; break; /* TW_CLOUD */
     }
 }
 
@@ -207,7 +207,7 @@ void tw_judge(const tw_episode *e, float *state)
     for (k = first; k < e->all_windows; k++) {
         const int32_t row = e->all_row[k], target = e->all_target[k];
         float *at = state + row * m->state_size;
-        if (e->anyone[target] || (e->fleet[row].needs_clear_view && e->clouded[target])) continue;
+        if (TW_TAKEN(e->anyone, target) || (e->fleet[row].needs_clear_view && e->clouded[target])) continue;
         if (e->all_open[k] < now_s + m->near_s) at[10] += (float)(e->priority[target] / 5);
         if (e->all_open[k] < now_s + m->far_s) at[11] += (float)(e->priority[target] / 20);
     }
@@ -243,7 +243,7 @@ void tw_judge(const tw_episode *e, float *state)
                 const int32_t aboard = e->global[n * TW_LOCAL + x->buffer[k]];
                 int32_t j;
                 for (j = 0; j < k && e->global[n * TW_LOCAL + x->buffer[j]] != aboard; j++) {}
-                if (j == k && !e->delivered[aboard] && !(s->needs_clear_view && e->clouded[aboard])) {
+                if (j == k && !TW_TAKEN(e->delivered, aboard) && !(s->needs_clear_view && e->clouded[aboard])) {
                     promised += e->priority[aboard];
                 }
             }

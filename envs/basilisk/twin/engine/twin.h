@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define TW_LOCAL 1024              /* targets that one satellite can reach in an episode */
+#define TW_LOCAL 2048              /* targets that one satellite can reach in an episode */
 #define TW_WORDS (TW_LOCAL / 64)
 #define TW_BUFFER 64               /* images on board whose order matters: missions that earn at the downlink */
 #define TW_SLOTS 64                /* targets on offer at once */
