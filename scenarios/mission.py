@@ -27,6 +27,7 @@ DOWNLINK_BLOCKS = ("storage", "station")
 DESATURATION_BLOCKS = ("wheels",)
 SCOUT_BLOCKS = ("cue",)
 CLOUD_BLOCKS = ("instrument", "cloud")
+FORECAST_BLOCKS = ("foretold",)
 
 
 @dataclass
@@ -334,6 +335,7 @@ class ScenarioConfig:
     hardware: dict[str, HardwareConfig] = field(default_factory=dict)
     sensing: dict[str, list[str]] = field(default_factory=dict)  # group -> visible blocks
     teacher_sensing: list[str] | None = None  # null: every block of the mission
+    foretell: bool = False  # satellites compute which images will come off, and when (block "foretold")
     features: dict[str, str] = field(default_factory=dict)  # further blocks: name -> "module:attribute" of yours
     targets: TargetsConfig = field(default_factory=TargetsConfig)
     clouds: CloudsConfig | None = None  # null: a clear sky
@@ -388,7 +390,7 @@ class ScenarioConfig:
         self._check_downlink()
 
     def _check_features(self) -> None:
-        known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS)
+        known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
         for name, place in self.features.items():
             free = name.isidentifier() and name not in known
             check("scenario.features", name, free, f"a name other than {', '.join(known)}")
@@ -412,6 +414,7 @@ class ScenarioConfig:
             *(DESATURATION_BLOCKS if self.actions.desaturation_duration_s is not None else ()),
             *(SCOUT_BLOCKS if any(hardware.scout for hardware in used) else ()),
             *(CLOUD_BLOCKS if optical else ()),
+            *(FORECAST_BLOCKS if self.foretell else ()),
             *self.features,
         )
 

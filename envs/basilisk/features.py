@@ -19,6 +19,9 @@ from envs.basilisk.knowledge import Knowledge
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
+from envs.basilisk.twin.forecast import foretell
+from envs.basilisk.twin.state import state_of
+from envs.basilisk.twin.tables import tables
 from scenarios.mission import HardwareConfig, ScenarioConfig
 
 RATE_SCALE = 0.03  # rad/s, a brisk slew
@@ -50,6 +53,7 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
         FeatureBlock("cue", 1, "flag of a scout", 1.0, slots),
         FeatureBlock("instrument", 2, "1 if it needs light, 1 if it needs a clear view", 1.0),
         FeatureBlock("cloud", 1, "chance of clouds; 1: somebody saw them", 1.0, slots),
+        FeatureBlock("foretold", 2, "1 if an image begun now will come off, minutes until that action ends", 1.0, slots),
         *(
             FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
             for added, extra in extra_features(config).items()
@@ -133,8 +137,10 @@ class FeatureExtractor:
         self._all_row = np.repeat(np.arange(count), sizes)[order]
         self._all_shown = np.concatenate([self._shown(row) for row in range(count)])[order]
         self._hardware = hardware_columns(classes)
+        self._twins = tables(config, constellation) if "foretold" in self._names else []
         self._energy = Energy(classes, self._timeout_s, config.actions.downlink_duration_s)
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
+        self._windows = list(self.offered)  # the same opportunities, as indices of the satellite's windows
         self._offered_close_s: list[NDArray[np.float64]] = [np.empty(0)] * count
 
     @property
@@ -155,6 +161,7 @@ class FeatureExtractor:
         chosen = chosen[np.sort(earliest)][: self._slots] + first
         if self._shuffled[row]:
             chosen = self._rng.permutation(chosen)
+        self._windows[row] = chosen
         self.offered[row] = windows.target[chosen]
         self._offered_open_s = windows.open_s[chosen]
         self._offered_close_s[row] = windows.close_s[chosen]
@@ -237,8 +244,18 @@ class FeatureExtractor:
             "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
             "cue": self.knowledge.cued[row, targets][:, None].astype(np.float64),
             "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self.cloud_chance[targets])[:, None],
+            **({"foretold": self._foretold(row)} if self._twins else {}),
             **self._users_own(row, now),
         }
+
+    def _foretold(self, row: int) -> NDArray[np.float64]:
+        """[K, 2] Whether an image of each target on offer will come off, and in units of FORETOLD_S when that action
+        ends: the satellite's own attitude control, propagated."""
+        satellite = self._constellation.satellites[row]
+        running = self.knowledge.index_of(satellite.running) if isinstance(satellite.running, Target) else None
+        state = state_of(satellite, self._twins[row], running, ())
+        windows = np.ascontiguousarray(self._windows[row], np.int32)
+        return foretell(self._twins[row], state, windows)
 
     def _users_own(self, row: int, now: Snapshot) -> dict[str, NDArray[np.float64]]:
         """The blocks that the user has added."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from envs.api import IntArray, Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
-from envs.basilisk.twin.layout import CHARGE, DESAT, DOWNLINK, STEP
+from envs.basilisk.twin.forecast import outcomes
+from envs.basilisk.twin.layout import CHARGE, DESAT, DOWNLINK
 from envs.basilisk.twin.library import library
 from envs.basilisk.twin.plan import Effort, Plan, Planner, Skies
 from envs.basilisk.twin.state import state_of
@@ -55,9 +56,7 @@ class Twin:
         fleet, slots = self.fleet[row], int(self.fleet[row].record["slots"])
         windows = np.zeros(slots, np.int32)
         offered = library().tw_offer(fleet.address, state.ctypes.data, None, windows.ctypes.data, slots)
-        found = np.zeros(offered, STEP)
-        library().tw_foretell(fleet.address, state.ctypes.data, windows.ctypes.data, offered, found.ctypes.data)
-        return windows[:offered].astype(np.int64), found
+        return windows[:offered].astype(np.int64), outcomes(fleet, state, windows[:offered])
 
     def action(self, row: int, local: int) -> int | None:
         """The environment's action for one of the twin's; None: its target is not on offer."""
@@ -93,7 +92,7 @@ class ForecastPolicy:
         _, found = twin.foretold(row, twin.state(row))
         for step in found[found["captured"] >= 0]:
             action, target = twin.action(row, int(step["action"])), twin.fleet[row].target[step["action"]]
-            seconds = float(step["ended"] - step["begun"]) * float(twin.fleet[row].record["step_s"])
+            seconds = float(step["ended"] - step["begun"]) * float(twin.fleet[row].record["tick_s"])
             rate = features.priority[target] * (1.0 - features.cloud(row)[target]) / seconds
             if action is not None and mask[action] and rate > best:
                 best, chosen = rate, action

@@ -156,7 +156,7 @@ class _Flight:
 
     def state(self, row: int) -> NDArray[np.void]:
         """A copy of a satellite's state."""
-        return self.states[row].copy().reshape(())
+        return self.states[row : row + 1].copy().reshape(())
 
     def known(self, name: str) -> NDArray[np.bool_]:
         """A set of targets: "anyone" has imaged it [M]; each satellite "imaged", "saw_clouds" or "cued" it [N, M]."""
@@ -180,7 +180,7 @@ class _Flight:
             deaths=int(record["deaths"]),
             decisions=tuple(arrays["decisions"].tolist()),
             charges=tuple(arrays["charges"].tolist()),
-            duration_s=float(record["tick"]) * float(self.fleet[0].record["step_s"]),
+            duration_s=float(record["tick"]) * float(self.fleet[0].record["tick_s"]),
             spoiled=int(record["spoiled"]),
         )
 
@@ -292,6 +292,7 @@ def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -
     record["blocks"], record["obs_size"], record["state_size"] = len(spec.blocks), spec.obs_size, state_size(config)
     for place, block in enumerate(spec.blocks):
         record["block"][place], record["scale"][place] = BLOCKS.index(block.name), block.scale
+    record["foretell_stride"] = 1
     record["communication"] = _COMMUNICATION[config.communication]
     for name in ("storage", "station", "wheels"):
         record[f"state_{name}"] = name in config.blocks

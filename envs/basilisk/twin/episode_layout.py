@@ -16,7 +16,7 @@ MISSION = np.dtype(
         *((name, "i4") for name in ("blocks", "obs_size", "state_size")),
         ("block", "i4", MAX_BLOCKS),
         ("scale", "f8", MAX_BLOCKS),
-        *((name, "i4") for name in ("communication", "state_storage", "state_station", "state_wheels")),
+        *((name, "i4") for name in ("communication", "foretell_stride", "state_storage", "state_station", "state_wheels")),
         *((name, "f8") for name in ("death_penalty", "urgent_above", "near_s", "far_s", "time_scale", "pass_scale")),
         *((name, "u8") for name in ("hardware", "needs_light", "scout", "shuffled")),
     ],

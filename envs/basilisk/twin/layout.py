@@ -27,8 +27,11 @@ TABLES = {  # pointers: name -> type and columns
 
 SATELLITE = np.dtype(
     [
+        ("tick_s", "f8"),
+        ("tick_ns", "i8"),
         ("step_s", "f8"),
-        ("step_ns", "i8"),
+        ("stride", "i4"),
+        ("pad", "i4"),
         ("limit_ns", "i8"),
         ("ticks", "i4"),
         ("targets", "i4"),

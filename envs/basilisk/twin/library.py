@@ -27,7 +27,7 @@ _SIGNATURES = {
     "tw_offer": ([_P, _P, _P, _P, _I], _I),
     "tw_search": ([_P, _P, _P, _P, _P, _P, _I, _P], _I),
     "tw_replay": ([_P, _P, _P, _P, _P, _I, _P, _P], _I),
-    "tw_foretell": ([_P, _P, _P, _I, _P], None),
+    "tw_foretell": ([_P, _P, _P, _I, _I, _P], None),
     "tw_start": ([_P], None),
     "tw_step_all": ([_P, _I, *([_P] * 10)], None),
 }

@@ -93,7 +93,7 @@ class Planner:
         worth, others = self._worth(row), self._others(row)
         if factor is not None:
             worth = worth * factor[tables.target]
-        step_s, limit = float(tables.record["step_s"]), int(tables.record["ticks"])
+        step_s, limit = float(tables.record["tick_s"]), int(tables.record["ticks"])
         until = limit if effort.horizon_s is None else int(state["tick"]) + round(effort.horizon_s / step_s)
         record = np.zeros((), EFFORT)
         record["until"], record["width"] = min(until, limit), effort.width

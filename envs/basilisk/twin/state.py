@@ -34,7 +34,7 @@ def state_of(satellite: Imager, tables: Tables, running: int | None, taken: Iter
     state["battery_J"] = state["lowest_J"] = dynamics.powerMonitor.batPowerOutMsg.read().storageLevel
     state["bits"] = round(satellite.stored_bits())
     now_ns = satellite.simulator.sim_time_ns
-    state["tick"] = round(now_ns / int(tables.record["step_ns"]))
+    state["tick"] = round(now_ns / int(tables.record["tick_ns"]))
     if now_ns > 0:  # before, no message has been written
         state["command"] = fsw.rwMotorTorque.rwMotorTorqueOutMsg.read().motorTorque[:3]
     local = {int(index): place for place, index in enumerate(tables.target)}

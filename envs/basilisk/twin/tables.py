@@ -72,10 +72,10 @@ def _of(
         raise ConfigError(
             f"scenario={config.name} has no twin: {satellite.name} can reach {len(target)} targets, at most {LOCAL} fit"
         )
-    step_s, limit_s = float(constellation.sim_rate), float(constellation.time_limit)
-    ticks = int(np.ceil(limit_s / step_s)) + BEYOND_TICKS + 1
-    now = np.arange(ticks) * step_s
-    before = np.maximum(0.0, now - step_s)
+    tick_s, limit_s = float(constellation.sim_rate), float(constellation.time_limit)
+    ticks = int(np.ceil(limit_s / tick_s)) + BEYOND_TICKS + 1
+    now = np.arange(ticks) * tick_s
+    before = np.maximum(0.0, now - tick_s)
     times = np.asarray(satellite.trajectory.times)
     position = CubicSpline(times, np.asarray(satellite.trajectory._r_BN_N_log))
     attitude = CubicSpline(times, np.reshape(satellite.trajectory._J20002Pfix_log, (-1, 9)))
@@ -99,7 +99,8 @@ def _of(
         "pass_out": passes[:, 1],
     }
     record = np.zeros((), SATELLITE)
-    record["step_s"], record["step_ns"], record["limit_ns"] = step_s, macros.sec2nano(step_s), macros.sec2nano(limit_s)
+    record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, macros.sec2nano(tick_s), macros.sec2nano(limit_s)
+    record["step_s"], record["stride"] = tick_s, 1
     record["ticks"], record["targets"], record["windows"] = ticks, len(target), len(windows.target)
     record["slots"] = config.actions.image_slots
     record["sun_N"], record["sun_rate_N"] = sun_N, sun_rate_N

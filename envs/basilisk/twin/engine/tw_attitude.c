@@ -176,7 +176,7 @@ void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double 
         double BN[9], place_N[3], line_N[3], line_B[3], direction[3];
         int i;
         /* groundLocation runs before the ephemeris: it knows the Earth's attitude of one tick ago */
-        times_transposed(s->PN + 9 * (x->tick > 0 ? x->tick - 1 : 0), s->target_P + 3 * x->running, place_N);
+        times_transposed(s->PN + 9 * (x->tick > s->stride ? x->tick - s->stride : 0), s->target_P + 3 * x->running, place_N);
         for (i = 0; i < 3; i++) line_N[i] = place_N[i] - s->r_N[3 * x->tick + i];
         mrp_to_dcm(x->sigma, BN);
         times(BN, line_N, line_B);

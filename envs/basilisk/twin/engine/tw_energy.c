@@ -19,7 +19,7 @@ static double next_after(const double *times, int32_t count, double now, double 
  * charging until the coming eclipse is over. */
 static double lowest_after(const tw_satellite *s, const tw_state *x, double power_W, double task_s)
 {
-    const double now = x->tick * s->step_s, idle = s->base_W + s->wheels_idle_W;
+    const double now = TW_NOW_S(s, x), idle = s->base_W + s->wheels_idle_W;
     const double begins = next_after(s->eclipse_in, s->eclipses_in, now, now + s->lookahead_s) - now;
     const double ends = next_after(s->eclipse_out, s->eclipses_out, now, now + s->lookahead_s) - now;
     const int sunlit = begins <= ends;
@@ -71,7 +71,7 @@ int32_t tw_guard(const tw_satellite *s, tw_state *x)
  * somebody else has the target; may be null. Nothing is on offer to a full buffer. */
 int32_t tw_offer(const tw_satellite *s, const tw_state *x, const int32_t *others, int32_t *windows, int32_t limit)
 {
-    const double now = x->tick * s->step_s;
+    const double now = TW_NOW_S(s, x);
     int32_t low = 0, high = s->windows, found = 0, i;
     if ((double)x->bits > s->full_bits) return 0;
     while (low < high) {

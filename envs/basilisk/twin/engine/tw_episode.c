@@ -6,7 +6,7 @@
 
 #define KNOWN(array, row) TW_SET(e->array, e->mission, row)
 
-static int64_t clock_ns(const tw_episode *e) { return e->tick * e->fleet[0].step_ns; }
+static int64_t clock_ns(const tw_episode *e) { return e->tick * e->fleet[0].tick_ns; }
 
 static int over(const tw_episode *e) { return clock_ns(e) >= e->fleet[0].limit_ns; }
 
@@ -266,7 +266,7 @@ void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *dura
     if (m->communication != TW_SILENT && (news || relayed)) spread(e, begun);
     learn(e);
     *reward = (float)(earned - m->death_penalty * lost);
-    *duration_s = (float)((double)((int64_t)(e->tick - begun) * e->fleet[0].step_ns) * 1e-9);
+    *duration_s = (float)((double)((int64_t)(e->tick - begun) * e->fleet[0].tick_ns) * 1e-9);
     e->ended = over(e) ? 1 : 0;
     for (n = 0; n < m->satellites && !e->alive[n]; n++) {}
     if (n == m->satellites) e->ended = 2;

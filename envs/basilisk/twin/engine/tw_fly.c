@@ -11,7 +11,7 @@ static void sun_direction(const tw_satellite *s, const tw_state *x, double sun_B
     double line[3], BN[9], direction[3];
     int i;
     for (i = 0; i < 3; i++) {
-        line[i] = s->sun_N[i] + s->sun_rate_N[i] * (x->tick * s->step_s) - s->r_N[3 * x->tick + i];
+        line[i] = s->sun_N[i] + s->sun_rate_N[i] * TW_NOW_S(s, x) - s->r_N[3 * x->tick + i];
     }
     mrp_to_dcm(x->sigma, BN);
     unit(line, direction);
@@ -21,7 +21,7 @@ static void sun_direction(const tw_satellite *s, const tw_state *x, double sun_B
 /* The elevation constraint, as groundLocation sees it: from the positions of one tick ago. */
 static int accessible(const tw_satellite *s, const tw_state *x, int32_t target)
 {
-    const int32_t row = x->tick > 0 ? x->tick - 1 : 0;
+    const int32_t row = x->tick > s->stride ? x->tick - s->stride : 0;
     double place_N[3], line[3];
     int i;
     times_transposed(s->PN + 9 * row, s->target_P + 3 * target, place_N);
@@ -67,7 +67,7 @@ static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
         double line[3];
         const double au = 149597870693.0;
         for (i = 0; i < 3; i++) {
-            line[i] = s->sun_N[i] + s->sun_rate_N[i] * (x->tick * s->step_s) - s->r_N[3 * x->tick + i];
+            line[i] = s->sun_N[i] + s->sun_rate_N[i] * TW_NOW_S(s, x) - s->r_N[3 * x->tick + i];
         }
         power += s->panel_W * cosine * s->light[x->tick] * au * au / dot(line, line);
     }
@@ -91,7 +91,7 @@ int32_t tw_tick(const tw_satellite *s, tw_state *x)
     int32_t stored = 0;
     int i;
     tw_rotate(s, x);
-    x->tick++;
+    x->tick += s->stride;
     for (i = 0; i < 3; i++) {
         double u = x->command[i];
         u = u > s->wheel_torque_max ? s->wheel_torque_max : u < -s->wheel_torque_max ? -s->wheel_torque_max : u;
@@ -153,7 +153,7 @@ void tw_begin(const tw_satellite *s, tw_state *x, int32_t action)
     x->dump_counter = 0;
 }
 
-static int64_t now_ns(const tw_satellite *s, const tw_state *x) { return x->tick * s->step_ns; }
+static int64_t now_ns(const tw_satellite *s, const tw_state *x) { return x->tick * s->tick_ns; }
 
 static double now_s(const tw_satellite *s, const tw_state *x) { return (double)now_ns(s, x) * 1e-9; }
 

@@ -27,7 +27,7 @@ static void look(const tw_satellite *s, const tw_state *x, view *v)
     double spin[3], rotating[3], relative[3], BN[9], line[3], omega_N[3];
     int32_t n;
     int i;
-    v->now_s = x->tick * s->step_s;
+    v->now_s = TW_NOW_S(s, x);
     for (i = 0; i < 3; i++) spin[i] = EARTH_RATE * PN[6 + i];
     cross(spin, r, rotating);
     for (i = 0; i < 3; i++) relative[i] = s->v_N[3 * x->tick + i] - rotating[i];
@@ -138,7 +138,7 @@ static void opportunity(const tw_episode *e, int32_t n, const view *v, int32_t b
     case TW_CUE: out[0] = (double)TW_TAKEN(TW_SET(e->cued, e->mission, n), target); break;
     case TW_FORETOLD:
         out[0] = foretold->captured >= 0;
-        out[1] = (foretold->ended - foretold->begun) * s->step_s;
+        out[1] = (foretold->ended - foretold->begun) * s->tick_s / 60;
         break;
     default: out[0] = TW_TAKEN(TW_SET(e->saw_clouds, e->mission, n), target) ? 1 : e->cloud_chance[target]; break; /* TW_CLOUD */
     }
@@ -176,7 +176,7 @@ static void observe_one(tw_episode *e, int32_t n, float *obs, uint8_t *mask, flo
     for (k = 0; k < m->fixed; k++) mask[k] = 1;
     for (k = 0; k < e->offers[n] && full <= s->full_bits; k++) mask[m->fixed + k] = 1;
     for (b = 0; b < m->blocks; b++) {
-        if (m->block[b] == TW_FORETOLD) tw_foretell(s, x, e->offered + n * TW_SLOTS, e->offers[n], foretold);
+        if (m->block[b] == TW_FORETOLD) tw_foretell(s, x, e->offered + n * TW_SLOTS, e->offers[n], m->foretell_stride, foretold);
     }
     for (b = 0; b < m->blocks; b++) {
         const int32_t block = m->block[b], size = columns_of(block), slots = per_slot(block) ? m->slots : 1;
@@ -197,7 +197,7 @@ static void observe_one(tw_episode *e, int32_t n, float *obs, uint8_t *mask, flo
 void tw_judge(const tw_episode *e, float *state)
 {
     const tw_mission *m = e->mission;
-    const double now_s = e->tick * e->fleet[0].step_s;
+    const double now_s = e->tick * e->fleet[0].tick_s;
     int32_t n, k, first = 0, last = e->all_windows;
     memset(state, 0, (size_t)m->satellites * (size_t)m->state_size * sizeof *state);
     while (first < last) {

@@ -31,7 +31,7 @@ double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s
 /* What images on board are still worth: something only if a pass lies ahead, and a little less than delivered. */
 double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth)
 {
-    const double now = x->tick * s->step_s, end = (double)s->limit_ns * 1e-9;
+    const double now = TW_NOW_S(s, x), end = (double)s->limit_ns * 1e-9;
     double promised = 0, room_s = 0;
     int32_t n;
     if (!s->earn_at_downlink || x->images == 0) return 0;
@@ -55,7 +55,7 @@ int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *wor
     tw_state x = *root;
     int32_t n = 0, made = 0;
     *value = 0;
-    while (n < count && made < 2 * count + 64 && x.tick * s->step_ns < s->limit_ns) {
+    while (n < count && made < 2 * count + 64 && x.tick * s->tick_ns < s->limit_ns) {
         const int32_t ordered = tw_guard(s, &x);
         int32_t action = actions[n], windows[TW_SLOTS], offered, i;
         double close_s = 0;
@@ -77,16 +77,21 @@ int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *wor
     return made;
 }
 
-/* For each of some windows: what would come of an image of its target now. */
-void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, tw_step *found)
+/* For each of some windows: what would come of an image of its target now. `stride`: ticks that the forecast advances at
+ * once; more are cheaper and less exact. */
+void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, int32_t stride,
+                 tw_step *found)
 {
+    tw_satellite coarse = *s;
     int32_t n;
+    coarse.stride = stride;
+    coarse.step_s = stride * s->tick_s;
     for (n = 0; n < count; n++) {
         tw_state copy = *x;
         const int32_t target = s->window_target[windows[n]];
         found[n].action = target;
         found[n].begun = x->tick;
-        found[n].captured = tw_image(s, &copy, target, s->window_close[windows[n]]);
+        found[n].captured = tw_image(&coarse, &copy, target, s->window_close[windows[n]]);
         found[n].ended = copy.tick;
     }
 }

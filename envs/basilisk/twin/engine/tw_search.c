@@ -72,7 +72,7 @@ static int descending(const void *a, const void *b)
 
 static double margin_Wh(const search *f, const partial *p)
 {
-    const double need = (f->effort->until - p->x.tick) * f->s->step_s * NEED_W / 3600;
+    const double need = (f->effort->until - p->x.tick) * f->s->tick_s * NEED_W / 3600;
     const double margin = (tw_lowest_ahead(f->s, &p->x) - f->s->reserve_min) * f->s->capacity_J / 3600;
     return margin < need ? margin : need;
 }
@@ -142,7 +142,7 @@ static void branch(search *f, const partial *from, int32_t bucket_index)
         extend(f, &p, target, s->window_close[windows[n]], bucket_index, &fails);
     }
     if (s->can_downlink && p.x.bits > 0) {
-        int32_t soon = p.x.tick + (int32_t)(s->downlink_s / s->step_s), tick, near = 0;
+        int32_t soon = p.x.tick + (int32_t)(s->downlink_s / s->tick_s), tick, near = 0;
         if (soon >= s->ticks) soon = s->ticks - 1;
         for (tick = p.x.tick; tick <= soon && !near; tick++) near = s->in_pass[tick];
         if (near) extend(f, &p, TW_DOWNLINK, 0, bucket_index, &fails);
@@ -166,7 +166,7 @@ static int32_t choose(const search *f, const bucket *b, ranked *order, double *m
         for (i = 0; i < b->count; i++) {
             const partial *p = &f->pool[b->items[i]];
             order[i].index = i;
-            order[i].score = p->value + p->promise + f->effort->price[z] * margins[i] - 1e-4 * p->x.tick * f->s->step_s;
+            order[i].score = p->value + p->promise + f->effort->price[z] * margins[i] - 1e-4 * TW_NOW_S(f->s, &p->x);
         }
         qsort(order, (size_t)b->count, sizeof *order, descending);
         for (i = 0; i < b->count && got < share && taken < f->effort->width; i++) {

@@ -24,8 +24,10 @@ enum { TW_NONE = -1, TW_CHARGE = -2, TW_DOWNLINK = -3, TW_DESAT = -4 }; /* what 
 
 /* One satellite in one episode. Pointers are to tables that outlive it. */
 typedef struct {
-    double step_s;                 /* of a tick */
-    int64_t step_ns;
+    double tick_s;                 /* between rows of the tables */
+    int64_t tick_ns;
+    double step_s;                 /* that the engine advances at once: stride ticks */
+    int32_t stride, pad;
     int64_t limit_ns;              /* end of the episode */
     int32_t ticks;                 /* rows of the tables by tick */
     int32_t targets;               /* L, that this satellite can reach */
@@ -151,7 +153,8 @@ int32_t tw_search(const tw_satellite *s, const tw_state *root, const double *wor
                   const tw_effort *effort, tw_step *plan, int32_t capacity, double *value);
 int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *worth, const int32_t *others,
                   const int32_t *actions, int32_t count, tw_step *plan, double *value);
-void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, tw_step *found);
+void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, int32_t stride,
+                 tw_step *found);
 double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s, const double *worth, tw_step *done);
 double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth);
 
@@ -159,6 +162,7 @@ double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth)
 void tw_rotate(const tw_satellite *s, tw_state *x);
 void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double sigma[3], double rate[3]);
 
+#define TW_NOW_S(s, x) ((x)->tick * (s)->tick_s)
 #define TW_TAKEN(mask, j) ((mask)[(j) >> 6] >> ((j) & 63) & 1u)
 #define TW_TAKE(mask, j) ((mask)[(j) >> 6] |= (uint64_t)1 << ((j) & 63))
 
