@@ -65,7 +65,7 @@ class TwinEnv:
         self.config, self._worlds, self._training = config, worlds, training
         self.specs: tuple[AgentSpec, ...] = agent_specs(config)
         self.state_size = state_size(config)
-        self._flights: list[_Flight] = []
+        self._flights: list[Flight] = []
 
     def reset(self, seeds: Sequence[int]) -> Step:
         self._flights = [self._flight(seed) for seed in seeds]
@@ -73,7 +73,7 @@ class TwinEnv:
 
     def replay(self, indices: Sequence[int]) -> Step:
         """Begin the very episodes that Basilisk drew with the worlds, in the order of closing times."""
-        self._flights = [_Flight(self.config, self.specs, self._worlds[index], None, False) for index in indices]
+        self._flights = [Flight(self.config, self.specs, self._worlds[index], None, False) for index in indices]
         return self._step(None)
 
     def step(self, actions: IntArray) -> Step:
@@ -83,7 +83,7 @@ class TwinEnv:
     def results(self) -> list[EpisodeResult]:
         return [flight.result() for flight in self._flights]
 
-    def flight(self, index: int) -> _Flight:
+    def flight(self, index: int) -> Flight:
         """The episode behind row ``index``, for planning in it."""
         return self._flights[index]
 
@@ -91,10 +91,10 @@ class TwinEnv:
         """Let go of the episodes."""
         self._flights = []
 
-    def _flight(self, seed: int) -> _Flight:
+    def _flight(self, seed: int) -> Flight:
         rng = np.random.default_rng([seed, _STREAM])
         world = self._worlds[int(rng.integers(len(self._worlds)))]
-        return _Flight(self.config, self.specs, world, rng, self._training, seed)
+        return Flight(self.config, self.specs, world, rng, self._training, seed)
 
     def _step(self, actions: NDArray[np.int64] | None) -> Step:
         count, satellites, spec = len(self._flights), len(self.specs), self.specs[0]
@@ -116,7 +116,7 @@ class TwinEnv:
         return Step(obs, mask, active, alive, reward, duration_s, ended == 2, ended == 1, state, health)
 
 
-class _Flight:
+class Flight:
     """One episode: the engine's record, and the arrays that it works on."""
 
     def __init__(
