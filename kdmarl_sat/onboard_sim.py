@@ -35,7 +35,7 @@ from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 from training.export import processor_of
 from training.flight import FlightPlan
-from training.simulate import Flown, Flyer, TeamPlan, episode_seeds, jobs, worker_pool
+from training.simulate import HELD_OUT, Flown, Flyer, TeamPlan, episode_seeds, jobs, worker_pool
 
 # What the flight log counts, as the table says it.
 SHOWN = {
@@ -89,7 +89,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         faulty = dataclasses.replace(plan, faults=config.faults)
         wanted = {"nominal": plan} if config.nominal or not config.faults.any else {}
         for name, way in (wanted | ({"with faults": faulty} if config.faults.any else {})).items():
-            seeds = episode_seeds("held_out", 0, 0, config.episodes)
+            seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
             work = jobs(scenario, Flyer(plan=team, flight=way), seeds, config.compute, training=False)
             flights[name] = []
             with console.stage(f"flight, {name}") as progress:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from envs.api import AgentSpec
 from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
+from envs.basilisk.twin.environment import twin_fault
 from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
@@ -33,7 +35,7 @@ from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
 from scenarios.memory import available_bytes, check_workers
-from scenarios.schema import Dtype, RunConfig, to_dict
+from scenarios.schema import Dtype, RunConfig, Simulation, to_dict
 from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
@@ -53,8 +55,20 @@ from training.loops import (
 from training.mappo import Learner
 from training.networks import Team
 from training.quantise import in_int8
-from training.rollout import Rollout
-from training.simulate import Flyer, Heuristic, TeamPlan, episode_seeds, flyer, gather, jobs, worker_pool
+from training.rollout import Rollout, concatenate
+from training.simulate import (
+    ON_TWIN,
+    Flyer,
+    Ground,
+    Heuristic,
+    TeamPlan,
+    episode_seeds,
+    flyer,
+    gather,
+    settings_of,
+    training_jobs,
+    worker_pool,
+)
 
 # The code that each stage's result depends on, for the cache.
 _SIMULATION = ("envs", "scenarios/mission.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
@@ -75,6 +89,8 @@ HEURISTICS = {
     Heuristic.random: "random",
     Heuristic.greedy_battery: "greedy + battery",
     Heuristic.global_knowledge: "global knowledge",
+    Heuristic.forecast: "forecast",
+    Heuristic.planner: "planner",
 }
 
 
@@ -90,12 +106,23 @@ class Mission:
     console: Console
     origin: dict[str, Any]  # commit, versions ... as they were when the run began
     support_data: str  # digest of Basilisk's support data
+    twin_fault: str | None  # why there is no twin of the mission; None: there is one
+
+    @property
+    def ground(self) -> Ground:
+        """Where training episodes are flown."""
+        config = self.config
+        if self.twin_fault is not None or config.training.simulation is Simulation.basilisk:
+            return Ground(config.scenario, (), config.compute.episodes_per_job)
+        worlds = episode_seeds("worlds", config.seed, 0, config.training.worlds)
+        return Ground(config.scenario, tuple(worlds), config.training.episodes_per_job)
 
     @property
     def trained(self) -> dict[str, Any]:
         """What decides a training episode's course: all but the guard, under which only flights are."""
         scenario = {name: value for name, value in self.simulated["scenario"].items() if name != "guard"}
-        return {**self.simulated, "scenario": scenario}
+        ground = {"worlds": list(self.ground.worlds), "episodes_per_job": self.ground.episodes_per_job}
+        return {**self.simulated, "scenario": scenario, "ground": ground}
 
     @property
     def simulated(self) -> dict[str, Any]:
@@ -124,7 +151,8 @@ def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str
     if config.scenario.features:
         env.reset([0])  # so that a mistake in one is told before any compute
     digest = data_digest(config.scenario.support_data_dir)
-    return Mission(config, env.specs, env.state_size, Path(config.output.cache_dir), pool, console, origin, digest)
+    cache, missing = Path(config.output.cache_dir), twin_fault(config.scenario)
+    return Mission(config, env.specs, env.state_size, cache, pool, console, origin, digest, missing)
 
 
 def run(config: RunConfig, folder: Path) -> RunResult:
@@ -171,7 +199,10 @@ def _stages(mission: Mission) -> RunResult:
 
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
-    results = [_heuristic(mission, which, label) for which, label in HEURISTICS.items()]
+    if mission.twin_fault:
+        mission.console.say(f"{mission.twin_fault}; so policies are trained in Basilisk, and no forecast or planner flies")
+    rules = [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
+    results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules]
 
     everything = [scenario.taught] * len(mission.specs)
     teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
@@ -246,6 +277,9 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     config = mission.config
     stream = "teacher" if name == "teacher" else "masked"
     learner = fresh_learner(plan, mission.specs, mission.state_size, config.teacher, config.seed)
+    shown, demonstration = _demonstrations(mission)
+    horizon_s = config.teacher.aggregation_horizon_s
+    adviser = settings_of(config.planner, config.teacher.imitation_width, horizon_s) if mission.ground.worlds else None
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage(f"MAPPO: {name}") as progress:
@@ -253,9 +287,10 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
                 learner,
                 plan,
                 stream,
-                config.scenario,
+                mission.ground,
                 config.teacher,
-                config.compute,
+                shown,
+                adviser,
                 mission.pool,
                 folder,
                 key,
@@ -266,6 +301,8 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     depends_on = {
         **mission.trained,
         "teacher": to_dict(config.teacher),
+        "planner": to_dict(config.planner),
+        "demonstrations": demonstration,
         "plan": dataclasses.asdict(plan),
         "stream": stream,
         "seed": config.seed,
@@ -275,13 +312,40 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     return artifact, learner
 
 
+def _demonstrations(mission: Mission) -> tuple[Rollout | None, str | None]:
+    """Episodes to clone, and their digest: the planner's on the twin, the global-knowledge rule's in Basilisk."""
+    config, ground = mission.config, mission.ground
+    if config.teacher.imitation_episodes == 0:
+        return None, None
+    seeds = episode_seeds("imitation", config.seed, 0, config.teacher.imitation_episodes)
+    who = Flyer(heuristic=Heuristic.global_knowledge)
+    if ground.worlds:
+        who = Flyer(heuristic=Heuristic.planner, planner=settings_of(config.planner, config.teacher.imitation_width))
+    work_list = training_jobs(ground, who, seeds)
+
+    def work(folder: Path, key: str) -> dict[str, Any]:
+        with mission.console.stage("what is to be cloned") as progress:
+            flown = []
+            for part in mission.pool.map(work_list):
+                flown.append(part.rollout)
+                mean = np.mean([each.reward.sum(0).mean() for each in flown])
+                progress(len(flown) / len(work_list), f"return {mean:.1f}")
+            concatenate(flown).save(folder / "rollout.npz")
+        return {"episodes": len(seeds)}
+
+    settings = None if who.planner is None else dataclasses.asdict(who.planner)
+    depends_on = {**mission.trained, "planner": settings, "seeds": seeds}
+    artifact = make(mission.cache, "demonstrations", depends_on, _SIMULATION, work, mission.console.say)
+    return Rollout.load(artifact.path / "rollout.npz"), artifact.digest
+
+
 def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact) -> Rollout | None:
     """The teacher's buffer: episodes that it samples from its own policy."""
     config = mission.config
     if config.distill.teacher_episodes == 0:
         return None
     seeds = episode_seeds("expert", config.seed, 0, config.distill.teacher_episodes)
-    work_list = jobs(config.scenario, flyer(plan, teacher.team, sample=True), seeds, config.compute, training=True)
+    work_list = training_jobs(mission.ground, flyer(plan, teacher.team, sample=True), seeds)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage("the teacher's buffer"):
@@ -306,9 +370,8 @@ def _distil(
                 plan,
                 teacher,
                 expert,
-                config.scenario,
+                mission.ground,
                 config.distill,
-                config.compute,
                 mission.pool,
                 folder,
                 key,
@@ -339,9 +402,8 @@ def _quantise(
             tuned = quantise_students(
                 students,
                 plan,
-                config.scenario,
+                mission.ground,
                 config.quantise,
-                config.compute,
                 mission.pool,
                 config.seed,
                 progress,
@@ -371,12 +433,8 @@ def _bundle(
     def work(folder: Path, key: str) -> dict[str, Any]:
         samples = expert or gather(
             mission.pool,
-            jobs(
-                config.scenario,
-                flyer(plan, students, sample=False),
-                episode_seeds("student", config.seed, 0, 1),
-                config.compute,
-                training=True,
+            training_jobs(
+                mission.ground, flyer(plan, students, sample=False), episode_seeds("student", config.seed, 0, 1)
             ),
         )
         bundle = folder / "bundle"
@@ -413,7 +471,9 @@ def fly(
 
 
 def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
-    evaluation = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
+    planner = settings_of(mission.config.planner) if which is Heuristic.planner else None
+    depends_on = {"heuristic": which.value, **({} if planner is None else {"planner": dataclasses.asdict(planner)})}
+    evaluation = fly(mission, which.value, Flyer(heuristic=which, planner=planner), depends_on)
     return PolicyResult(
         which.value,
         label,

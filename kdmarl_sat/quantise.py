@@ -38,7 +38,7 @@ from training.flight import FlightPlan, onboard_spec
 from training.loops import Pool, quantise_students
 from training.networks import Team
 from training.rollout import Decisions, Rollout, concatenate, decisions
-from training.simulate import Flown, Flyer, TeamPlan, episode_seeds, jobs, worker_pool
+from training.simulate import HELD_OUT, Flown, Flyer, Ground, TeamPlan, episode_seeds, jobs, worker_pool
 
 WANTED_AGREEMENT = 0.99
 
@@ -64,9 +64,8 @@ def quantise(config: QuantiseRunConfig, folder: Path) -> dict[str, Any]:
     check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:
         with console.stage("int8: fine-tuning") as progress:
-            tuned = quantise_students(
-                students, plan, scenario, config.quantise, config.compute, pool, config.seed, progress
-            )
+            ground = Ground(scenario, (), config.compute.episodes_per_job)
+            tuned = quantise_students(students, plan, ground, config.quantise, pool, config.seed, progress)
         origin = {**code_versions(), "seed": config.seed, "quantise": to_dict(config.quantise)}
         after = int8_bundle(bundle, sensings, tuned)
         write_bundle(out, bundle.scenario, after, {**bundle.provenance, "quantised": origin})
@@ -106,7 +105,7 @@ def int8_bundle(bundle: Bundle, sensings: Sequence[Sensing], tuned: Team) -> lis
 def _fly(
     bundle: Path, plan: TeamPlan, config: QuantiseRunConfig, pool: Pool, console: Console, dtype: str
 ) -> list[Flown]:
-    seeds = episode_seeds("held_out", 0, 0, config.episodes)
+    seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
     who = Flyer(plan=plan, flight=FlightPlan(bundle.absolute()))
     parts: list[Flown] = []
     with console.stage(f"flight, {dtype}") as progress:

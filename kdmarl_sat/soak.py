@@ -32,7 +32,7 @@ from scenarios.compose import composed
 from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import RunConfig
 from training.evaluate import Evaluation
-from training.simulate import Flyer, Heuristic, episode_seeds, jobs, worker_pool
+from training.simulate import HELD_OUT, Flyer, Heuristic, episode_seeds, jobs, worker_pool
 from training.simulate import fly as fly_job
 
 FAULTS = (
@@ -107,7 +107,7 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
             console.say(f"{'killed' if life < kills else 'done'} after {lives[-1][-1].done} episodes")
     [flown] = folder.glob("flight-soak-*")
     results = Evaluation.load(flown).episodes
-    seeds = episode_seeds("held_out", 0, 0, episodes)
+    seeds = episode_seeds(HELD_OUT, 0, 0, episodes)
     chosen = np.linspace(0, episodes - 1, AGAIN).astype(int).tolist()
     same = sum(asdict(_alone(run, seeds[index])) == asdict(results[index]) for index in chosen)
     growth = growth_MB(max(lives, key=len))

@@ -20,9 +20,43 @@ from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError, check, positive, within
 
 
+class Simulation(Enum):
+    twin = "twin"  # the fast twin of the simulation; where a mission has what the twin lacks, Basilisk all the same
+    basilisk = "basilisk"
+
+
+@dataclass
+class TrainingConfig:
+    """Where policies are trained. All that is reported is flown in Basilisk, whatever this says."""
+
+    simulation: Simulation = Simulation.twin
+    worlds: int = 48  # geometries (orbits, targets) that Basilisk draws for the twin; each is flown many times
+    episodes_per_job: int = 16  # on the twin, in lockstep; fixes results, as compute.episodes_per_job does in Basilisk
+
+    def __post_init__(self) -> None:
+        within("training", 1, 1e5, worlds=self.worlds, episodes_per_job=self.episodes_per_job)
+
+
+@dataclass
+class PlannerConfig:
+    """The planner: beam search on the twin for each satellite in turn, then neighbourhood search over satellites."""
+
+    width: int = 12  # partial plans kept at each time
+    bucket_s: float = 10.0  # within which times count as equal
+    iterations: int = 0  # of the neighbourhood search
+    budget_s: float | None = None  # CPU-seconds per episode, after which no further iteration begins; null: no limit
+
+    def __post_init__(self) -> None:
+        within("planner", 1, 1000, width=self.width)
+        within("planner", 0, 1e6, iterations=self.iterations)
+        positive("planner", bucket_s=self.bucket_s)
+        if self.budget_s is not None:
+            positive("planner", budget_s=self.budget_s)
+
+
 @dataclass
 class TeacherConfig:
-    """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision."""
+    """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision, from a clone of the planner."""
 
     hidden: int = 256
     episodes: int = 272
@@ -37,7 +71,14 @@ class TeacherConfig:
     target_kl: float = 0.015  # an update's actor steps end after the epoch in which the mean KL passes this
     entropy: list[float] = field(default_factory=lambda: [0.01, 0.001])  # first and last update
     max_grad_norm: float = 0.5
-    imitation_episodes: int = 24  # episodes of the global-knowledge heuristic cloned before RL; 0: none
+    # Episodes cloned before RL, 0: none. On the twin they are the planner's; in Basilisk the global-knowledge rule's.
+    imitation_episodes: int = 24
+    imitation_width: int = 6  # of the planner that is cloned, in place of planner.width
+    # Then, on the twin: so many times the clone flies and a planner of a short horizon labels what it meets (data
+    # aggregation, Ross et al. 2011).
+    aggregation_rounds: int = 0
+    aggregation_episodes: int = 32  # per round
+    aggregation_horizon_s: float = 200.0
     imitation_epochs: int = 16
     imitation_learning_rate: list[float] = field(default_factory=lambda: [1e-3, 1e-3])  # at first, after the last epoch
 
@@ -57,6 +98,10 @@ class TeacherConfig:
         positive("teacher", max_grad_norm=self.max_grad_norm)
         within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)
         within("teacher", 1, 1e4, imitation_epochs=self.imitation_epochs)
+        within("teacher", 1, 1000, imitation_width=self.imitation_width)
+        within("teacher", 0, 1000, aggregation_rounds=self.aggregation_rounds)
+        within("teacher", 1, 1e6, aggregation_episodes=self.aggregation_episodes)
+        positive("teacher", aggregation_horizon_s=self.aggregation_horizon_s)
 
 
 class Dtype(Enum):
@@ -234,6 +279,8 @@ class RunConfig:
     seed: int = 0
     preset: str = "default"
     scenario: ScenarioConfig = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)

@@ -21,7 +21,7 @@ from scenarios.mission import ScenarioConfig
 from scenarios.schema import ComputeConfig, EvaluationConfig
 from training.distill import agreement
 from training.networks import Team
-from training.simulate import Flown, Flyer, Job, episode_seeds, jobs
+from training.simulate import HELD_OUT, Flown, Flyer, Job, episode_seeds, jobs
 
 __all__ = ["EpisodeResult", "Evaluation", "evaluate", "host_latency_us"]
 
@@ -107,7 +107,7 @@ def evaluate(
     """
     if (folder / "evaluation.json").exists():  # killed between the flight and the end of its stage
         return
-    seeds = episode_seeds("held_out", 0, 0, config.episodes)
+    seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
     work = jobs(scenario, flyer, seeds, compute, training=False, traced=int(config.trace))
     places = [folder / f"part-{index:05}.json" for index in range(len(work))]
     parts = [_Part.load(place) if place.exists() else None for place in places]

@@ -10,17 +10,17 @@ from typing import Any
 import torch
 
 from envs.api import AgentSpec
+from envs.basilisk.planner import PlannerSettings
 from envs.workers import WorkerPool
-from scenarios.mission import ScenarioConfig
-from scenarios.schema import ComputeConfig, DistillConfig, QuantiseConfig, TeacherConfig
+from scenarios.schema import DistillConfig, QuantiseConfig, TeacherConfig
 from training import checkpoint
 from training.artifact import CHECKPOINT
 from training.distill import Distiller, Teacher, distill_update, new_distiller
 from training.mappo import Learner, imitate, new_learner, total_updates, update
 from training.networks import Critic, Team
 from training.quantise import fine_tune
-from training.rollout import Rollout
-from training.simulate import Flown, Flyer, Heuristic, Job, TeamPlan, episode_seeds, flyer, gather, jobs
+from training.rollout import Rollout, concatenate
+from training.simulate import Flown, Ground, Job, TeamPlan, episode_seeds, flyer, gather, training_jobs
 
 Progress = Callable[[float, str], None]  # (share done, what to say)
 Pool = WorkerPool[Job, Flown]
@@ -46,55 +46,92 @@ def train_mappo(
     learner: Learner,
     plan: TeamPlan,
     stream: str,
-    scenario: ScenarioConfig,
+    ground: Ground,
     config: TeacherConfig,
-    compute: ComputeConfig,
+    shown: Rollout | None,
+    adviser: PlannerSettings | None,
     pool: Pool,
     folder: Path,
     key: str,
     progress: Progress,
 ) -> Curve:
-    """Train the learner for ``config.episodes`` episodes.
+    """Clone what is shown, then train the learner by MAPPO for ``config.episodes`` episodes.
 
     Args:
         learner: freshly made; a checkpoint in ``folder`` replaces its state.
         plan: of the learner's team.
         stream: of episode seeds, see ``episode_seeds``.
+        ground: where episodes are flown.
+        shown: episodes to clone first; None: none.
+        adviser: labels the clone's own flights, ``config.aggregation_rounds`` times; None: nobody does.
         folder: of the checkpoint and the final state.
         key: digest that the checkpoint must carry.
         progress: told after each update.
 
     Returns:
-        One record per update; ``episodes`` counts those flown so far, imitation's included.
+        One record per update; ``episodes`` counts those flown so far, those shown included.
     """
     curve: Curve = []
     save = folder / CHECKPOINT
+    aggregated = 0
     if save.exists():
         state = checkpoint.load(save, key)
         learner.load_state_dict(state["learner"])
-        curve = state["curve"]
-    elif config.imitation_episodes:
-        progress(0.0, "flying what is to be cloned")
-        seeds = episode_seeds("imitation", learner.seed, 0, config.imitation_episodes)
-        shown = gather(pool, jobs(scenario, Flyer(heuristic=Heuristic.global_knowledge), seeds, compute, training=True))
-        epochs = config.imitation_epochs
-        finite(
-            imitate(learner, shown, config, lambda done: progress(0.0, f"cloning, epoch {done} of {epochs}")),
-            "imitation",
-        )
-        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
+        curve, aggregated = state["curve"], state["aggregated"] + 1
+    rounds = 0 if shown is None else 1 + (config.aggregation_rounds if adviser else 0)
+    for index in range(aggregated, rounds):
+        flown = _aggregate(learner, plan, ground, config, adviser, pool, folder, index, progress) if index else None
+        known = [each for each in (shown, *(_flown(folder, k) for k in range(1, index)), flown) if each is not None]
+        what = f"cloning, round {index + 1} of {rounds}"
+
+        def told(done: int, what: str = what) -> None:
+            progress(0.0, f"{what}, epoch {done} of {config.imitation_epochs}")
+
+        finite(imitate(learner, concatenate(known), config, told), "imitation")
+        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve, "aggregated": index}, key)
+    before = (len(shown.seeds) if shown is not None else 0) + config.aggregation_episodes * max(0, rounds - 1)
     updates, per_update = total_updates(config), config.episodes_per_update
     while learner.updates < updates:
         seeds = episode_seeds(stream, learner.seed, learner.updates * per_update, per_update)
         pilot = flyer(plan, learner.team, sample=True)
-        rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
+        rollout = gather(pool, training_jobs(ground, pilot, seeds))
         record = finite(update(learner, rollout, config), stream)
-        curve.append({"episodes": config.imitation_episodes + learner.updates * per_update, **record})
-        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve}, key)
+        curve.append({"episodes": before + learner.updates * per_update, **record})
+        checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve, "aggregated": rounds}, key)
         progress(learner.updates / updates, f"return {record['episode_return']:.1f} per episode")
     final = {name: getattr(learner, name).state_dict() for name in ("team", "critic", "value_norm")}
     checkpoint.save(folder / _FINAL, final, key)
+    for index in range(1, rounds):
+        _place(folder, index).unlink(missing_ok=True)
     return curve
+
+
+def _aggregate(
+    learner: Learner,
+    plan: TeamPlan,
+    ground: Ground,
+    config: TeacherConfig,
+    adviser: PlannerSettings | None,
+    pool: Pool,
+    folder: Path,
+    index: int,
+    progress: Progress,
+) -> Rollout:
+    """Episodes that the learner flies, with what the adviser would have done in them as their actions."""
+    progress(0.0, f"flying for round {index + 1}, labelled by the planner")
+    count = config.aggregation_episodes
+    seeds = episode_seeds("aggregation", learner.seed, (index - 1) * count, count)
+    flown = gather(pool, training_jobs(ground, flyer(plan, learner.team, True, adviser), seeds))
+    flown.save(_place(folder, index))
+    return flown
+
+
+def _place(folder: Path, index: int) -> Path:
+    return folder / f"aggregated-{index}.npz"
+
+
+def _flown(folder: Path, index: int) -> Rollout | None:
+    return Rollout.load(_place(folder, index)) if _place(folder, index).exists() else None
 
 
 def load_final(learner: Learner, folder: Path, key: str) -> None:
@@ -109,9 +146,8 @@ def train_students(
     plan: TeamPlan,
     teacher: Teacher,
     expert: Rollout | None,
-    scenario: ScenarioConfig,
+    ground: Ground,
     config: DistillConfig,
-    compute: ComputeConfig,
     pool: Pool,
     folder: Path,
     key: str,
@@ -145,7 +181,7 @@ def train_students(
                 "student", distiller.seed, iteration * config.student_episodes, config.student_episodes
             )
             pilot = flyer(plan, distiller.students, sample=True)
-            rollout = gather(pool, jobs(scenario, pilot, seeds, compute, training=True))
+            rollout = gather(pool, training_jobs(ground, pilot, seeds))
             source = "student"
         record = distill_update(distiller, teacher, rollout, "teacher" if source == "teacher" else "student", config)
         record = finite(record, "distillation")
@@ -163,9 +199,8 @@ def train_students(
 def quantise_students(
     students: Team,
     plan: TeamPlan,
-    scenario: ScenarioConfig,
+    ground: Ground,
     config: QuantiseConfig,
-    compute: ComputeConfig,
     pool: Pool,
     seed: int,
     progress: Progress,
@@ -173,7 +208,7 @@ def quantise_students(
     """The students in int8 (``training.quantise``), fine-tuned on training episodes that they fly in float32."""
     seeds = episode_seeds("quantise", seed, 0, config.episodes)
     progress(0.0, "flying in float32")
-    rollout = gather(pool, jobs(scenario, flyer(plan, students, sample=False), seeds, compute, training=True))
+    rollout = gather(pool, training_jobs(ground, flyer(plan, students, sample=False), seeds))
     return fine_tune(students, rollout, config, seed, progress)
 
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.api import AgentSpec, Policy
+from envs.api import AgentSpec, IntArray, Policy, Step
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.planner import ForecastPolicy, PlannerPolicy, PlannerSettings
+from envs.basilisk.twin.environment import TwinEnv
+from envs.basilisk.twin.plan import Effort
+from envs.basilisk.twin.worlds import World, make_worlds
 from envs.episode_result import EpisodeResult
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from envs.ray_workers import RayWorkers
@@ -21,7 +27,8 @@ from envs.trace import Trace
 from envs.workers import Processes, WorkerPool
 from onboard.flightlog import FlightLog, Kind
 from scenarios.mission import ScenarioConfig
-from scenarios.schema import ComputeConfig, WorkersOn
+from scenarios.schema import ComputeConfig, PlannerConfig, WorkersOn
+from training.checkpoint import digest
 from training.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
 from training.networks import Team
 from training.policies import NetworkPolicy
@@ -32,6 +39,11 @@ class Heuristic(Enum):
     random = "random"
     greedy_battery = "greedy_battery"
     global_knowledge = "global_knowledge"
+    forecast = "forecast"
+    planner = "planner"
+
+
+ON_TWIN = (Heuristic.forecast, Heuristic.planner)  # need the twin of the mission
 
 
 @dataclass(frozen=True)
@@ -49,34 +61,72 @@ class TeamPlan:
         return Team(self.sensings(specs), self.groups, self.hidden, generator)
 
 
+def settings_of(config: PlannerConfig, width: int | None = None, horizon_s: float | None = None) -> PlannerSettings:
+    effort = Effort(width or config.width, config.bucket_s, horizon_s=horizon_s)
+    return PlannerSettings(effort, config.iterations if horizon_s is None else 0, config.budget_s)
+
+
 @dataclass(frozen=True)
 class Flyer:
     """Who flies: a heuristic, a team of networks with its weights, or a bundle under the onboard executor."""
 
     heuristic: Heuristic | None = None
+    planner: PlannerSettings | None = None  # of the planner, where that is who flies
     plan: TeamPlan | None = None
     weights: dict[str, NDArray[np.float32]] | None = None
     sample: bool = False  # draw from the policy; else its most likely action
     flight: FlightPlan | None = None
+    adviser: PlannerSettings | None = None  # what it would do is kept as the rollout's actions
 
-    def policy(self, specs: tuple[AgentSpec, ...], scenario: ScenarioConfig) -> Policy:
+    def policy(self, env: ConstellationEnv | TwinEnv) -> Policy:
         if self.heuristic is Heuristic.random:
             return RandomPolicy()
+        if self.heuristic is Heuristic.forecast:
+            return ForecastPolicy(env)
+        if self.heuristic is Heuristic.planner:
+            assert self.planner is not None
+            return PlannerPolicy(env, self.planner)
         if self.heuristic is not None:
-            return GreedyPolicy(specs, global_knowledge=self.heuristic is Heuristic.global_knowledge)
+            return GreedyPolicy(env.specs, global_knowledge=self.heuristic is Heuristic.global_knowledge)
         assert self.plan is not None
         if self.flight is not None:
-            limits = limits_of(scenario, specs)
-            return OnboardPolicy(self.flight, specs, self.plan.visible, limits, scenario.duration_s)
+            limits = limits_of(env.config, env.specs)
+            return OnboardPolicy(self.flight, env.specs, self.plan.visible, limits, env.config.duration_s)
         assert self.weights is not None
-        team = self.plan.build(specs)
+        team = self.plan.build(env.specs)
         team.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
         return NetworkPolicy(team, self.sample)
 
 
-def flyer(plan: TeamPlan, team: Team, sample: bool) -> Flyer:
+class Advised:
+    """A policy that flies, and beside it one that says what it would do."""
+
+    def __init__(self, pilot: Policy, adviser: Policy) -> None:
+        self._pilot, self._adviser = pilot, adviser
+        self.advice: list[IntArray] = []  # [E, N] of each step
+
+    def reset(self, seeds: list[int]) -> None:
+        self._pilot.reset(seeds)
+        self._adviser.reset(seeds)
+        self.advice = []
+
+    def act(self, step: Step) -> IntArray:
+        self.advice.append(self._adviser.act(step))
+        return self._pilot.act(step)
+
+
+def flyer(plan: TeamPlan, team: Team, sample: bool, adviser: PlannerSettings | None = None) -> Flyer:
     weights = {name: value.detach().numpy().copy() for name, value in team.state_dict().items()}
-    return Flyer(plan=plan, weights=weights, sample=sample)
+    return Flyer(plan=plan, weights=weights, sample=sample, adviser=adviser)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a mission's training episodes are flown."""
+
+    scenario: ScenarioConfig
+    worlds: tuple[int, ...] = ()  # seeds of the twin's worlds; none: Basilisk
+    episodes_per_job: int = 4
 
 
 @dataclass(frozen=True)
@@ -88,6 +138,7 @@ class Job:
     seeds: tuple[int, ...]
     training: bool
     traced: int = 0  # keep traces and films of the first so many episodes
+    worlds: tuple[int, ...] = ()  # seeds of the twin's worlds, on which it is flown; none: in Basilisk
 
     def __repr__(self) -> str:  # what a give-up message shows
         return f"the episodes with seeds {list(self.seeds)} of {self.scenario.name}"
@@ -108,8 +159,12 @@ class Flown:
 def fly(job: Job) -> Flown:
     """Runs in a worker."""
     torch.set_num_threads(1)  # the workers share the cores
+    return _on_twin(job) if job.worlds else _in_basilisk(job)
+
+
+def _in_basilisk(job: Job) -> Flown:
     env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced)
-    policy = job.flyer.policy(env.specs, job.scenario)
+    policy = job.flyer.policy(env)
     limits = None if job.training or isinstance(policy, OnboardPolicy) else limits_of(job.scenario, env.specs)
     guarded = GuardedPolicy(policy, env.specs, limits) if limits else None
     rollout = collect(env, guarded or policy, job.seeds)
@@ -122,6 +177,37 @@ def fly(job: Job) -> Flown:
         injected = tuple(dict(counted) for counted in policy.injected)
         return Flown(rollout, results, traces, films, policy.logs, policy.latencies_us, injected, overrides)
     return Flown(rollout, results, traces, films, overrides=tuple(guarded.overrides) if guarded else ())
+
+
+def _on_twin(job: Job) -> Flown:
+    """Training episodes: no guard, no traces."""
+    env = TwinEnv(job.scenario, _worlds(_Worlds(job.scenario, job.worlds)), job.training)
+    policy = job.flyer.policy(env)
+    advised = None if job.flyer.adviser is None else Advised(policy, PlannerPolicy(env, job.flyer.adviser))
+    rollout = collect(env, advised or policy, job.seeds)
+    if advised is not None:
+        rollout = dataclasses.replace(rollout, action=np.where(rollout.active, np.stack(advised.advice), 0))
+    return Flown(rollout, tuple(env.results()), ())
+
+
+class _Worlds:
+    """Some worlds of a mission, as a key."""
+
+    def __init__(self, scenario: ScenarioConfig, seeds: tuple[int, ...]) -> None:
+        self.scenario, self.seeds = scenario, seeds
+        self._key = digest({"scenario": repr(scenario), "seeds": list(seeds)})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Worlds) and other._key == self._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+@lru_cache(maxsize=2)
+def _worlds(which: _Worlds) -> list[World]:
+    """Made once in each worker."""
+    return make_worlds(which.scenario, which.seeds)
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:
@@ -142,10 +228,19 @@ def jobs(
     training: bool,
     traced: int = 0,
 ) -> list[Job]:
-    """Episodes dealt into jobs of ``episodes_per_job``, whatever the number of workers."""
+    """Episodes in Basilisk, dealt into jobs of ``episodes_per_job``, whatever the number of workers."""
     size = compute.episodes_per_job
     return [
         Job(scenario, flyer, tuple(seeds[i : i + size]), training, max(0, min(size, traced - i)))
+        for i in range(0, len(seeds), size)
+    ]
+
+
+def training_jobs(ground: Ground, flyer: Flyer, seeds: Sequence[int]) -> list[Job]:
+    """Training episodes where the ground says, dealt into jobs, whatever the number of workers."""
+    size = ground.episodes_per_job
+    return [
+        Job(ground.scenario, flyer, tuple(seeds[i : i + size]), training=True, worlds=ground.worlds)
         for i in range(0, len(seeds), size)
     ]
 
@@ -155,7 +250,11 @@ def gather(pool: WorkerPool[Job, Flown], work: Sequence[Job]) -> Rollout:
     return concatenate([flown.rollout for flown in pool.map(work)])
 
 
-_STREAMS = ("teacher", "imitation", "expert", "student", "masked", "validation", "held_out", "quantise")
+_STREAMS = (
+    *("teacher", "imitation", "expert", "student", "masked", "validation", "held_out", "quantise"),
+    *("worlds", "aggregation", "held_out_2026_11"),
+)
+HELD_OUT = "held_out_2026_11"  # the stream before it had been looked at while the planner was made
 
 
 def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[int]:
@@ -164,7 +263,8 @@ def episode_seeds(stream: str, run_seed: int, start: int, count: int) -> list[in
     The held-out stream does not depend on the run's seed: every run and policy is judged on the same episodes. The
     validation stream is for choosing settings; nothing is chosen on held-out episodes.
     """
-    entropy = [_STREAMS.index(stream), 0 if stream in ("validation", "held_out") else run_seed]
+    fixed = stream in ("validation", "held_out", HELD_OUT)
+    entropy = [_STREAMS.index(stream), 0 if fixed else run_seed]
     return [
         int(np.random.SeedSequence([*entropy, index]).generate_state(1)[0]) for index in range(start, start + count)
     ]

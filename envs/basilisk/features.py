@@ -53,7 +53,7 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
         FeatureBlock("cue", 1, "flag of a scout", 1.0, slots),
         FeatureBlock("instrument", 2, "1 if it needs light, 1 if it needs a clear view", 1.0),
         FeatureBlock("cloud", 1, "chance of clouds; 1: somebody saw them", 1.0, slots),
-        FeatureBlock("foretold", 2, "1 if an image begun now will come off, minutes until that action ends", 1.0, slots),
+        FeatureBlock("foretold", 2, "1 if an image begun now comes off, minutes until the action ends", 1.0, slots),
         *(
             FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
             for added, extra in extra_features(config).items()
@@ -67,7 +67,7 @@ def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
     """Of all satellites, by their names in the simulation."""
     classes = config.constellation.classes
     members = [classes[index % len(classes)] for index in range(config.constellation.size)]
-    return tuple(agent_spec(config, name_of(index, member), member.hardware) for index, member in enumerate(members))
+    return tuple(agent_spec(config, name_of(index, member.hardware), member.hardware) for index, member in enumerate(members))
 
 
 def shuffled(config: ScenarioConfig) -> BoolArray:

@@ -34,7 +34,7 @@ _NAMES = {CHARGE: "charge", DOWNLINK: "downlink", DESAT: "desat"}
 class Sight(Protocol):
     """What planning sees of an episode of N satellites and M targets."""
 
-    fleet: Sequence[Tables]
+    fleet: list[Tables]
     priority: NDArray[np.float64]  # [M]
     cloud_chance: NDArray[np.float64]  # [M]
 

@@ -14,7 +14,7 @@ from envs.basilisk.features import PASS_SCALE, STATE_HORIZONS_S, TIME_SCALE, age
 from envs.basilisk.features import shuffled as without_order
 from envs.basilisk.satellites import WATT_HOUR_J
 from envs.basilisk.twin.episode_layout import BLOCKS, EPISODE, MISSION, SLOTS
-from envs.basilisk.twin.library import library
+from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
 from envs.episode_result import EpisodeResult
@@ -44,6 +44,15 @@ def check_mirrored(config: ScenarioConfig) -> None:
             raise ConfigError(
                 f"scenario={config.name} has no twin: it lacks scenario.faults.{name}={getattr(faults, name):g}"
             )
+
+
+def twin_fault(config: ScenarioConfig) -> str | None:
+    """Why a mission cannot be trained on the twin here, in one sentence; None where it can."""
+    try:
+        check_mirrored(config)
+    except ConfigError as error:
+        return str(error)
+    return fault()
 
 
 class TwinEnv:
@@ -132,12 +141,13 @@ class Flight:
         self.config, self.world, self.seed = config, world, seed
         count, targets = len(world.fleet), world.targets
         self.fleet = [_own(each) for each in world.fleet]
-        self.priority, self.clouded, self.chance = world.priority.copy(), world.clouded.copy(), world.cloud_chance.copy()
+        self.priority, self.chance = world.priority.copy(), world.cloud_chance.copy()
+        self.clouded = world.clouded.copy()
         self.states = world.first.copy()
         if rng is not None:
             self._draw(rng, training)
         for each in self.fleet:
-            each.arrays["priority"][:] = self.priority[each.target]  # type: ignore[index]
+            each.arrays["priority"][:] = self.priority[each.target]
         self._in_order = rng is None
         self._mission = _mission(config, specs, targets)
         self._arrays = self._allocated(count, targets)

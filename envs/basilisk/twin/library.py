@@ -12,7 +12,10 @@ from onboard.build import FAST, STRICT, build
 from onboard.runners import BuildError
 
 ENGINE = Path(__file__).with_name("engine")
-SOURCES = {name: FAST for name in ("tw_attitude.c", "tw_fly.c", "tw_energy.c", "tw_replay.c", "tw_search.c", "tw_episode.c", "tw_observe.c", "tw_sizes.c")}
+SOURCES = {
+    f"tw_{name}.c": FAST
+    for name in ("attitude", "fly", "energy", "replay", "search", "episode", "observe", "sizes")
+}
 
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int32, ctypes.c_double
 _SIGNATURES = {

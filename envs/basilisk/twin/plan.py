@@ -25,7 +25,7 @@ class Effort:
 
     width: int = 12  # partial plans kept at each time
     bucket_s: float = 10.0  # within which times count as equal
-    energy_prices: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)  # priority per Wh left over; each gets its share of the width
+    energy_prices: tuple[float, ...] = (0.0, 0.3, 1.0, 3.0)  # priority per Wh left; each with a share of the width
     horizon_s: float | None = None  # None: to the end of the episode
 
 
@@ -74,7 +74,7 @@ class Planner:
                 self.plans = kept
 
     def _replan_some(self, states: Sequence[NDArray[np.void]]) -> None:
-        """Free one or two satellites and plan them again, with values disturbed so that the search finds other plans."""
+        """Free one or two satellites and plan them again, values disturbed, so that the search finds other plans."""
         rows = self._rng.permutation(len(self._fleet))[: 1 if self._rng.random() < 0.25 else 2].tolist()
         freed = {row: self.plans[row] for row in rows}
         for row in rows:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from Basilisk.utilities import macros
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from envs.basilisk.energy import SOLAR_FLUX_W_m2, TURN_TO_SUN_S, WHEELS_IDLE_W
+from envs.basilisk.energy import TURN_TO_SUN_S, WHEELS_IDLE_W, SOLAR_FLUX_W_m2
 from envs.basilisk.images import IMAGE_BITS, ROUNDING
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, WATT_HOUR_J, Imager
 from envs.basilisk.simulation import Constellation
@@ -28,7 +29,7 @@ class Tables:
     """One satellite of one episode: the engine's record, the arrays that it points to, and its targets' names."""
 
     record: NDArray[np.void]  # () of layout.SATELLITE
-    arrays: dict[str, NDArray[np.generic]]
+    arrays: dict[str, NDArray[Any]]
     target: NDArray[np.int64]  # [L] indices of its targets among the mission's
 
     @property
@@ -36,7 +37,9 @@ class Tables:
         return int(self.record.ctypes.data)
 
     @classmethod
-    def bound(cls, record: NDArray[np.void], arrays: dict[str, NDArray[np.generic]], target: NDArray[np.int64]) -> Tables:
+    def bound(
+        cls, record: NDArray[np.void], arrays: Mapping[str, NDArray[Any]], target: NDArray[np.int64]
+    ) -> Tables:
         """With the record's pointers set to the arrays."""
         ready = {name: np.ascontiguousarray(arrays[name], TABLES[name][0]) for name in TABLES}
         for name, array in ready.items():
@@ -82,7 +85,7 @@ def _of(
     sun_N, sun_rate_N = sky
     light = illumination(position(before), sun_N + sun_rate_N * now[:, None])
     passes = satellite.passes_s
-    arrays: dict[str, NDArray[np.generic]] = {
+    arrays: dict[str, NDArray[Any]] = {
         "r_N": position(now),
         "v_N": position(now, 1),
         "PN": attitude(now),
