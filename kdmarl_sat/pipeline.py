@@ -200,7 +200,7 @@ def _stages(mission: Mission) -> RunResult:
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
-        mission.console.say(f"{mission.twin_fault}; so policies are trained in Basilisk, and no forecast or planner flies")
+        mission.console.say(f"{mission.twin_fault}; training is in Basilisk, and neither forecast nor planner flies")
     rules = [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
     results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules]
 

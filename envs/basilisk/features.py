@@ -66,8 +66,8 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
 def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
     """Of all satellites, by their names in the simulation."""
     classes = config.constellation.classes
-    members = [classes[index % len(classes)] for index in range(config.constellation.size)]
-    return tuple(agent_spec(config, name_of(index, member.hardware), member.hardware) for index, member in enumerate(members))
+    kinds = [classes[index % len(classes)].hardware for index in range(config.constellation.size)]
+    return tuple(agent_spec(config, name_of(index, kind), kind) for index, kind in enumerate(kinds))
 
 
 def shuffled(config: ScenarioConfig) -> BoolArray:
