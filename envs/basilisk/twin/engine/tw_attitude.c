@@ -43,14 +43,16 @@ static void moved(const motion *from, const motion *rate, double by, motion *out
 }
 
 /* The torque of disturbance and thrusters at a stage of the integrator, `after_s` from the tick's start. A burn counts
- * from when the flight software commanded it, a tick before the thrusters take it over. */
+ * from when the flight software commanded it, a tick before the thrusters take it over: of a burn of one tick nothing
+ * is left but the first stage, and that only where Basilisk's seconds, rounded, leave it. Hence the same sums here. */
 static void external_torque(const tw_satellite *s, const tw_state *x, double after_s, double out[3])
 {
     int i, n;
     for (i = 0; i < 3; i++) out[i] = s->disturbance[i];
     for (n = 0; n < TW_THRUSTERS; n++) {
-        const double left_s = x->thrust_s[n] - x->thrust_age * s->step_s - after_s;
-        if (x->thrust_s[n] > 0 && left_s >= -1e-9) {
+        const double start_s = (double)((x->tick - x->thrust_age * s->stride) * s->tick_ns) * 1e-9;
+        const double now_s = (double)(x->tick * s->tick_ns) * 1e-9 + after_s;
+        if (x->thrust_s[n] > 0 && x->thrust_s[n] + start_s - now_s >= 0) {
             for (i = 0; i < 3; i++) out[i] += s->thruster_torque[n][i];
         }
     }

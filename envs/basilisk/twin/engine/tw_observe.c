@@ -197,7 +197,7 @@ static void observe_one(tw_episode *e, int32_t n, float *obs, uint8_t *mask, flo
 void tw_judge(const tw_episode *e, float *state)
 {
     const tw_mission *m = e->mission;
-    const double now_s = e->tick * e->fleet[0].tick_s;
+    const double now_s = (double)(e->tick * e->fleet[0].tick_ns) * 1e-9;
     int32_t n, k, first = 0, last = e->all_windows;
     memset(state, 0, (size_t)m->satellites * (size_t)m->state_size * sizeof *state);
     while (first < last) {

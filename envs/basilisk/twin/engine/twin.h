@@ -162,7 +162,7 @@ double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth)
 void tw_rotate(const tw_satellite *s, tw_state *x);
 void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double sigma[3], double rate[3]);
 
-#define TW_NOW_S(s, x) ((x)->tick * (s)->tick_s)
+#define TW_NOW_S(s, x) ((double)((x)->tick * (s)->tick_ns) * 1e-9) /* rounded as Basilisk's seconds */
 #define TW_TAKEN(mask, j) ((mask)[(j) >> 6] >> ((j) & 63) & 1u)
 #define TW_TAKE(mask, j) ((mask)[(j) >> 6] |= (uint64_t)1 << ((j) & 63))
 

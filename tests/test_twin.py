@@ -1,0 +1,244 @@
+"""The twin against Basilisk: the same actions flown in both; and against closed forms."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from bsk_rl.scene.targets import Target
+from numpy.typing import NDArray
+
+from envs.basilisk.energy import Energy
+from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.episode import Episode
+from envs.basilisk.snapshot import snapshot
+from envs.basilisk.twin import layout
+from envs.basilisk.twin.environment import TwinEnv, check_mirrored, twin_fault
+from envs.basilisk.twin.library import library
+from envs.basilisk.twin.state import state_of
+from envs.basilisk.twin.sunlight import illumination
+from envs.basilisk.twin.tables import Tables, tables
+from envs.basilisk.twin.worlds import load_worlds, make_worlds, save_worlds, world_of
+from envs.heuristics import RandomPolicy
+from onboard.guard import Guard, Health, Limits
+from scenarios.compose import composed
+from scenarios.mission import FaultsConfig, RewardConfig, ScenarioConfig
+from scenarios.ranges import ConfigError
+
+MISSIONS = ("imaging_constellation", "optical_sar", "tip_and_cue", "walker_cities")
+FIXED = {"charge": layout.CHARGE, "downlink": layout.DOWNLINK, "desat": layout.DESAT}
+
+
+def mission(name: str = "imaging_constellation", duration_s: float = 900.0) -> ScenarioConfig:
+    return dataclasses.replace(composed(f"scenario={name}").scenario, duration_s=duration_s, training_duration_s=None)
+
+
+def state_now(episode: Episode, row: int, fleet: list[Tables]) -> NDArray[np.void]:
+    satellite = episode.constellation.satellites[row]
+    pursued = satellite.running
+    running = episode.features.knowledge.index_of(pursued) if isinstance(pursued, Target) else None
+    return state_of(satellite, fleet[row], running, ())
+
+
+@pytest.mark.parametrize("name", MISSIONS)
+def test_every_action_ends_as_in_basilisk(name: str) -> None:
+    """From the true state at each decision the twin flies the action alone: the same image, within a tick."""
+    config = mission(name, 1500.0)
+    env, policy = ConstellationEnv(config), RandomPolicy()
+    step = env.reset([5])
+    policy.reset([5])
+    episode = env.episode(0)
+    fleet = tables(config, episode.constellation)
+    satellites = episode.constellation.satellites
+    flown: dict[int, tuple[NDArray[np.void], int | None, int]] = {}  # row: twin's end, its capture, images before
+    images = exact = 0
+    while not (step.terminated | step.truncated).all():
+        actions = policy.act(step)
+        for row in np.nonzero(step.active[0])[0].tolist():
+            now = state_now(episode, row, fleet)
+            if row in flown:
+                twin, captured, before = flown[row]
+                if captured is not None:
+                    images += 1
+                    assert (satellites[row].imaged > before) == (captured >= 0)
+                apart = int(now["tick"]) - int(twin["tick"])
+                assert abs(apart) <= 1
+                exact += apart == 0
+                if apart == 0:
+                    _compare(now, twin)
+            action = int(actions[0, row])
+            state, captured = now.copy(), None
+            if action < len(config.actions.fixed):
+                library().tw_wait(fleet[row].address, state.ctypes.data, FIXED[config.actions.fixed[action]], None)
+            else:
+                target, close_s = episode.features.opportunity(row, action - len(config.actions.fixed))
+                local = int(np.searchsorted(fleet[row].target, episode.features.knowledge.index_of(target)))
+                captured = library().tw_image(fleet[row].address, state.ctypes.data, local, close_s)
+            flown[row] = state, captured, satellites[row].imaged
+        step = env.step(actions)
+    assert images > 20
+    assert exact >= 0.98 * sum(int(n) - 1 for n in episode.result().decisions)
+
+
+def _compare(now: NDArray[np.void], twin: NDArray[np.void]) -> None:
+    sigma = now["sigma"]
+    shadow = -sigma / max(1e-12, float(np.sum(sigma**2)))
+    assert min(np.abs(twin["sigma"] - s).max() for s in (sigma, shadow)) < 5e-4  # 0.1 deg
+    assert np.abs(twin["omega"] - now["omega"]).max() < 1e-4  # rad/s
+    assert np.abs(twin["wheels"] - now["wheels"]).max() < 0.5  # rad/s of some hundred
+    assert abs(float(twin["battery_J"] - now["battery_J"])) < 36.0  # 0.01 Wh
+    assert abs(int(twin["bits"]) - int(now["bits"])) <= 700_000  # a tick of the downlink
+
+
+@pytest.mark.parametrize("name", MISSIONS)
+def test_whole_episodes_are_those_of_basilisk(name: str) -> None:
+    """Observations, masks, rewards, the critic's view and the accounts, for as long as every image is taken in the same
+    tick."""
+    config = mission(name, 1200.0)
+    episode = Episode(config, np.zeros(config.constellation.size, dtype=np.bool_), training=False)
+    moment = episode.reset(6)
+    env = TwinEnv(config, [world_of(config, episode.constellation)], training=False)
+    step, policy = env.replay([0]), RandomPolicy()
+    policy.reset([6])
+    steps = 0
+    while True:
+        assert moment.duration_s == pytest.approx(float(step.duration_s[0]))
+        assert moment.reward == pytest.approx(float(step.reward[0]), abs=1e-6)
+        np.testing.assert_array_equal(moment.active, step.active[0])
+        np.testing.assert_array_equal(moment.action_mask, step.action_mask[0])
+        np.testing.assert_allclose(moment.obs, step.obs[0], atol=0.02)
+        np.testing.assert_allclose(moment.health, step.health[0], atol=1e-3)
+        np.testing.assert_allclose(moment.state, step.state[0], atol=0.1)  # windows that close in this very second
+        steps += 1
+        if moment.terminated or moment.truncated:
+            break
+        actions = policy.act(step)
+        moment, step = episode.step(actions[0]), env.step(actions)
+    assert bool(step.truncated[0]) == moment.truncated
+    ours, theirs = env.results()[0], episode.result()
+    for field in ("images", "duplicates", "deaths", "decisions", "charges", "spoiled"):
+        assert getattr(ours, field) == getattr(theirs, field), field
+    assert ours.captured == pytest.approx(theirs.captured)
+    assert ours.available == pytest.approx(theirs.available)
+    assert steps > 40
+
+
+def test_the_guard_is_the_onboard_guard() -> None:
+    config = mission("tip_and_cue")
+    env = ConstellationEnv(config)
+    env.reset([1])
+    fleet = tables(config, env.episode(0).constellation)
+    each, spec = fleet[0], env.specs[0]
+    record = each.record
+    limits = Limits(float(record["reserve_min"]), float(record["wheels_max"]), float(record["storage_max"]), 0.02)
+    guard = Guard(limits, spec.actions, spec.fixed_actions)
+    rng = np.random.default_rng(0)
+    state = np.zeros((), layout.STATE)
+    seen = set()
+    for _ in range(300):
+        state["tick"] = rng.integers(0, 800)
+        state["battery_J"] = rng.uniform(0.0, 1.0) * float(record["capacity_J"])
+        state["wheels"] = rng.uniform(-1.1, 1.1, 3) * float(record["wheel_speed_fails"])
+        state["bits"] = int(rng.uniform(0.0, 1.05) * float(record["storage_bits"]))
+        ordered = library().tw_guard(each.address, state.ctypes.data)
+        health = Health(
+            float(state["battery_J"] / record["capacity_J"]),
+            library().tw_lowest_ahead(each.address, state.ctypes.data),
+            float(np.abs(state["wheels"]).max() / record["wheel_speed_fails"]),
+            float(state["bits"] / record["storage_bits"]),
+        )
+        mask = np.ones(len(spec.actions), dtype=np.bool_)
+        override = guard.override(health, len(spec.actions) - 1, mask)
+        expected = layout.NONE if override is None else FIXED[spec.actions[override[0]]]
+        assert ordered == expected
+        seen.add(ordered)
+    assert seen == {layout.NONE, layout.CHARGE, layout.DESAT, layout.DOWNLINK}
+
+
+def test_the_battery_forecast_is_that_of_the_features() -> None:
+    config = mission("tip_and_cue")
+    env, policy = ConstellationEnv(config), RandomPolicy()
+    step = env.reset([2])
+    policy.reset([2])
+    for _ in range(12):
+        step = env.step(policy.act(step))
+    constellation = env.episode(0).constellation
+    fleet = tables(config, constellation)
+    hardware = [satellite.hardware for satellite in constellation.satellites]
+    energy = Energy(hardware, config.actions.image_timeout_s, config.actions.downlink_duration_s)
+    expected = energy.lowest_ahead(snapshot(constellation))
+    for row, each in enumerate(fleet):
+        state = state_now(env.episode(0), row, fleet)
+        assert library().tw_lowest_ahead(each.address, state.ctypes.data) == pytest.approx(expected[row], abs=1e-9)
+
+
+def test_light_behind_the_earth() -> None:
+    """Full beside the shadow, none on its axis, and falling through the penumbra."""
+    au, radius = 149597870700.0, 6878e3
+    sun = np.array([[au, 0.0, 0.0]])
+    angle = np.radians(np.linspace(180.0, 90.0, 2000))
+    around = radius * np.stack([np.cos(angle), np.sin(angle), np.zeros_like(angle)], axis=-1)
+    light = illumination(around, np.broadcast_to(sun, around.shape))
+    assert light[0] == 0.0
+    assert light[-1] == 1.0
+    assert all(after >= before - 1e-12 for before, after in pairwise(light))
+    edge = np.arcsin(6378136.6 / radius)  # of a cylindrical shadow, from its axis
+    half = np.pi - angle[int(np.searchsorted(light, 0.5))]
+    assert half == pytest.approx(edge, abs=np.radians(0.3))
+
+
+def test_worlds_survive_the_disk(tmp_path: object) -> None:
+    from pathlib import Path
+
+    config = mission(duration_s=300.0)
+    worlds = make_worlds(config, [3, 4])
+    path = Path(str(tmp_path)) / "worlds.npz"
+    save_worlds(path, worlds)
+    results = []
+    for each in (worlds, load_worlds(path)):
+        env, policy = TwinEnv(config, each), RandomPolicy()
+        step = env.reset([1, 2, 3])
+        policy.reset([1, 2, 3])
+        while not (step.terminated | step.truncated).all():
+            step = env.step(policy.act(step))
+        results.append(env.results())
+    assert results[0] == results[1]
+
+
+def test_an_episode_is_its_seed_alone() -> None:
+    config = mission(duration_s=600.0)
+    env = TwinEnv(config, make_worlds(config, [3, 4, 5]))
+
+    def fly(seeds: list[int]) -> dict[int, object]:
+        policy = RandomPolicy()
+        step = env.reset(seeds)
+        policy.reset(seeds)
+        while not (step.terminated | step.truncated).all():
+            step = env.step(policy.act(step))
+        return {result.seed: result for result in env.results()}
+
+    together, alone = fly([7, 8, 9]), fly([9])
+    assert together[9] == alone[9]
+    assert together[7] != together[8]
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"reward": RewardConfig(rule="tests.toy:rule")}, "scenario.reward.rule=tests.toy:rule"),
+        ({"features": {"mine": "tests.toy:feature"}}, "the feature block 'mine'"),
+        ({"faults": FaultsConfig(sensor_dropout=0.2)}, "scenario.faults.sensor_dropout=0.2"),
+    ],
+)
+def test_what_the_twin_lacks_is_told(changed: dict[str, object], what: str) -> None:
+    config = dataclasses.replace(mission(), **changed)
+    with pytest.raises(ConfigError, match="has no twin: it lacks") as told:
+        check_mirrored(config)
+    assert what in str(told.value)
+    assert twin_fault(config) == str(told.value)
+
+
+def test_faults_of_flights_alone_do_not_matter() -> None:
+    assert twin_fault(dataclasses.replace(mission(), faults=FaultsConfig(sensor_dropout=0.2, training=False))) is None
