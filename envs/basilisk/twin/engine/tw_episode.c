@@ -256,7 +256,7 @@ void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *dura
         }
     }
     for (n = 0; n < m->satellites; n++) {
-        if (e->alive[n] && over(e)) e->asked[n] = 1;
+        if (e->alive[n] && over(e) && !e->x[n].shutter) e->asked[n] = 1;
         if (e->alive[n] && e->x[n].running == TW_DOWNLINK) unload(e, n, &d);
     }
     lost = lose(e);
