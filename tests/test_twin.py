@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from bsk_rl.scene.targets import Target
-from numpy.typing import NDArray
 
 from envs.basilisk.energy import Energy
 from envs.basilisk.environment import ConstellationEnv
@@ -17,9 +15,9 @@ from envs.basilisk.snapshot import snapshot
 from envs.basilisk.twin import layout
 from envs.basilisk.twin.environment import TwinEnv, check_mirrored, twin_fault
 from envs.basilisk.twin.library import library
-from envs.basilisk.twin.state import state_of
+from envs.basilisk.twin.parity import Parity, compare, state_now
 from envs.basilisk.twin.sunlight import illumination
-from envs.basilisk.twin.tables import Tables, tables
+from envs.basilisk.twin.tables import tables
 from envs.basilisk.twin.worlds import load_worlds, make_worlds, save_worlds, world_of
 from envs.heuristics import RandomPolicy
 from onboard.guard import Guard, Health, Limits
@@ -35,61 +33,20 @@ def mission(name: str = "imaging_constellation", duration_s: float = 900.0) -> S
     return dataclasses.replace(composed(f"scenario={name}").scenario, duration_s=duration_s, training_duration_s=None)
 
 
-def state_now(episode: Episode, row: int, fleet: list[Tables]) -> NDArray[np.void]:
-    satellite = episode.constellation.satellites[row]
-    pursued = satellite.running
-    running = episode.features.knowledge.index_of(pursued) if isinstance(pursued, Target) else None
-    return state_of(satellite, fleet[row], running, ())
-
-
 @pytest.mark.parametrize("name", MISSIONS)
 def test_every_action_ends_as_in_basilisk(name: str) -> None:
-    """From the true state at each decision the twin flies the action alone: the same image, within a tick."""
-    config = mission(name, 1500.0)
-    env, policy = ConstellationEnv(config), RandomPolicy()
-    step = env.reset([5])
-    policy.reset([5])
-    episode = env.episode(0)
-    fleet = tables(config, episode.constellation)
-    satellites = episode.constellation.satellites
-    flown: dict[int, tuple[NDArray[np.void], int | None, int]] = {}  # row: twin's end, its capture, images before
-    images = exact = 0
-    while not (step.terminated | step.truncated).all():
-        actions = policy.act(step)
-        for row in np.nonzero(step.active[0])[0].tolist():
-            now = state_now(episode, row, fleet)
-            if row in flown:
-                twin, captured, before = flown[row]
-                if captured is not None:
-                    images += 1
-                    assert (satellites[row].imaged > before) == (captured >= 0)
-                apart = int(now["tick"]) - int(twin["tick"])
-                assert abs(apart) <= 1
-                exact += apart == 0
-                if apart == 0:
-                    _compare(now, twin)
-            action = int(actions[0, row])
-            state, captured = now.copy(), None
-            if action < len(config.actions.fixed):
-                library().tw_wait(fleet[row].address, state.ctypes.data, FIXED[config.actions.fixed[action]], None)
-            else:
-                target, close_s = episode.features.opportunity(row, action - len(config.actions.fixed))
-                local = int(np.searchsorted(fleet[row].target, episode.features.knowledge.index_of(target)))
-                captured = library().tw_image(fleet[row].address, state.ctypes.data, local, close_s)
-            flown[row] = state, captured, satellites[row].imaged
-        step = env.step(actions)
-    assert images > 20
-    assert exact >= 0.98 * sum(int(n) - 1 for n in episode.result().decisions)
-
-
-def _compare(now: NDArray[np.void], twin: NDArray[np.void]) -> None:
-    sigma = now["sigma"]
-    shadow = -sigma / max(1e-12, float(np.sum(sigma**2)))
-    assert min(np.abs(twin["sigma"] - s).max() for s in (sigma, shadow)) < 5e-4  # 0.1 deg
-    assert np.abs(twin["omega"] - now["omega"]).max() < 1e-4  # rad/s
-    assert np.abs(twin["wheels"] - now["wheels"]).max() < 0.5  # rad/s of some hundred
-    assert abs(float(twin["battery_J"] - now["battery_J"])) < 36.0  # 0.01 Wh
-    assert abs(int(twin["bits"]) - int(now["bits"])) <= 700_000  # a tick of the downlink
+    """The same images, each within a tick; errors far below the imaging tolerance (0.01 MRP, 0.01 rad/s)."""
+    found = Parity()
+    compare(mission(name, 1500.0), RandomPolicy(), 5, found)
+    assert found.images > 20
+    assert found.same_outcome == found.images
+    assert found.worst_tick <= 1
+    assert found.exact >= 0.98
+    assert found.largest("attitude_mrp") < 5e-4
+    assert found.largest("rate_rad_s") < 1e-4
+    assert found.largest("wheels_rad_s") < 0.5  # of some hundred
+    assert found.largest("battery_Wh") < 0.01
+    assert found.largest("buffer_bits") <= 700_000  # a tick of the downlink
 
 
 @pytest.mark.parametrize("name", MISSIONS)

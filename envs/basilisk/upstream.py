@@ -14,7 +14,7 @@ from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
-from scenarios.mission import BLOCKS, Communication, ScenarioConfig
+from scenarios.mission import BLOCKS, FORECAST_BLOCKS, Communication, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 _COMMUNICATORS = {Communication.none: comm.NoCommunication, Communication.free: comm.FreeCommunication}
@@ -88,7 +88,8 @@ def check_comparable(config: ScenarioConfig) -> None:
         raise ConfigError(
             "scenario.communication='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
         )
-    if config.blocks != BLOCKS or config.reward.rule is not None:
+    blocks = tuple(name for name in config.blocks if name not in FORECAST_BLOCKS)
+    if blocks != BLOCKS or config.reward.rule is not None:
         raise ConfigError(
             f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"
         )
