@@ -21,6 +21,7 @@ from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
 from envs.basilisk.twin.environment import twin_fault
+from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
@@ -201,6 +202,8 @@ def _stages(mission: Mission) -> RunResult:
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
         mission.console.say(f"{mission.twin_fault}; training is in Basilisk, and neither forecast nor planner flies")
+    if scenario.foretell and (missing := twin_library_fault()):
+        mission.console.say(f"{missing}; the block foretold reads 0")
     rules = [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
     results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules]
 

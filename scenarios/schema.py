@@ -31,7 +31,7 @@ class TrainingConfig:
 
     simulation: Simulation = Simulation.twin
     worlds: int = 48  # geometries (orbits, targets) that Basilisk draws for the twin; each is flown many times
-    episodes_per_job: int = 16  # on the twin, in lockstep; fixes results, as compute.episodes_per_job does in Basilisk
+    episodes_per_job: int = 32  # on the twin, in lockstep; fixes results, as compute.episodes_per_job does in Basilisk
 
     def __post_init__(self) -> None:
         within("training", 1, 1e5, worlds=self.worlds, episodes_per_job=self.episodes_per_job)
@@ -58,29 +58,29 @@ class PlannerConfig:
 class TeacherConfig:
     """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision, from a clone of the planner."""
 
-    hidden: int = 256
-    episodes: int = 272
-    episodes_per_update: int = 8
-    epochs: int = 6
-    minibatches: int = 4
+    hidden: int = 128
+    episodes: int = 2560
+    episodes_per_update: int = 64
+    epochs: int = 5
+    minibatches: int = 8
     learning_rate: float = 1e-3
     critic_learning_rate: float = 1e-3
     discount_per_s: float = 0.999  # gamma to the power of each decision's seconds
     gae_lambda: float = 0.85  # per decision; 0.95 learns more slowly here: the team reward is noisy
     clip: float = 0.2
-    target_kl: float = 0.015  # an update's actor steps end after the epoch in which the mean KL passes this
+    target_kl: float = 0.02  # an update's actor steps end after the epoch in which the mean KL passes this
     entropy: list[float] = field(default_factory=lambda: [0.01, 0.001])  # first and last update
     max_grad_norm: float = 0.5
     # Episodes cloned before RL, 0: none. On the twin they are the planner's; in Basilisk the global-knowledge rule's.
-    imitation_episodes: int = 24
+    imitation_episodes: int = 96
     imitation_width: int = 6  # of the planner that is cloned, in place of planner.width
     # Then, on the twin: so many times the clone flies and a planner of a short horizon labels what it meets (data
     # aggregation, Ross et al. 2011).
     aggregation_rounds: int = 0
     aggregation_episodes: int = 32  # per round
     aggregation_horizon_s: float = 200.0
-    imitation_epochs: int = 16
-    imitation_learning_rate: list[float] = field(default_factory=lambda: [1e-3, 1e-3])  # at first, after the last epoch
+    imitation_epochs: int = 10
+    imitation_learning_rate: list[float] = field(default_factory=lambda: [2e-3, 1e-4])  # at first, after the last epoch
 
     def __post_init__(self) -> None:
         within("teacher", 1, 4096, hidden=self.hidden)
@@ -113,8 +113,8 @@ class Dtype(Enum):
 class StudentConfig:
     """Sizes: LH gives every satellite ``hidden``; LH+A gives ``hidden_small`` to those that sense little."""
 
-    hidden: int = 32
-    hidden_small: int = 16
+    hidden: int = 16
+    hidden_small: int = 12
     small_below: float = 0.9  # LH+A: satellites with a smaller share of the widest one's columns get the small network
     dtype: Dtype = Dtype.float32  # of the weights that fly; int8: fine-tuned as ``quantise`` says
 
@@ -127,10 +127,10 @@ class StudentConfig:
 class DistillConfig:
     """KD-MARL, Eqs. 1-11. A weight of 0 switches its term off."""
 
-    teacher_episodes: int = 32  # the paper's expert buffer; 0: none
+    teacher_episodes: int = 64  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
-    student_iterations: int = 10  # own rollouts labelled by the teacher; 0: none
-    student_episodes: int = 8  # per iteration
+    student_iterations: int = 20  # own rollouts labelled by the teacher; 0: none
+    student_episodes: int = 32  # per iteration
     student_epochs: int = 6
     minibatches: int = 4
     learning_rate: float = 3e-3

@@ -20,6 +20,7 @@ from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
 from envs.basilisk.twin.forecast import foretell
+from envs.basilisk.twin.library import fault
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import tables
 from scenarios.mission import HardwareConfig, ScenarioConfig
@@ -137,7 +138,8 @@ class FeatureExtractor:
         self._all_row = np.repeat(np.arange(count), sizes)[order]
         self._all_shown = np.concatenate([self._shown(row) for row in range(count)])[order]
         self._hardware = hardware_columns(classes)
-        self._twins = tables(config, constellation) if "foretold" in self._names else []
+        foretells = "foretold" in self._names and fault() is None  # without a C compiler the block reads 0
+        self._twins = tables(config, constellation) if foretells else []
         self._energy = Energy(classes, self._timeout_s, config.actions.downlink_duration_s)
         self.offered: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * count  # targets in each satellite's slots
         self._windows = list(self.offered)  # the same opportunities, as indices of the satellite's windows
@@ -244,13 +246,15 @@ class FeatureExtractor:
             "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
             "cue": self.knowledge.cued[row, targets][:, None].astype(np.float64),
             "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self.cloud_chance[targets])[:, None],
-            **({"foretold": self._foretold(row)} if self._twins else {}),
+            **({"foretold": self._foretold(row)} if "foretold" in self._names else {}),
             **self._users_own(row, now),
         }
 
     def _foretold(self, row: int) -> NDArray[np.float64]:
         """[K, 2] Whether an image of each target on offer will come off, and in units of FORETOLD_S when that action
         ends: the satellite's own attitude control, propagated."""
+        if not self._twins:
+            return np.zeros((len(self.offered[row]), 2))
         satellite = self._constellation.satellites[row]
         running = self.knowledge.index_of(satellite.running) if isinstance(satellite.running, Target) else None
         state = state_of(satellite, self._twins[row], running, ())
