@@ -59,7 +59,7 @@ class TeacherConfig:
     """Recurrent MAPPO (Yu et al. 2022) with time-discounted GAE per decision, from a clone of the planner."""
 
     hidden: int = 128
-    episodes: int = 2560
+    episodes: int = 1920
     episodes_per_update: int = 64
     epochs: int = 5
     minibatches: int = 8
@@ -113,7 +113,7 @@ class Dtype(Enum):
 class StudentConfig:
     """Sizes: LH gives every satellite ``hidden``; LH+A gives ``hidden_small`` to those that sense little."""
 
-    hidden: int = 16
+    hidden: int = 20
     hidden_small: int = 12
     small_below: float = 0.9  # LH+A: satellites with a smaller share of the widest one's columns get the small network
     dtype: Dtype = Dtype.float32  # of the weights that fly; int8: fine-tuned as ``quantise`` says
@@ -129,7 +129,7 @@ class DistillConfig:
 
     teacher_episodes: int = 64  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
-    student_iterations: int = 20  # own rollouts labelled by the teacher; 0: none
+    student_iterations: int = 12  # own rollouts labelled by the teacher; 0: none
     student_episodes: int = 32  # per iteration
     student_epochs: int = 6
     minibatches: int = 4
