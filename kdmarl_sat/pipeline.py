@@ -204,8 +204,7 @@ def _stages(mission: Mission) -> RunResult:
         mission.console.say(f"{mission.twin_fault}; training is in Basilisk, and neither forecast nor planner flies")
     if scenario.foretell and (missing := twin_library_fault()):
         mission.console.say(f"{missing}; the block foretold reads 0")
-    rules = [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
-    results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules]
+    results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules(mission)]
 
     everything = [scenario.taught] * len(mission.specs)
     teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
@@ -473,10 +472,19 @@ def fly(
     return Evaluation.load(make(mission.cache, f"flight-{name}", flown, _FLIGHT, work, mission.console.say).path)
 
 
-def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
+def rules(mission: Mission) -> list[Heuristic]:
+    """The policies that need no training, as far as the mission has a twin for those that use it."""
+    return [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
+
+
+def fly_rule(mission: Mission, which: Heuristic) -> Evaluation:
     planner = settings_of(mission.config.planner) if which is Heuristic.planner else None
     depends_on = {"heuristic": which.value, **({} if planner is None else {"planner": dataclasses.asdict(planner)})}
-    evaluation = fly(mission, which.value, Flyer(heuristic=which, planner=planner), depends_on)
+    return fly(mission, which.value, Flyer(heuristic=which, planner=planner), depends_on)
+
+
+def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
+    evaluation = fly_rule(mission, which)
     return PolicyResult(
         which.value,
         label,

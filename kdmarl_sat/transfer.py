@@ -28,7 +28,7 @@ from envs.episode_result import EpisodeResult
 from envs.files import write_json, write_whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
-from kdmarl_sat.pipeline import HEURISTICS, fly, mission_of, policies
+from kdmarl_sat.pipeline import HEURISTICS, fly, fly_rule, mission_of, policies, rules
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
@@ -39,7 +39,7 @@ from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict
-from training.simulate import Flyer, TeamPlan, flyer, worker_pool
+from training.simulate import TeamPlan, flyer, worker_pool
 
 FORMAT = "kdmarl_sat.transfer"
 VERSION = 1
@@ -126,8 +126,8 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
             console.say(f"mission: {label}")
             mission = mission_of(dataclasses.replace(run, scenario=scenario), pool, console, origin)
             size, classes = len(mission.specs), len(scenario.constellation.classes)
-            for which, name in HEURISTICS.items():
-                flown = fly(mission, which.value, Flyer(heuristic=which), {"heuristic": which.value})
+            for which in rules(mission):
+                name, flown = HEURISTICS[which], fly_rule(mission, which)
                 flights.append(Flight(label, name, size, scenario.death_penalty, flown.episodes))
             for key, (plan, team, artifact) in trained.items():
                 larger = spread_over(plan, classes, size)
