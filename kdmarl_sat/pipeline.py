@@ -201,7 +201,7 @@ def _stages(mission: Mission) -> RunResult:
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
-        mission.console.say(f"{mission.twin_fault}; training is in Basilisk, and neither forecast nor planner flies")
+        mission.console.say(f"{mission.twin_fault}; policies are trained in Basilisk")
     if scenario.foretell and (missing := twin_library_fault()):
         mission.console.say(f"{missing}; the block foretold reads 0")
     results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules(mission)]
@@ -473,8 +473,10 @@ def fly(
 
 
 def rules(mission: Mission) -> list[Heuristic]:
-    """The policies that need no training, as far as the mission has a twin for those that use it."""
-    return [which for which in HEURISTICS if mission.twin_fault is None or which not in ON_TWIN]
+    """The policies that need no training. Those on the twin need its engine, and fly for priorities alone; faults in
+    flight only make them plan anew."""
+    foreseen = twin_library_fault() is None and mission.config.scenario.reward.rule is None
+    return [which for which in HEURISTICS if foreseen or which not in ON_TWIN]
 
 
 def fly_rule(mission: Mission, which: Heuristic) -> Evaluation:

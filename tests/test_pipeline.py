@@ -21,7 +21,7 @@ TINY = (
     "teacher.hidden=24",
     "teacher.episodes=8",
     "teacher.episodes_per_update=2",
-    "teacher.imitation_episodes=2",
+    "teacher.imitation_episodes=4",
     "distill.teacher_episodes=2",
     "distill.student_episodes=2",
     "distill.student_iterations=2",
@@ -77,7 +77,7 @@ def test_a_run_leaves_report_metrics_figures_and_bundles(whole: Path) -> None:
     }
     metrics = json.loads((folder / "metrics.json").read_text())
     names = [policy["name"] for policy in metrics["policies"]]
-    heuristics = ["random", "greedy_battery", "global_knowledge"]
+    heuristics = ["random", "greedy_battery", "global_knowledge", "forecast", "planner"]
     assert names == [*heuristics, "teacher_fo", "kd_lh", "kd_lh_a", "mappo_lh_a"]
     seeds = [[episode["seed"] for episode in policy["episodes"]] for policy in metrics["policies"]]
     assert len(seeds[0]) == 3 and all(each == seeds[0] for each in seeds)

@@ -163,7 +163,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     main(arguments)
     result = json.loads((tmp_path / "out" / "transfer.json").read_text())
     flights = {(f["mission"].rpartition("=")[2], f["policy"]): f for f in result["flights"]}
-    assert len(flights) == 2 * 6
+    assert len(flights) == 2 * 8
     for (missing, policy), flight in flights.items():
         assert flight["satellites"] == 8 and len(flight["episodes"]) == 3
         for episode in flight["episodes"]:
