@@ -18,7 +18,8 @@ from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
 from envs.episode_result import EpisodeResult
-from scenarios.mission import Communication, HardwareConfig, ScenarioConfig
+from scenarios.communication import Communication
+from scenarios.mission import INTENT_BLOCKS, HardwareConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 _COMMUNICATION = {Communication.none: 0, Communication.free: 1, Communication.line_of_sight: 2}
@@ -32,7 +33,9 @@ def check_mirrored(config: ScenarioConfig) -> None:
     Raises:
         ConfigError: the mission has something that the twin lacks.
     """
-    lacking = [name for name in config.blocks if name not in BLOCKS]
+    sensed = {*config.taught}.union(*config.visible)
+    # The columns of an intent that nobody senses stay 0.
+    lacking = [name for name in config.blocks if name not in BLOCKS and (name in sensed or name not in INTENT_BLOCKS)]
     if lacking:
         raise ConfigError(f"scenario={config.name} has no twin: it lacks the feature block {lacking[0]!r}")
     if config.reward.rule is not None:
@@ -299,11 +302,12 @@ def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -
     record["fixed"], record["slots"] = len(names), spec.slots
     record["downlink"] = names.index("downlink") if "downlink" in names else -1
     record["desat"] = names.index("desat") if "desat" in names else -1
-    record["blocks"], record["obs_size"], record["state_size"] = len(spec.blocks), spec.obs_size, state_size(config)
-    for place, block in enumerate(spec.blocks):
+    mirrored = [block for block in spec.blocks if block.name in BLOCKS]  # all others come after them
+    record["blocks"], record["obs_size"], record["state_size"] = len(mirrored), spec.obs_size, state_size(config)
+    for place, block in enumerate(mirrored):
         record["block"][place], record["scale"][place] = BLOCKS.index(block.name), block.scale
     record["foretell_stride"] = 1
-    record["communication"] = _COMMUNICATION[config.communication]
+    record["communication"] = _COMMUNICATION[config.communication.mode]
     for name in ("storage", "station", "wheels"):
         record[f"state_{name}"] = name in config.blocks
     record["death_penalty"], record["urgent_above"] = config.death_penalty, config.targets.urgent_above
