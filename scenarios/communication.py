@@ -64,9 +64,7 @@ def check_communication(config: ScenarioConfig) -> None:
     """
     group = config.communication
     if group.bits_per_decision == 0:
-        silent = (
-            f"mode={group.mode.value}" if group.mode is Communication.none else f"intent_bits={group.intent_bits}"
-        )
+        silent = f"mode={group.mode.value}" if group.mode is Communication.none else f"intent_bits={group.intent_bits}"
         for name, blocks in {
             **{f"sensing.{name}": blocks for name, blocks in config.sensing.items()},
             "teacher_sensing": config.teacher_sensing or [],

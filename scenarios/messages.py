@@ -50,9 +50,9 @@ def explain(error: BaseException) -> str:
         instead = _instead(cause.full_key, _hint(cause), cause.value)
         return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}{instead}"
     if isinstance(cause, ValidationError) and (found := _VALUE_FOR_GROUP.match(_first_line(cause))):
-        name, value = found.groups()
+        owner, value = found.groups()
         for key, group in _groups(cause.object_type):
-            if group.__name__ == name:
+            if group.__name__ == owner:
                 return f"{key}={value!r} is not allowed: it must be {_kind(group)}{_instead(key, group, value)}"
     if isinstance(cause, OmegaConfBaseException):
         return f"{cause.full_key or 'the configuration'} is not understood: {_first_line(cause)}"

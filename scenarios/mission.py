@@ -14,7 +14,6 @@ from omegaconf import MISSING
 from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.ranges import check, positive, within
 
-
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
 BLOCKS = ("battery", "gyro", "hardware", "sun", "eclipse", "urgent", "priority", "window", "angle", "rate", "claimed")

@@ -36,7 +36,8 @@ from safetensors.numpy import save as safetensors_save
 from kdmarl_sat.onboard_benchmark.attacks import mutated
 from onboard import budget, golden, processors, tensors
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
-from onboard.executor import Executor, GoldenError
+from onboard.executor import Executor
+from onboard.golden_check import GoldenError
 from onboard.network import Activation, Architecture, Design, Dtype
 from onboard.spec import AgentSpec, Block
 
