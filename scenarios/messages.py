@@ -51,9 +51,9 @@ def explain(error: BaseException) -> str:
         return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}{instead}"
     if isinstance(cause, ValidationError) and (found := _VALUE_FOR_GROUP.match(_first_line(cause))):
         owner, value = found.groups()
-        for key, group in _groups(cause.object_type):
-            if group.__name__ == owner:
-                return f"{key}={value!r} is not allowed: it must be {_kind(group)}{_instead(key, group, value)}"
+        for key, config in _groups(cause.object_type):
+            if config.__name__ == owner:
+                return f"{key}={value!r} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
     if isinstance(cause, OmegaConfBaseException):
         return f"{cause.full_key or 'the configuration'} is not understood: {_first_line(cause)}"
     if isinstance(error, OverrideParseException):

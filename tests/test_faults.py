@@ -11,8 +11,9 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.faults import Faults, spells
 from envs.episode_result import EpisodeResult
 from envs.heuristics import GreedyPolicy
+from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import Communication, FaultsConfig, ScenarioConfig
+from scenarios.mission import FaultsConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 FOREVER_S = 1e12
@@ -20,9 +21,8 @@ FOREVER_S = 1e12
 
 def mission(duration_s: float = 600.0, communication: str = "free", **faults: float | bool) -> ScenarioConfig:
     base = composed("scenario=imaging_constellation").scenario
-    return dataclasses.replace(
-        base, duration_s=duration_s, communication=Communication(communication), faults=FaultsConfig(**faults)
-    )
+    heard = CommunicationConfig(Communication(communication))
+    return dataclasses.replace(base, duration_s=duration_s, communication=heard, faults=FaultsConfig(**faults))
 
 
 def flown(config: ScenarioConfig, seed: int = 4, training: bool = False) -> tuple[EpisodeResult, float, bool]:
