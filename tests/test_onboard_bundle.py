@@ -165,9 +165,7 @@ def test_version_2_still_reads_and_flies() -> None:
 def without_intents(bundle: Bundle) -> Bundle:
     """As versions 1 and 2 had it: no bits sent, and none granted."""
     silent = [
-        dataclasses.replace(
-            each, bits_per_decision=0, budget=dataclasses.replace(each.budget, max_bits_per_decision=0)
-        )
+        dataclasses.replace(each, bits_per_decision=0, budget=dataclasses.replace(each.budget, max_bits_per_decision=0))
         for each in bundle.satellites
     ]
     return dataclasses.replace(bundle, satellites=tuple(silent))
@@ -187,7 +185,9 @@ def test_old_versions_have_no_bits(tmp_path: Path) -> None:
     """A key of version 3 in a manifest that says 1 or 2 is refused, and so is its lack in one that says 3."""
     for version in (1, 2):
         kept = Path(shutil.copytree(KEPT / f"bundle_v{version}", tmp_path / str(version)))
-        assert [each.bits_per_decision for each in read_bundle(kept).satellites] == [0] * len(read_bundle(kept).satellites)
+        assert [each.bits_per_decision for each in read_bundle(kept).satellites] == [0] * len(
+            read_bundle(kept).satellites
+        )
         edit(kept, lambda manifest: manifest["satellites"][0].update(bits_per_decision=12))
         assert "satellite=" in refusal(kept) and "is not allowed: it must be an object with" in refusal(kept)
     kept = Path(shutil.copytree(KEPT / "bundle_v3", tmp_path / "3"))
