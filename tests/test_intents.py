@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.episode import Episode
 from envs.basilisk.faults import Spells
 from envs.basilisk.intents import Intents
 from envs.basilisk.simulation import Constellation
-from envs.basilisk.twin.environment import twin_fault
+from envs.basilisk.twin.environment import TwinEnv
+from envs.basilisk.twin.worlds import world_of
 from envs.episode_result import EpisodeResult
 from envs.heuristics import RandomPolicy
 from onboard.budget import BudgetError, admit
@@ -299,10 +302,62 @@ def test_the_teacher_reads_intents_only_if_it_is_told_to() -> None:
     assert CommunicationConfig(Communication.none).bits_per_decision == 0
 
 
-def test_the_twin_lacks_intents_that_somebody_senses() -> None:
-    sensed = composed("scenario.sensing.full=[battery,angle,intent]").scenario
-    assert twin_fault(sensed) == "scenario=imaging_constellation has no twin: it lacks the feature block 'intent'"
-    assert "intent" not in (twin_fault(composed().scenario) or "")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("scenario.constellation.spacing_deg=2",),
+        ("scenario.constellation.spacing_deg=2", "scenario.communication.mode=line_of_sight"),
+        CHAIN,
+    ],
+)
+def test_the_twin_hears_what_basilisk_hears(overrides: tuple[str, ...]) -> None:
+    config = mission("imaging_constellation", 900.0, *overrides)
+    size = config.constellation.size
+    episode = Episode(config, np.zeros(size, dtype=np.bool_), training=False)
+    moment = episode.reset(6)
+    env = TwinEnv(config, [world_of(config, episode.constellation)], training=False)
+    step, policy, columns, heard = env.replay([0]), RandomPolicy(), env.specs[0].slice("intent"), 0
+    policy.reset([6])
+    while not (moment.terminated or moment.truncated):
+        np.testing.assert_array_equal(moment.active, step.active[0])
+        np.testing.assert_array_equal(moment.obs[:, columns], step.obs[0, :, columns])
+        ours, theirs = env.flight(0), episode.features.intents
+        np.testing.assert_array_equal(ours._arrays["intent"], theirs._target)  # of whom who heard last
+        np.testing.assert_allclose(ours._arrays["intent_s"], theirs._sent_s)
+        heard += int(moment.obs[:, columns].sum())
+        actions = policy.act(step)
+        moment, step = episode.step(actions[0]), env.step(actions)
+    assert heard > 20 or size == 3
+    ours, theirs = env.results()[0], episode.result()
+    assert ours.sent_bits == theirs.sent_bits == tuple(16 * decisions for decisions in theirs.decisions)
+    assert ours.bits_per_orbit == pytest.approx(theirs.bits_per_orbit)
+
+
+def test_the_twin_loses_the_share_of_the_intents() -> None:
+    config = mission("imaging_constellation", 900.0)
+    constellation = Constellation(config)
+    constellation.reset(1)
+    worlds = [world_of(config, constellation)]
+
+    def heard(share: float) -> tuple[int, list[np.ndarray]]:
+        """How many intents were heard in some episodes at their first decisions, and how these went on."""
+        told = dataclasses.replace(config, communication=CommunicationConfig(intent_loss=share))
+        env, policy = TwinEnv(told, worlds, training=False), RandomPolicy()
+        step = env.reset(list(range(200)))
+        policy.reset(list(range(200)))
+        step = env.step(policy.act(step))
+        at_first = sum(int((env.flight(index)._arrays["intent_s"] == 0.0).sum()) for index in range(200))
+        others = []
+        for _ in range(20):
+            others.append(step.obs[..., : env.specs[0].slice("intent").start])
+            step = env.step(policy.act(step))
+        return at_first, others
+
+    all_of_them = 200 * 4 * 3  # each of four satellites is heard by three
+    none_lost, some_lost = heard(0.0), heard(0.4)
+    assert none_lost[0] == all_of_them and heard(1.0)[0] == 0
+    assert some_lost[0] / all_of_them == pytest.approx(0.6, abs=4 * math.sqrt(0.24 / all_of_them))
+    np.testing.assert_array_equal(np.stack(none_lost[1]), np.stack(some_lost[1]))  # nothing else moves
 
 
 # --- students that sense them, and their bundle ---
