@@ -91,7 +91,6 @@ def check_comparable(config: ScenarioConfig) -> None:
         )
     theirs = tuple(name for name in config.blocks if name not in (*FORECAST_BLOCKS, *INTENT_BLOCKS))  # only sensed
     if theirs != BLOCKS or config.reward.rule is not None:
-    if theirs != BLOCKS or config.reward.rule is not None:
         raise ConfigError(
             f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"
         )
