@@ -26,6 +26,8 @@ class EpisodeResult:
     late: int = 0  # decisions that were late, those too late for their targets included
     spoiled: int = 0  # images that showed nothing but clouds
     undelivered: float = 0.0  # priorities of the targets of which images were on board at the end, and none delivered
+    sent_bits: tuple[int, ...] = ()  # per satellite, of intents; a broadcast counts once, whoever hears it
+    bits_per_orbit: tuple[float, ...] = ()  # the same, in the time of one orbit; both empty where nobody counted
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EpisodeResult:

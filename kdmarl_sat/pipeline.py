@@ -72,7 +72,10 @@ from training.simulate import (
 )
 
 # The code that each stage's result depends on, for the cache.
-_SIMULATION = ("envs", "scenarios/mission.py", "training/simulate.py", "training/rollout.py", "training/policies.py")
+_SIMULATION = (
+    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py"),
+    *("training/simulate.py", "training/rollout.py", "training/policies.py"),
+)
 _NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py")
 _TEACHER = (*_NETWORKS, "training/optimisation.py", "training/mappo.py", "training/loops.py", "training/checkpoint.py")
 _STUDENTS = (
@@ -196,7 +199,7 @@ def _stages(mission: Mission) -> RunResult:
         designs = [
             (onboard_spec(each), Design(width, dtype=dtype)) for each, width in zip(sensings, plan_widths, strict=True)
         ]
-        check_budget(designs, budget_of(config.budget, config.processors))
+        check_budget(designs, budget_of(config.budget, config.processors), scenario.communication.bits_per_decision)
 
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
@@ -449,6 +452,7 @@ def _bundle(
                 samples,
                 budget_of(config.budget, config.processors),
                 {**mission.origin, "config_digest": distilled.digest},
+                bits_per_decision=config.scenario.communication.bits_per_decision,
             )
         return {"bundle": "bundle"}
 

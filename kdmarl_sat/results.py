@@ -48,6 +48,11 @@ class BudgetRow:
     value: float
     limit: float
 
+    @property
+    def used(self) -> float:
+        """The share of the limit; where nothing is granted, nothing is used."""
+        return self.value / self.limit if self.limit > 0 else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:

@@ -32,7 +32,7 @@ from kdmarl_sat.pipeline import HEURISTICS, fly, fly_rule, mission_of, policies,
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
-from kdmarl_sat.report.transfer import Flight, figure, markdown, table
+from kdmarl_sat.report.transfer import Flight, figure, markdown, short_name, table
 from kdmarl_sat.run_records import RecordError
 from scenarios.compose import composed
 from scenarios.memory import available_bytes, check_workers
@@ -96,7 +96,7 @@ def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: Sequence[str]
     """The run, and the last part of each override: another question does not overwrite this one's answer."""
     asked = [part.rpartition("=") for extra in to for part in extra]
     asked += [(sweep.partition("=")[0], "", "") for sweep in vary]
-    parts = [key.rpartition(".")[2] + (f"-{value}" if value else "") for key, _, value in asked]
+    parts = [short_name(key) + (f"-{value}" if value else "") for key, _, value in asked]
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
 
 

@@ -15,6 +15,8 @@ from onboard.spec import AgentSpec
 if TYPE_CHECKING:  # a bundle holds budgets, so bundle.py imports this module
     from onboard.bundle import Bundle, SatelliteBundle
 
+MOST_BITS = 4096  # that anybody may send with a decision
+
 
 class BudgetError(ValueError):
     """A bundle that costs more than its budget; the message lists every violation."""
@@ -35,10 +37,12 @@ class Budget:
     deadline_ms: float  # wall clock of the executor, per decision
     max_misses: int  # decisions in a row without a usable answer, after which the satellite stays in safe mode
     processor: Processor
+    max_bits_per_decision: int = 0  # of intents over the crosslink
 
     def __post_init__(self) -> None:
         for name in ("max_parameters", "max_bytes", "max_ram_bytes", "max_macs_per_decision"):
             fields.integer(f"budget.{name}", getattr(self, name), 1, 2**53)
+        fields.integer("budget.max_bits_per_decision", self.max_bits_per_decision, 0, MOST_BITS)
         fields.integer("budget.max_misses", self.max_misses, 1, 2**31)
         for name in ("max_instructions", "max_latency_ms", "max_energy_mj", "deadline_ms"):
             fields.positive(f"budget.{name}", getattr(self, name))
@@ -53,6 +57,12 @@ class Budget:
         return cls(**{**entry, "processor": Processor.from_dict(entry["processor"])})
 
     @classmethod
+    def from_dict_2(cls, value: object) -> Budget:
+        """As bundles of version 2 had it: no bits are granted, and none were sent."""
+        keys = [field.name for field in dataclasses.fields(cls) if field.name != "max_bits_per_decision"]
+        return cls.from_dict({**fields.mapping("budget", value, keys), "max_bits_per_decision": 0})
+
+    @classmethod
     def from_dict_1(cls, value: object) -> Budget:
         """As bundles of version 1 had it: the processor by name, and no limit on RAM, instructions or energy."""
         keys = ("max_parameters", "max_bytes", "max_macs_per_decision", "max_latency_ms", "deadline_ms", "processor")
@@ -64,7 +74,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one decision of a satellite's network costs. Counted: parameters, bytes, RAM, MACs. Modelled: the rest."""
+    """What one decision of a satellite's network costs. Counted: parameters, bytes, RAM, MACs, bits sent. Modelled: the
+    rest."""
 
     satellite: str
     processor: str
@@ -75,6 +86,7 @@ class Measurement:
     instructions: float
     latency_ms: float
     energy_mj: float  # millijoules
+    bits_per_decision: int = 0  # of intents over the crosslink
 
     @property
     def flops(self) -> int:
@@ -92,8 +104,8 @@ class Margin:
     limit: float
 
 
-def estimate(spec: AgentSpec, design: Design, processor: Processor) -> Measurement:
-    """What a network of this design will cost, trained or not."""
+def estimate(spec: AgentSpec, design: Design, processor: Processor, bits_per_decision: int = 0) -> Measurement:
+    """What a network of this design will cost, trained or not, on a satellite that sends so many bits."""
     instructions = processor.instructions(spec, design)
     return Measurement(
         satellite=spec.name,
@@ -105,12 +117,14 @@ def estimate(spec: AgentSpec, design: Design, processor: Processor) -> Measureme
         instructions=instructions,
         latency_ms=processor.latency_ms(instructions),
         energy_mj=processor.energy_mj(instructions),
+        bits_per_decision=bits_per_decision,
     )
 
 
 def measure(satellite: SatelliteBundle) -> Measurement:
     """What a satellite's network costs on the processor of its budget."""
-    return estimate(satellite.spec, satellite.network.design, satellite.budget.processor)
+    design, processor = satellite.network.design, satellite.budget.processor
+    return estimate(satellite.spec, design, processor, satellite.bits_per_decision)
 
 
 def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
@@ -126,6 +140,7 @@ def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
         Margin(f"modelled instructions on {name}", "", measurement.instructions, budget.max_instructions),
         Margin(f"modelled latency on {name}", "ms", measurement.latency_ms, max_latency_ms),
         Margin(f"modelled energy on {name}", "mJ", measurement.energy_mj, budget.max_energy_mj),
+        Margin("intent bits per decision", "", measurement.bits_per_decision, budget.max_bits_per_decision),
     )
 
 
@@ -152,12 +167,17 @@ def admit(bundle: Bundle) -> tuple[Measurement, ...]:
     return measurements
 
 
-def check(designs: Sequence[tuple[AgentSpec, Design]], budget: Budget) -> None:
+def check(designs: Sequence[tuple[AgentSpec, Design]], budget: Budget, bits_per_decision: int = 0) -> None:
     """Whether networks of these satellites and designs will be admitted, before any is trained.
+
+    Args:
+        designs: of all satellites.
+        budget: of each.
+        bits_per_decision: that each satellite sends.
 
     Raises BudgetError: any of them will exceed the budget.
     """
-    _refuse_excess((estimate(spec, design, budget.processor), budget) for spec, design in designs)
+    _refuse_excess((estimate(spec, design, budget.processor, bits_per_decision), budget) for spec, design in designs)
 
 
 def _refuse_excess(measured: Iterable[tuple[Measurement, Budget]]) -> None:

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from onboard import fields, golden, table, tensors
-from onboard.budget import Budget
+from onboard.budget import MOST_BITS, Budget
 from onboard.golden import Golden
 from onboard.network import TORCH_NAMES, Design, Network
 from onboard.spec import LARGEST, AgentSpec, FloatArray
 
 FORMAT = "kdmarl_sat bundle"
-VERSION = 2
-READABLE = (1, 2)
+VERSION = 3
+READABLE = (1, 2, 3)
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
 LARGEST_FILE = 64 * 2**20  # bytes
 
@@ -46,6 +46,7 @@ class SatelliteBundle:
     golden: Golden
     budget: Budget
     fallback: tuple[str, ...]  # actions to take instead of a missing answer, in order of preference
+    bits_per_decision: int = 0  # that it broadcasts with each decision: its intent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,6 +122,7 @@ def _encode(scenario: str, satellites: Sequence[SatelliteBundle], provenance: Ma
                 "network": satellite.network.design.to_dict(),
                 "budget": satellite.budget.to_dict(),
                 "fallback": satellite.fallback,
+                "bits_per_decision": satellite.bits_per_decision,
                 **{
                     role: {"file": file, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
                     for role, (file, content) in contents.items()
@@ -204,6 +206,9 @@ def _check_expected(found: Sequence[AgentSpec], expect: Sequence[AgentSpec]) -> 
             raise ValueError(f"it was made for another agent spec: satellite {spec.name!r}: {difference}")
 
 
+_BUDGETS = {1: Budget.from_dict_1, 2: Budget.from_dict_2, 3: Budget.from_dict}  # by the bundle's version
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     name: str
@@ -237,25 +242,29 @@ class _Entry:
     design: Design
     budget: Budget
     fallback: tuple[str, ...]
+    bits_per_decision: int
     weights: _File
     golden: _File
 
     @classmethod
     def from_dict(cls, value: object, version: int) -> _Entry:
         design = "hidden" if version == 1 else "network"
-        entry = fields.mapping("satellite", value, ("spec", design, "budget", "fallback", "weights", "golden"))
+        sent = ("bits_per_decision",) if version > 2 else ()
+        entry = fields.mapping("satellite", value, ("spec", design, "budget", "fallback", *sent, "weights", "golden"))
         spec = AgentSpec.from_dict(entry["spec"])
         where = f"satellite {spec.name!r}"
         listed = fields.sequence(f"{where} fallback", entry["fallback"], len(spec.actions))
         fallback = tuple(fields.text(f"{where} fallback", name) for name in listed)
         if not fallback or not set(fallback) <= set(spec.actions):
             fields.refuse(f"{where} fallback", fallback, f"one or more of {', '.join(spec.actions)}")
+        bits = fields.integer(f"{where} bits_per_decision", entry.get("bits_per_decision", 0), 0, MOST_BITS)
         return cls(
             version=version,
             spec=spec,
             design=Design(entry["hidden"]) if version == 1 else Design.from_dict(entry["network"]),
-            budget=(Budget.from_dict_1 if version == 1 else Budget.from_dict)(entry["budget"]),
+            budget=_BUDGETS[version](entry["budget"]),
             fallback=fallback,
+            bits_per_decision=bits,
             weights=_File.from_dict(f"{where} weights", entry["weights"]),
             golden=_File.from_dict(f"{where} golden", entry["golden"]),
         )
@@ -273,7 +282,7 @@ class _Entry:
             recorded = golden.load(vectors, self.spec, exact=self.version > 1)
         except ValueError as error:
             raise ValueError(f"{self.golden.name} is malformed: {error}") from error
-        return SatelliteBundle(self.spec, network, recorded, self.budget, self.fallback)
+        return SatelliteBundle(self.spec, network, recorded, self.budget, self.fallback, self.bits_per_decision)
 
 
 def _network_1(stored: Mapping[str, FloatArray], spec: AgentSpec, design: Design) -> Network:

@@ -15,24 +15,17 @@ from onboard.budget import admit
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind
+from onboard.golden_check import proved
 from onboard.guard import UNKNOWN, Guard, Health, Limits
 from onboard.runners import BrokenError, BuildError, DeadlineError, Runner, RunnerError, UpsetError
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
-
-GOLDEN_TOLERANCE = 1e-5  # of a logit that is not recorded to the bit; relative where its magnitude is above 1
-
-STARTS = 3  # attempts at the golden decisions, each of them within the deadline
 
 MakeRunner = Callable[[SatelliteBundle, float], Runner]  # (satellite, deadline in milliseconds)
 
 
 def make_reference(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
     return ReferenceRunner(satellite.network, satellite.spec)
-
-
-class GoldenError(ValueError):
-    """This machine does not reproduce a bundle's golden vectors, so it must not fly it."""
 
 
 class ExecutorError(ValueError):
@@ -51,6 +44,7 @@ class _Station:
     latencies_ms: list[float] = field(default_factory=list)
     misses: int = 0  # decisions without a usable answer, since the last one with
     stopped: bool = False  # the runner must be started again before it is asked
+    told: bool = True  # the intent of the last decision has been sent; there is none before the first
     safe: bool = False  # the network is asked no more
 
 
@@ -81,7 +75,7 @@ class Executor:
         Raises:
             BudgetError: a satellite exceeds its budget.
             BuildError: this machine cannot build or start the runner.
-            GoldenError: the runner does not reproduce the golden vectors.
+            onboard.golden_check.GoldenError: the runner does not reproduce the golden vectors.
         """
         self.log = FlightLog()
         self._clock = clock
@@ -93,7 +87,7 @@ class Executor:
                 name, actions = satellite.spec.name, satellite.spec.actions
                 guard = None if limits is None else Guard(limits[name], actions, satellite.fallback)
                 self._stations[name] = _Station(satellite, runner, limit_ms, guard, _zeros(satellite))
-                error = _started(satellite, runner)
+                error = proved(satellite, runner)
                 self.log.add(
                     0.0,
                     satellite.spec.name,
@@ -148,6 +142,7 @@ class Executor:
         Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type.
         """
         station = self._station(satellite)
+        station.told = False
         observed, legal = _checked(station.satellite, obs, mask, time_s)
         action = self._decided(station, observed, legal, time_s)
         if station.guard is None:
@@ -158,6 +153,22 @@ class Executor:
         actions = station.satellite.spec.actions
         self.log.add(time_s, satellite, Kind.OVERRIDE, f"{actions[override[0]]}, not {actions[action]}: {override[1]}")
         return override[0]
+
+    def intent(self, satellite: str, target: int, time_s: float) -> int | None:
+        """The message to broadcast with the last decision: the number of its target (1, 2, ...), or 0 for none.
+
+        None, and nothing may be sent: the bundle grants no bits, this decision's intent has been sent, or the number
+        does not fit into the bundle's bits, which is logged.
+        """
+        station = self._station(satellite)
+        bits = station.satellite.bits_per_decision
+        if bits == 0 or station.told:
+            return None
+        if not 0 <= target < 2**bits:
+            self.log.add(time_s, satellite, Kind.UNSENT, f"target {target} does not fit into {bits} bits")
+            return None
+        station.told = True
+        return target
 
     def _decided(self, station: _Station, observed: FloatArray, legal: BoolArray, time_s: float) -> int:
         """The network's action, or a fallback."""
@@ -232,54 +243,6 @@ class Executor:
         if satellite not in self._stations:
             raise ExecutorError(f"satellite {satellite!r} is not in the bundle; it has {', '.join(self._stations)}")
         return self._stations[satellite]
-
-
-def _started(satellite: SatelliteBundle, runner: Runner) -> float:
-    """``check_golden``, from the beginning where this machine was too busy for a deadline."""
-    for _ in range(STARTS - 1):
-        try:
-            return check_golden(satellite, runner)
-        except DeadlineError:
-            runner.reload()
-    return check_golden(satellite, runner)
-
-
-def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
-    """Fly the golden decisions; the largest difference of a logit, relative where its magnitude is above 1.
-
-    Raises GoldenError: the logits are not those recorded to the bit; or, where they were not recorded so, a logit
-    differs by more than GOLDEN_TOLERANCE, or an action is chosen whose recorded logit does: of actions that tie within
-    the tolerance, float arithmetic elsewhere may take another. Raises DeadlineError: an answer came too late.
-    """
-    tolerance = 0.0 if satellite.golden.exact else GOLDEN_TOLERANCE
-    vectors, hidden, largest = satellite.golden, _zeros(satellite), 0.0
-    for t, (obs, mask, expected, action) in enumerate(
-        zip(vectors.obs, vectors.mask, vectors.logits, vectors.action, strict=True)
-    ):
-        try:
-            logits, hidden = runner.step(obs, mask, hidden)
-        except DeadlineError:
-            raise
-        except RunnerError as failure:
-            raise GoldenError(
-                f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t}: {failure}"
-            ) from failure
-        error = float(np.max(_off(logits, expected)))
-        chosen = reference.choose(logits, mask)
-        gap = float(_off(expected[chosen], expected[action]))
-        if not error <= tolerance or gap > tolerance:  # NaN is not within any tolerance
-            raise GoldenError(
-                f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t} gives action "
-                f"{chosen} where {action} was recorded, its logits off by {error:.3g}, allowed {tolerance:g}"
-            )
-        largest = max(largest, error)
-    return largest
-
-
-def _off(value: FloatArray, expected: FloatArray) -> FloatArray:
-    """Differences, relative where the expected magnitude is above 1."""
-    off: FloatArray = np.abs(value - expected) / np.maximum(1, np.abs(expected))
-    return off
 
 
 def fallback_action(satellite: SatelliteBundle, mask: BoolArray) -> int:

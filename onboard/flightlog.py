@@ -24,6 +24,7 @@ class Kind(StrEnum):
     RESUMED = "resumed"  # safe mode was left
     BAD_OUTPUT = "bad_output"  # the answer was not finite, or out of bounds
     FALLBACK = "fallback"  # the action taken instead
+    UNSENT = "unsent"  # an intent that does not fit into the bundle's bits was not sent
     OVERRIDE = "override"  # the guard's action, taken instead of the network's or the fallback
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any
@@ -24,6 +25,7 @@ from scenarios.roots import packaged
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
+_VALUE_FOR_GROUP = re.compile(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)")  # in a YAML file
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
 
@@ -45,7 +47,13 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, MissingMandatoryValue) and cause.full_key:
         return f"{cause.full_key} is not set: it must be {_kind(_hint(cause)) or 'given'}"
     if isinstance(cause, ValidationError) and cause.full_key and (kind := _kind(_hint(cause))):
-        return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}"
+        instead = _instead(cause.full_key, _hint(cause), cause.value)
+        return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}{instead}"
+    if isinstance(cause, ValidationError) and (found := _VALUE_FOR_GROUP.match(_first_line(cause))):
+        owner, value = found.groups()
+        for key, config in _groups(cause.object_type):
+            if config.__name__ == owner:
+                return f"{key}={value!r} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
     if isinstance(cause, OmegaConfBaseException):
         return f"{cause.full_key or 'the configuration'} is not understood: {_first_line(cause)}"
     if isinstance(error, OverrideParseException):
@@ -71,6 +79,25 @@ def _hint(error: OmegaConfBaseException) -> Any:
     return arguments[-1] if arguments else None
 
 
+def _groups(config: Any, within: str = "") -> Iterator[tuple[str, type]]:
+    """The groups of keys below a config dataclass: full key and dataclass."""
+    for key, hint in typing.get_type_hints(config).items() if dataclasses.is_dataclass(config) else ():
+        for member in typing.get_args(hint) if _is_union(hint) else (hint,):
+            if isinstance(member, type) and dataclasses.is_dataclass(member):
+                yield f"{within}{key}", member
+                yield from _groups(member, f"{within}{key}.")
+
+
+def _instead(full_key: str, hint: Any, value: Any) -> str:
+    """Of a value in place of a group of keys: which of the keys takes it, if one has it among its choices."""
+    for field in dataclasses.fields(hint) if dataclasses.is_dataclass(hint) else ():
+        choices = typing.get_type_hints(hint)[field.name]
+        if isinstance(choices, type) and issubclass(choices, Enum) and value in choices.__members__:
+            key = full_key.rpartition(".")[2]
+            return f"; write {full_key}.{field.name}={value}, or in YAML {key}: {{{field.name}: {value}}}"
+    return ""
+
+
 def _is_union(hint: Any) -> bool:
     return isinstance(hint, UnionType) or typing.get_origin(hint) is typing.Union
 
@@ -82,7 +109,9 @@ def _kind(hint: Any) -> str:
         return f"a list ({_kind(typing.get_args(hint)[0])} each)"
     if isinstance(hint, type) and issubclass(hint, Enum):
         return f"one of {', '.join(member.name for member in hint)}"
-    if typing.get_origin(hint) is dict or dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint):
+        return f"a group of keys ({', '.join(field.name for field in dataclasses.fields(hint))})"
+    if typing.get_origin(hint) is dict:
         return "a group of keys"
     return _KINDS.get(hint, "")
 

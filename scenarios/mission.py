@@ -11,14 +11,8 @@ from enum import Enum
 
 from omegaconf import MISSING
 
+from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.ranges import check, positive, within
-
-
-class Communication(Enum):
-    none = "none"
-    free = "free"
-    line_of_sight = "line_of_sight"
-
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -28,6 +22,7 @@ DESATURATION_BLOCKS = ("wheels",)
 SCOUT_BLOCKS = ("cue",)
 CLOUD_BLOCKS = ("instrument", "cloud")
 FORECAST_BLOCKS = ("foretold",)
+INTENT_BLOCKS = ("intent",)  # the last, so that all others keep their columns where intents are switched on
 
 
 @dataclass
@@ -197,6 +192,10 @@ class TargetsConfig:
         within("scenario.targets", 0, 10, priority_exponent=self.priority_exponent)
         within("scenario.targets", 0, 1, urgent_above=self.urgent_above)
 
+    def clusters(self, orbits: float) -> int:
+        """Of all satellites together, along tracks of so many orbits."""
+        return max(1, round(self.clusters_per_orbit * orbits))
+
 
 @dataclass
 class CloudsConfig:
@@ -334,14 +333,14 @@ class ScenarioConfig:
     constellation: ConstellationConfig = field(default_factory=ConstellationConfig)
     hardware: dict[str, HardwareConfig] = field(default_factory=dict)
     sensing: dict[str, list[str]] = field(default_factory=dict)  # group -> visible blocks
-    teacher_sensing: list[str] | None = None  # null: every block of the mission
+    teacher_sensing: list[str] | None = None  # null: every block of the mission but intent: claimed knows more
     foretell: bool = False  # satellites compute which images will come off, and when (block "foretold")
     features: dict[str, str] = field(default_factory=dict)  # further blocks: name -> "module:attribute" of yours
     targets: TargetsConfig = field(default_factory=TargetsConfig)
     clouds: CloudsConfig | None = None  # null: a clear sky
     ground_stations: GroundStationsConfig | None = None  # null: nothing is downlinked
     reward: RewardConfig = field(default_factory=RewardConfig)
-    communication: Communication = Communication.free
+    communication: CommunicationConfig = field(default_factory=CommunicationConfig)
     actions: ActionsConfig = field(default_factory=ActionsConfig)
     death_penalty: float = 10.0  # team reward lost with each satellite
     guard: GuardConfig = field(default_factory=GuardConfig)
@@ -373,6 +372,7 @@ class ScenarioConfig:
             "scenario.constellation.classes", len(classes), len(classes) <= size, f"at most {size}, one per satellite"
         )
         self._check_features()
+        check_communication(self)
         sensing = {f"sensing.{name}": blocks for name, blocks in self.sensing.items()}
         for group, blocks in {**sensing, "teacher_sensing": self.taught}.items():
             for block in blocks:
@@ -390,7 +390,8 @@ class ScenarioConfig:
         self._check_downlink()
 
     def _check_features(self) -> None:
-        known = (*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
+        with_others = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
+        known = (*BLOCKS, *with_others, *INTENT_BLOCKS)
         for name, place in self.features.items():
             free = name.isidentifier() and name not in known
             check("scenario.features", name, free, f"a name other than {', '.join(known)}")
@@ -416,12 +417,15 @@ class ScenarioConfig:
             *(CLOUD_BLOCKS if optical else ()),
             *(FORECAST_BLOCKS if self.foretell else ()),
             *self.features,
+            *(INTENT_BLOCKS if self.communication.bits_per_decision > 0 else ()),
         )
 
     @property
     def taught(self) -> list[str]:
         """The blocks that the teacher reads."""
-        return list(self.blocks if self.teacher_sensing is None else self.teacher_sensing)
+        if self.teacher_sensing is None:
+            return [block for block in self.blocks if block not in INTENT_BLOCKS]
+        return list(self.teacher_sensing)
 
     @property
     def visible(self) -> list[list[str]]:

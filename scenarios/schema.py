@@ -215,6 +215,7 @@ class BudgetConfig:
     max_energy_mj: float = 100.0
     deadline_ms: float = 250.0  # wall clock of the executor, per decision
     max_misses: int = 3  # decisions in a row without a usable answer, after which the satellite stays in safe mode
+    max_bits_per_decision: int = 32  # of intents over the crosslink
     processor: str = "GR712RC"  # built in (onboard/processors.py), or one of the run's own processors
 
     def __post_init__(self) -> None:
@@ -230,6 +231,7 @@ class BudgetConfig:
             deadline_ms=self.deadline_ms,
             max_misses=self.max_misses,
         )
+        within("budget", 0, 4096, max_bits_per_decision=self.max_bits_per_decision)
 
 
 @dataclass

@@ -55,6 +55,7 @@ BUDGET = Budget(
     deadline_ms=250.0,
     max_misses=3,
     processor=ROUND,
+    max_bits_per_decision=20,
 )
 
 # C = 3 context columns, K = 2 slots of F = 3 columns in two blocks, M = 1 fixed action: O = 9, A = 3.
@@ -212,10 +213,11 @@ def fly_golden(spec: AgentSpec, network: Network, seed: int, budget: Budget = BU
 
 
 def make_bundle() -> Bundle:
-    """Both architectures, both types of weights."""
+    """Both architectures, both types of weights; the second satellite sends no intents."""
     quantised = draw_network(PLAIN, Design(5, Architecture.RECURRENT, Activation.TANH, Dtype.INT8), 33)
     third = fly_golden(PLAIN, quantised, 33)
-    return Bundle("sample", (make_satellite(TINY, 4, 31), make_satellite(BLIND, 6, 32), third), PROVENANCE)
+    scout, probe = (dataclasses.replace(each, bits_per_decision=12) for each in (make_satellite(TINY, 4, 31), third))
+    return Bundle("sample", (scout, make_satellite(BLIND, 6, 32), probe), PROVENANCE)
 
 
 def write_sample(folder: Path) -> Path:

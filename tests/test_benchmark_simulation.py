@@ -34,8 +34,8 @@ def test_memory_that_was_given_back_is_not_counted() -> None:
         (["scenario.sim_step_s=9"], "scenario.sim_step_s=9.0 is not allowed: it must be "),
         (["scenario.nonsense=1"], "scenario.nonsense is not a known key"),
         (
-            ["scenario.communication=line_of_sight"],
-            "scenario.communication='line_of_sight' is not compared with plain ",
+            ["scenario.communication.mode=line_of_sight"],
+            "scenario.communication.mode='line_of_sight' is not compared with plain ",
         ),
         (["--episodes=0"], "--episodes=0 is not allowed: it must be at least 1"),
     ],

@@ -16,7 +16,7 @@ def chain(*overrides: str) -> Constellation:
         "imaging_constellation",
         2400.0,
         *("scenario.constellation.per_plane=3", "scenario.constellation.spacing_deg=40"),
-        *("scenario.communication=line_of_sight", "scenario.constellation.classes=[{hardware:wide,sensing:full}]"),
+        *("scenario.communication.mode=line_of_sight", "scenario.constellation.classes=[{hardware:wide,sensing:full}]"),
         *overrides,
     )
     constellation = Constellation(config)

@@ -13,8 +13,9 @@ import yaml
 
 from kdmarl_sat.command import verdict
 from onboard.bundle import BundleError
+from scenarios.communication import CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import Communication, HardwareConfig
+from scenarios.mission import HardwareConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 
@@ -40,7 +41,7 @@ def test_every_scenario_with_every_preset(scenario: str, preset: str) -> None:
     config = composed(f"scenario={scenario}", f"preset={preset}")
     assert config.preset == preset
     assert config.scenario.name == scenario
-    assert isinstance(config.scenario.communication, Communication)
+    assert isinstance(config.scenario.communication, CommunicationConfig)
     assert all(isinstance(hardware, HardwareConfig) for hardware in config.scenario.hardware.values())
 
 
@@ -71,7 +72,14 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
         (["+teacher.hiden=3"], "teacher.hiden is not a known key (did you mean hidden?): teacher has hidden, "),
         (["sede=3"], "sede is not a known key (did you mean seed?): the configuration has seed, preset, scenario,"),
         (["teacher.hidden=big"], "teacher.hidden='big' is not allowed: it must be a whole number"),
-        (["scenario.communication=radio"], "communication='radio' is not allowed: it must be one of none, free, line"),
+        (["scenario.communication.mode=radio"], "mode='radio' is not allowed: it must be one of none, free, line_of"),
+        (
+            ["scenario.communication=none"],
+            "kdmarl-sat: scenario.communication='none' is not allowed: it must be a group of keys (mode, intent_bits, "
+            "intent_loss); write scenario.communication.mode=none, or in YAML communication: {mode: none}\n",
+        ),
+        (["scenario.communication.intent_bits=1.5"], "intent_bits=1.5 is not allowed: it must be a whole number\n"),
+        (["scenario.communication.intent_loss=nan"], "communication.intent_loss=nan is not allowed: it must be"),
         (["scenario.training_duration_s=[a,9]"], "training_duration_s[0]='a' is not allowed: it must be a number\n"),
         (["scenario.duration_s=1e12"], "scenario.duration_s=1000000000000.0 is not allowed: it must be between 0 and"),
         (["scenario.training_duration_s=9"], "=9 is not allowed: it must be a list (a number each) or null"),

@@ -18,8 +18,9 @@ from kdmarl_sat.report import globe
 from kdmarl_sat.report.exhibits import exhibits
 from kdmarl_sat.report.summary import summarise
 from kdmarl_sat.results import PolicyResult, RunResult
+from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import CitiesConfig, Communication, ConstellationConfig, ScenarioConfig
+from scenarios.mission import CitiesConfig, ConstellationConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 
@@ -256,7 +257,7 @@ def test_account_is_the_sum_of_what_happened(env: ConstellationEnv) -> None:
 
 @pytest.mark.parametrize("communication", list(Communication))
 def test_communication_decides_who_knows_of_an_image(communication: Communication) -> None:
-    env = ConstellationEnv(mission(600.0, communication=communication))
+    env = ConstellationEnv(mission(600.0, communication=CommunicationConfig(communication)))
     fly(env, GreedyPolicy(env.specs), [2])
     satellites = env.episode(0).constellation.satellites
     known = [s.data_store.data.imaged for s in satellites]

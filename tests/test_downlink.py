@@ -12,7 +12,8 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.features import PASS_SCALE
 from envs.basilisk.windows import merged
 from envs.heuristics import GreedyPolicy
-from scenarios.mission import Communication, FaultsConfig
+from scenarios.communication import Communication, CommunicationConfig
+from scenarios.mission import FaultsConfig
 from tests.test_missions import block, mission
 from training.flight import GuardedPolicy, limits_of
 
@@ -156,7 +157,7 @@ def test_a_lost_satellite_takes_its_images_along() -> None:
 
 
 def test_undelivered_counts_each_target_once_and_none_that_another_has_delivered() -> None:
-    config = dataclasses.replace(mission("tip_and_cue", 3000.0), communication=Communication.none)
+    config = dataclasses.replace(mission("tip_and_cue", 3000.0), communication=CommunicationConfig(Communication.none))
     env = ConstellationEnv(config)
     step, policy = env.reset([1]), GreedyPolicy(env.specs)
     delivered: set[int] = set()

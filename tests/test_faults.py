@@ -11,8 +11,9 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.faults import Faults, spells
 from envs.episode_result import EpisodeResult
 from envs.heuristics import GreedyPolicy
+from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import Communication, FaultsConfig, ScenarioConfig
+from scenarios.mission import FaultsConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 FOREVER_S = 1e12
@@ -20,9 +21,8 @@ FOREVER_S = 1e12
 
 def mission(duration_s: float = 600.0, communication: str = "free", **faults: float | bool) -> ScenarioConfig:
     base = composed("scenario=imaging_constellation").scenario
-    return dataclasses.replace(
-        base, duration_s=duration_s, communication=Communication(communication), faults=FaultsConfig(**faults)
-    )
+    heard = CommunicationConfig(Communication(communication))
+    return dataclasses.replace(base, duration_s=duration_s, communication=heard, faults=FaultsConfig(**faults))
 
 
 def flown(config: ScenarioConfig, seed: int = 4, training: bool = False) -> tuple[EpisodeResult, float, bool]:
@@ -229,9 +229,13 @@ def test_a_block_that_is_out_reads_nothing() -> None:
 
 
 def test_an_outage_without_end_is_no_communication() -> None:
-    without = flown(mission(1500.0, "none"))
-    assert flown(mission(1500.0, crosslink_outage=0.999999, outage_s=FOREVER_S)) == without
-    assert flown(mission(1500.0))[0].duplicates < without[0].duplicates
+    without, *ended = flown(mission(1500.0, "none"))
+    out, *out_ended = flown(mission(1500.0, crosslink_outage=0.999999, outage_s=FOREVER_S))
+    assert out.sent_bits == tuple(16 * decisions for decisions in out.decisions)  # sent, though nobody hears
+    assert without.sent_bits == (0,) * 4
+    silent = dataclasses.replace(out, sent_bits=without.sent_bits, bits_per_orbit=without.bits_per_orbit)
+    assert (silent, out_ended) == (without, ended)
+    assert flown(mission(1500.0))[0].duplicates < without.duplicates
 
 
 def test_after_an_outage_all_is_told() -> None:

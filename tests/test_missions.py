@@ -12,8 +12,9 @@ from envs.api import Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.satellites import DAYLIGHT_DEG
 from envs.heuristics import GreedyPolicy
+from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import Communication, GroundStationsConfig, ScenarioConfig
+from scenarios.mission import GroundStationsConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 
@@ -27,8 +28,8 @@ def block(env: ConstellationEnv, step: Step, row: int, name: str) -> np.ndarray:
 
 def test_scouts_flag_urgent_targets_once_they_have_seen_them() -> None:
     config = mission("tip_and_cue", 900.0)
-    free = dataclasses.replace(config, communication=Communication.free)
-    alone = dataclasses.replace(config, communication=Communication.none)
+    free = dataclasses.replace(config, communication=CommunicationConfig(Communication.free))
+    alone = dataclasses.replace(config, communication=CommunicationConfig(Communication.none))
     heard = {}
     for name, each in (("free", free), ("none", alone)):
         env = ConstellationEnv(each)
@@ -97,7 +98,7 @@ def test_an_optical_satellite_is_offered_only_what_the_sun_lights() -> None:
 
 @pytest.mark.parametrize("communication", [Communication.free, Communication.none])
 def test_an_image_of_clouds_earns_nothing_and_is_told(communication: Communication) -> None:
-    config = dataclasses.replace(mission("optical_sar", 1500.0), communication=communication)
+    config = dataclasses.replace(mission("optical_sar", 1500.0), communication=CommunicationConfig(communication))
     env = ConstellationEnv(config)
     policy = GreedyPolicy(env.specs)
     spoiled = 0

@@ -8,7 +8,15 @@ from pathlib import Path
 from envs.basilisk.environment import ConstellationEnv
 from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
-from scenarios.mission import BLOCKS, CLOUD_BLOCKS, DESATURATION_BLOCKS, DOWNLINK_BLOCKS, FORECAST_BLOCKS, SCOUT_BLOCKS
+from scenarios.mission import (
+    BLOCKS,
+    CLOUD_BLOCKS,
+    DESATURATION_BLOCKS,
+    DOWNLINK_BLOCKS,
+    FORECAST_BLOCKS,
+    INTENT_BLOCKS,
+    SCOUT_BLOCKS,
+)
 from tests.test_config import ROOT
 
 PAGE = (ROOT / "docs" / "new_scenario.md").read_text()
@@ -31,7 +39,8 @@ def test_the_documented_mission_flies(tmp_path: Path) -> None:
 def test_every_block_is_documented() -> None:
     table = PAGE[PAGE.index("## Feature blocks") : PAGE.index("`teacher_sensing`")]
     rows = "".join(line.partition("|")[2].partition("|")[0] for line in table.splitlines())
-    every = {*BLOCKS, *DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS}
+    added = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS, *INTENT_BLOCKS)
+    every = {*BLOCKS, *added}
     assert {*re.findall(r"`(\w+)`", rows)} == every
 
 

@@ -10,7 +10,7 @@ from onboard_samples import BLIND, BUDGET, PLAIN, PROVENANCE, ROUND, TINY, draw_
 
 from onboard import closed_form
 from onboard.budget import Budget, BudgetError, admit, check, estimate, margins, measure, violations
-from onboard.bundle import Bundle
+from onboard.bundle import Bundle, SatelliteBundle
 from onboard.network import Architecture, Design, Dtype
 from onboard.processors import PROCESSORS, Processor, find
 
@@ -18,7 +18,7 @@ from onboard.processors import PROCESSORS, Processor, find
 INSTRUCTIONS = 2 * closed_form.instructions("cortex-m7", TINY, Design(4))
 LATENCY_MS = INSTRUCTIONS * 4 / 10e3
 RAM = 4 * (353 + 127 + 2 * 62 + 4)  # storage, working memory, two models, a hidden state
-EXACT = Budget(194, 776, RAM, 208, INSTRUCTIONS, LATENCY_MS, 2 * LATENCY_MS, 99.0, 3, ROUND)
+EXACT = Budget(194, 776, RAM, 208, INSTRUCTIONS, LATENCY_MS, 2 * LATENCY_MS, 99.0, 3, ROUND, 12)
 
 
 def test_a_processor_by_hand() -> None:
@@ -65,10 +65,12 @@ def test_a_budget_is_checked_before_training() -> None:
     check([(TINY, Design(4)), (dataclasses.replace(TINY, name="twin"), Design(4))], EXACT)
     with pytest.raises(BudgetError) as caught:
         wide = (dataclasses.replace(TINY, name="wide"), Design(9))
-        check([(TINY, Design(4)), (TINY, Design(3)), wide], EXACT)
-    for quantity in QUANTITIES:
+        check([(TINY, Design(4)), (TINY, Design(3)), wide], EXACT, bits_per_decision=12)
+    for quantity in QUANTITIES[:-1]:  # the bits are just granted
         assert str(caught.value).count(f"satellite 'wide': {quantity} ") == 1
     assert "'scout'" not in str(caught.value)
+    with pytest.raises(BudgetError, match=r"'scout': intent bits per decision 13 exceeds the limit 12$"):
+        check([(TINY, Design(4))], EXACT, bits_per_decision=13)
     with pytest.raises(BudgetError) as both:
         check([(TINY, Design(4)), (BLIND, Design(6))], dataclasses.replace(BUDGET, max_parameters=100))
     assert [name in str(both.value) for name in ("'scout': parameters 194", "'relay-1': parameters ")] == [True, True]
@@ -82,6 +84,7 @@ QUANTITIES = (
     "modelled instructions on round",
     "modelled latency on round",
     "modelled energy on round",
+    "intent bits per decision",
 )
 
 
@@ -106,18 +109,26 @@ def test_within_budget() -> None:
         ({"max_latency_ms": 1.5}, f"modelled latency on round {LATENCY_MS:.6g} exceeds the limit 1.5 ms"),
         ({"deadline_ms": 0.05}, f"modelled latency on round {LATENCY_MS:.6g} exceeds the limit 0.05 ms"),
         ({"max_energy_mj": 3}, f"modelled energy on round {2 * LATENCY_MS:.6g} exceeds the limit 3 mJ"),
+        ({"max_bits_per_decision": 11}, "intent bits per decision 12 exceeds the limit 11"),
+        ({"max_bits_per_decision": 0}, "intent bits per decision 12 exceeds the limit 0"),
     ],
 )
 def test_each_violation_is_named_with_number_and_limit(limit: dict[str, Any], said: str) -> None:
-    satellite = make_satellite(budget=dataclasses.replace(BUDGET, **limit))
+    satellite = talking(make_satellite(budget=dataclasses.replace(BUDGET, **limit)))
     assert violations(measure(satellite), satellite.budget) == [said]
     with pytest.raises(BudgetError, match="satellite 'scout': " + said):
         admit(Bundle("sample", (satellite,), PROVENANCE))
 
 
+def talking(satellite: SatelliteBundle) -> SatelliteBundle:
+    """The same satellite, which broadcasts 12 bits with each decision."""
+    return dataclasses.replace(satellite, bits_per_decision=12)
+
+
 def test_all_violations_of_all_satellites_are_listed() -> None:
-    mean = Budget(1, 1, 1, 1, 1, 0.001, 0.001, 0.001, 1, ROUND)
-    bundle = Bundle("sample", (make_satellite(TINY, 4, budget=mean), make_satellite(BLIND, 6, budget=mean)), PROVENANCE)
+    mean = Budget(1, 1, 1, 1, 1, 0.001, 0.001, 0.001, 1, ROUND, 1)
+    both = (talking(make_satellite(TINY, 4, budget=mean)), talking(make_satellite(BLIND, 6, budget=mean)))
+    bundle = Bundle("sample", both, PROVENANCE)
     with pytest.raises(BudgetError) as caught:
         admit(bundle)
     for satellite in ("scout", "relay-1"):
@@ -149,6 +160,8 @@ def test_unknown_processor_lists_the_known() -> None:
         ("max_ram_bytes", True),
         ("max_macs_per_decision", -1),
         ("max_misses", 0),
+        ("max_bits_per_decision", -1),
+        ("max_bits_per_decision", 1.5),
         ("max_instructions", 0.0),
         ("max_latency_ms", float("nan")),
         ("max_energy_mj", float("inf")),

@@ -36,7 +36,8 @@ from safetensors.numpy import save as safetensors_save
 from kdmarl_sat.onboard_benchmark.attacks import mutated
 from onboard import budget, golden, processors, tensors
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
-from onboard.executor import Executor, GoldenError
+from onboard.executor import Executor
+from onboard.golden_check import GoldenError
 from onboard.network import Activation, Architecture, Design, Dtype
 from onboard.spec import AgentSpec, Block
 
@@ -58,6 +59,7 @@ def same(a: Bundle, b: Bundle) -> bool:
     def one(x: SatelliteBundle, y: SatelliteBundle) -> bool:
         return (
             (x.spec, x.network.design, x.budget, x.fallback) == (y.spec, y.network.design, y.budget, y.fallback)
+            and x.bits_per_decision == y.bits_per_decision
             and set(x.network.tensors) == set(y.network.tensors)
             and all(np.array_equal(x.network.tensors[name], y.network.tensors[name]) for name in x.network.tensors)
             and x.golden.exact == y.golden.exact
@@ -139,7 +141,7 @@ def test_version_1_still_reads_and_flies() -> None:
     fly(bundle)
 
 
-def test_version_1_is_written_as_version_2(tmp_path: Path) -> None:
+def test_version_1_is_written_as_version_3(tmp_path: Path) -> None:
     old = read_bundle(KEPT / "bundle_v1")
     satellite = old.satellites[0]
     recorded = golden.record(satellite.network, satellite.spec, satellite.golden.obs, satellite.golden.mask)
@@ -156,8 +158,47 @@ def test_version_2_still_reads_and_flies() -> None:
         Design(6),
         Design(5, Architecture.RECURRENT, Activation.TANH, Dtype.INT8),
     ]
+    assert same(bundle, without_intents(make_bundle()))
+    fly(bundle)
+
+
+def without_intents(bundle: Bundle) -> Bundle:
+    """As versions 1 and 2 had it: no bits sent, and none granted."""
+    silent = [
+        dataclasses.replace(each, bits_per_decision=0, budget=dataclasses.replace(each.budget, max_bits_per_decision=0))
+        for each in bundle.satellites
+    ]
+    return dataclasses.replace(bundle, satellites=tuple(silent))
+
+
+def test_version_3_still_reads_and_flies() -> None:
+    folder = KEPT / "bundle_v3"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 30_000
+    bundle = read_bundle(folder)
+    assert [satellite.bits_per_decision for satellite in bundle.satellites] == [12, 0, 12]
+    assert [satellite.budget.max_bits_per_decision for satellite in bundle.satellites] == [20, 20, 20]
     assert same(bundle, make_bundle())
     fly(bundle)
+
+
+def test_old_versions_have_no_bits(tmp_path: Path) -> None:
+    """A key of version 3 in a manifest that says 1 or 2 is refused, and so is its lack in one that says 3."""
+    for version in (1, 2):
+        kept = Path(shutil.copytree(KEPT / f"bundle_v{version}", tmp_path / str(version)))
+        assert [each.bits_per_decision for each in read_bundle(kept).satellites] == [0] * len(
+            read_bundle(kept).satellites
+        )
+        edit(kept, lambda manifest: manifest["satellites"][0].update(bits_per_decision=12))
+        assert "satellite=" in refusal(kept) and "is not allowed: it must be an object with" in refusal(kept)
+    kept = Path(shutil.copytree(KEPT / "bundle_v3", tmp_path / "3"))
+    edit(kept, lambda manifest: manifest["satellites"][0].pop("bits_per_decision"))
+    assert "'bits_per_decision'" in refusal(kept)
+
+
+@pytest.mark.parametrize("bits", [-1, 1.5, True, None, "12", 4097])
+def test_impossible_bits(folder: Path, bits: object) -> None:
+    edit(folder, lambda manifest: manifest["satellites"][0].update(bits_per_decision=bits))
+    assert f"satellite 'scout' bits_per_decision={bits!r} is not allowed: it must be a whole number" in refusal(folder)
 
 
 def test_never_overwrites(folder: Path) -> None:
@@ -247,10 +288,10 @@ def test_damaged_manifest(folder: Path) -> None:
     assert "not the manifest of a bundle" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", True, None, 10**400])
+@pytest.mark.parametrize("version", [0, 4, "2", True, None, 10**400])
 def test_other_version(folder: Path, version: object) -> None:
     edit(folder, lambda manifest: manifest.update(version=version))
-    assert "cannot be read here; readable: 1, 2" in refusal(folder)
+    assert "cannot be read here; readable: 1, 2, 3" in refusal(folder)
 
 
 def swapped(index: int, **change: Any) -> AgentSpec:

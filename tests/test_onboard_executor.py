@@ -24,9 +24,10 @@ from onboard_samples import (
 
 from onboard.budget import BudgetError
 from onboard.bundle import Bundle, SatelliteBundle
-from onboard.executor import Executor, ExecutorError, GoldenError, check_golden, fallback_action
+from onboard.executor import Executor, ExecutorError, fallback_action
 from onboard.flightlog import FlightLog, Kind
 from onboard.golden import Golden
+from onboard.golden_check import GoldenError, check_golden
 from onboard.network import Design
 from onboard.runners import BrokenError, BuildError, DeadlineError, RunnerError, UpsetError
 from onboard.runners.reference import ReferenceRunner

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-KEPT = Path(__file__).parent / "data" / "bundle_v2"
+KEPT = Path(__file__).parent / "data"
 F = np.float32
 ZERO, ONE = F(0), F(1)
 MAPS = {
@@ -164,20 +164,24 @@ class Table:
         return logits, hidden
 
 
+@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("name", ["scout", "relay-1", "probe"])
-def test_another_reader_gives_the_golden_answers_to_the_bit(name: str) -> None:
-    content = (KEPT / "manifest.json").read_bytes()
-    assert (KEPT / "manifest.sha256").read_text() == f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
+def test_another_reader_gives_the_golden_answers_to_the_bit(name: str, version: int) -> None:
+    folder = KEPT / f"bundle_v{version}"
+    content = (folder / "manifest.json").read_bytes()
+    assert (folder / "manifest.sha256").read_text() == f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
     manifest = json.loads(content)
-    assert (manifest["format"], manifest["version"]) == ("kdmarl_sat bundle", 2)
+    assert (manifest["format"], manifest["version"]) == ("kdmarl_sat bundle", version)
     entry = next(each for each in manifest["satellites"] if each["spec"]["name"] == name)
-    files = {role: (KEPT / entry[role]["file"]).read_bytes() for role in ("weights", "golden")}
+    if version > 2:  # what a decision may send, and what this satellite sends
+        assert 0 <= entry["bits_per_decision"] <= entry["budget"]["max_bits_per_decision"]
+    files = {role: (folder / entry[role]["file"]).read_bytes() for role in ("weights", "golden")}
     for role, data in files.items():
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry[role]["bytes"], entry[role]["sha256"])
     table = Table(files["weights"])
     assert (table.h, table.architecture) == (entry["network"]["hidden"], entry["network"]["architecture"])
     assert (table.int8, table.tanh) == (entry["network"]["dtype"] == "int8", entry["network"]["activation"] == "tanh")
-    golden = np.load(KEPT / entry["golden"]["file"], allow_pickle=False)
+    golden = np.load(folder / entry["golden"]["file"], allow_pickle=False)
     hidden: Vector = [ZERO] * table.h
     for obs, mask, logits, action in zip(*(golden[each] for each in ("obs", "mask", "logits", "action")), strict=True):
         answer, hidden = table.step(list(obs), list(mask), hidden)

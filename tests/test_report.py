@@ -792,6 +792,45 @@ def test_faults_that_were_on_are_said(result, tmp_path):
     assert f"With {said}." in write_report(run, tmp_path).read_text()
 
 
+def test_intent_bits_are_reported(result, tmp_path):
+    """Two episodes of one policy: 4 satellites sent (100, 200, 0, 40) and (300, 1000, 0, 60) bits per orbit."""
+    sent = ((100.0, 200.0, 0.0, 40.0), (300.0, 1000.0, 0.0, 60.0))
+    first, second = result.policies[3], result.policies[4]
+    episodes = tuple(
+        dataclasses.replace(episode, bits_per_orbit=bits)
+        for episode, bits in zip(first.episodes[:2], sent, strict=True)
+    )
+    talks = dataclasses.replace(first, episodes=episodes, trace=None)
+    silent = dataclasses.replace(second, episodes=second.episodes[:2], trace=None)
+    run = bare((talks, silent))
+    summaries = summarise(run)
+    assert summaries[0].bits_per_orbit == (200.0, 600.0, 0.0, 50.0) and summaries[0].bits_per_orbit_max == 600.0
+    assert summaries[1].bits_per_orbit == () and summaries[1].bits_per_orbit_max is None
+    console = Console(width=120, file=io.StringIO())
+    console.print(console_table(run))
+    heading, line = (next(x for x in console.file.getvalue().splitlines() if y in x) for y in ("kept", "Teacher (FO)"))
+    assert heading.split()[-2:] == ["bits", "agrees"] and line.split()[-2] == "600"
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(console_table(run))
+    assert "agrees" in narrow.file.getvalue() and " 600 " in narrow.file.getvalue()
+    quiet = Console(width=120, file=io.StringIO())
+    quiet.print(console_table(bare((silent,))))
+    assert "bits" not in quiet.file.getvalue()
+    page = write_report(run, tmp_path).read_text()
+    assert "<th>intent bits per orbit, max</th>" in page and "<td>600</td>" in page
+    stored = json.loads((tmp_path / "metrics.json").read_text())["policies"][0]
+    assert stored["summary"]["bits_per_orbit"] == [200.0, 600.0, 0.0, 50.0]
+    assert stored["episodes"][1]["bits_per_orbit"] == [300.0, 1000.0, 0.0, 60.0]
+
+
+def test_of_a_limit_of_0_nothing_is_used(result, tmp_path):
+    """A satellite that may send nothing, and sends nothing."""
+    rows = (*result.budget[:1], BudgetRow("KD-MARL", SATELLITES[0], "intent bits per decision", "", 0, 0))
+    page = write_report(dataclasses.replace(result, budget=rows), tmp_path).read_text()
+    assert "intent bits per decision" in page and rows[1].used == 0.0
+    assert BudgetRow("KD-MARL", SATELLITES[0], "parameters", "", 30, 40).used == 0.75
+
+
 # --- runs that lack things --------------------------------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def _flight(
 
 def test_missions_are_named_by_the_last_part_of_each_key() -> None:
     rates = [
-        _flight(f"scenario.faults.satellite_failures={rate} scenario.communication={heard}")
+        _flight(f"scenario.faults.satellite_failures={rate} scenario.communication.mode={heard}")
         for rate, heard in (("0", "none"), ("0.3", "free"))
     ]
     ticks = [tick.get_text() for tick in figure(rates).axes[0].get_xticklabels()]
@@ -220,9 +220,9 @@ def test_what_cannot_be_drawn_again_is_one_sentence(
 
 def test_each_question_has_a_folder_of_its_own() -> None:
     run = composed("seed=3")
-    assert folder_name(run, [], ["scenario.communication=none,free"]) == (
+    assert folder_name(run, [], ["scenario.communication.mode=none,free"]) == (
         "imaging_constellation-default-seed3-communication"
     )
     assert folder_name(
-        run, [["scenario.constellation.planes=2", "scenario.communication=none"]], ["a.b=1,2", "c=3"]
+        run, [["scenario.constellation.planes=2", "scenario.communication.mode=none"]], ["a.b=1,2", "c=3"]
     ) == ("imaging_constellation-default-seed3-planes-2-communication-none-b-c")

@@ -39,8 +39,9 @@ def export_students(
     budget: Budget,
     provenance: Mapping[str, Any],
     golden_decisions: int = 32,
+    bits_per_decision: int = 0,
 ) -> None:
-    """Write the bundle of N students, one network each, as a new folder.
+    """Write the bundle of N students, one network each, as a new folder; each broadcasts ``bits_per_decision``.
 
     The golden vectors are the onboard reference's answers to the first decisions of the rollout's first episode. The
     fallback is the first fixed action that is legal.
@@ -61,7 +62,8 @@ def export_students(
                 f"satellite {spec.name!r}: the onboard reference gives logits {off:.3g} off those of torch, "
                 f"allowed {tolerance:g}"
             )
-        satellites.append(SatelliteBundle(spec, network, recorded, budget, sensing.spec.fixed_actions))
+        fallback = sensing.spec.fixed_actions
+        satellites.append(SatelliteBundle(spec, network, recorded, budget, fallback, bits_per_decision))
     write_bundle(folder, scenario, satellites, provenance)
 
 

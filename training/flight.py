@@ -11,7 +11,7 @@ import numpy as np
 
 from envs.api import AgentSpec, IntArray, Policy, Step
 from envs.sensing import Sensing, sense
-from onboard.bundle import SatelliteBundle, read_bundle
+from onboard.bundle import BundleError, SatelliteBundle, read_bundle
 from onboard.executor import Executor
 from onboard.flightlog import FlightLog
 from onboard.guard import Guard, Health, Limits
@@ -63,6 +63,7 @@ class OnboardPolicy:
         visible: Sequence[Sequence[str]],
         limits: dict[str, Limits] | None,
         duration_s: float,
+        intent_bits: int = 0,
     ) -> None:
         """
         Args:
@@ -71,17 +72,27 @@ class OnboardPolicy:
             visible: blocks that each satellite senses.
             limits: of the satellites' guards, by name.
             duration_s: of an episode, within which lasting faults begin.
+            intent_bits: that the mission's satellites broadcast with each decision.
 
         Raises:
-            onboard.bundle.BundleError: damaged, of another version, or made for other satellites.
+            onboard.bundle.BundleError: damaged, of another version, made for other satellites, or for shorter intents.
             onboard.budget.BudgetError: a satellite's network is over its budget.
-            onboard.executor.GoldenError: this machine does not reproduce the golden vectors.
+            onboard.golden_check.GoldenError: this machine does not reproduce the golden vectors.
             onboard.runners.BuildError: the runner cannot be built or started here.
         """
         self._plan = plan
         self._sensings = [sense(spec, blocks) for spec, blocks in zip(specs, visible, strict=True)]
         self._specs = [onboard_spec(sensing) for sensing in self._sensings]
         self._bundle = read_bundle(plan.bundle, expect=self._specs)
+        granted = {each.spec.name: each.bits_per_decision for each in self._bundle.satellites}
+        bits = np.array([granted[spec.name] for spec in specs])
+        short = np.flatnonzero((bits > 0) & (bits < intent_bits))
+        if len(short):
+            raise BundleError(
+                f"bundle {plan.bundle}: satellite {specs[short[0]].name!r} was made to send {bits[short[0]]} bits with "
+                f"each decision, and scenario.communication.intent_bits={intent_bits} are more"
+            )
+        self.silent = bits < intent_bits  # [N] who sends no intents: made without them
         self._limits, self._duration_s = limits, duration_s
         self._executors: list[Executor] = []
         self._injectors: list[FaultInjector] = []

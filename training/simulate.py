@@ -91,7 +91,8 @@ class Flyer:
         assert self.plan is not None
         if self.flight is not None:
             limits = limits_of(env.config, env.specs)
-            return OnboardPolicy(self.flight, env.specs, self.plan.visible, limits, env.config.duration_s)
+            bits, duration_s = env.config.communication.bits_per_decision, env.config.duration_s
+            return OnboardPolicy(self.flight, env.specs, self.plan.visible, limits, duration_s, bits)
         assert self.weights is not None
         team = self.plan.build(env.specs)
         team.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights.items()})
@@ -165,6 +166,8 @@ def fly(job: Job) -> Flown:
 def _in_basilisk(job: Job) -> Flown:
     env = ConstellationEnv(job.scenario, training=job.training, traced=job.traced)
     policy = job.flyer.policy(env)
+    if isinstance(policy, OnboardPolicy):
+        env.silence(policy.silent)
     limits = None if job.training or isinstance(policy, OnboardPolicy) else limits_of(job.scenario, env.specs)
     guarded = GuardedPolicy(policy, env.specs, limits) if limits else None
     rollout = collect(env, guarded or policy, job.seeds)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from envs.api import AgentSpec, IntArray, Step
+from envs.api import AgentSpec, BoolArray, IntArray, Step
 from envs.basilisk.episode import Episode, Moment
 from envs.basilisk.features import agent_specs, shuffled, state_size
 from envs.episode_result import EpisodeResult
@@ -29,6 +29,7 @@ class ConstellationEnv:
         self._traced = traced
         self._episodes: list[Episode] = []
         self._moments: list[Moment] = []
+        self._silent = np.zeros(config.constellation.size, dtype=np.bool_)
         self.episode(0)  # so that what cannot be built is told now
         self.specs: tuple[AgentSpec, ...] = agent_specs(config)
         self.state_size = state_size(config)
@@ -41,8 +42,14 @@ class ConstellationEnv:
             )
         return self._episodes[index]
 
+    def silence(self, silent: BoolArray) -> None:
+        """Which satellites [N] broadcast no intents, from the next reset on: their bundles grant them no bits."""
+        self._silent = silent.copy()
+
     def reset(self, seeds: Sequence[int]) -> Step:
         self._running = [self.episode(index) for index in range(len(seeds))]
+        for episode in self._running:
+            episode.silent = self._silent
         self._moments = [episode.reset(seed) for episode, seed in zip(self._running, seeds, strict=True)]
         return _stack(self._moments)
 

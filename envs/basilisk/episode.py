@@ -18,7 +18,7 @@ from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
-from scenarios.mission import FaultsConfig, RewardAt, ScenarioConfig
+from scenarios.mission import INTENT_BLOCKS, FaultsConfig, RewardAt, ScenarioConfig
 
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
 
@@ -53,6 +53,7 @@ class _Order:
     """A decision that is under way to its satellite."""
 
     begin: Callable[[], None]
+    target: int = -1  # the index of what is to be imaged, -1: nothing
     until_s: float = math.inf  # then the window of its target has closed
 
 
@@ -70,6 +71,7 @@ class Episode:
         self._faults_config = config.faults if active else FaultsConfig()
         self._shuffled = shuffled
         self._traced = traced
+        self.silent = np.zeros(config.constellation.size, dtype=np.bool_)  # [N] who broadcasts no intents
         self.constellation = Constellation(config, training, filmed=traced)
 
     def reset(self, seed: int) -> Moment:
@@ -78,10 +80,10 @@ class Episode:
         satellites = self.constellation.satellites
         count = len(satellites)
         self.features = FeatureExtractor(self._config, self.constellation, self._shuffled, seed)
-        orbit_s = self.constellation.scenario.tracks[0].period_s
+        self._orbit_s = self.constellation.scenario.tracks[0].period_s
         span_s = float(self.constellation.time_limit)
-        blocks = len(self.features.blocks)
-        self.faults = Faults(self._faults_config, count, blocks, orbit_s, span_s, seed)
+        blocks = sum(block.name not in INTENT_BLOCKS for block in self.features.blocks)
+        self.faults = Faults(self._faults_config, count, blocks, self._orbit_s, span_s, seed)
         self._failed = np.zeros(count, dtype=np.bool_)
         self._missed = 0
         self._late = 0
@@ -116,7 +118,7 @@ class Episode:
             order = self._order(row, 0 if missing else action)
             if missing or not late:
                 self._missed += missing
-                order.begin()
+                self._begin(row, order)
             else:
                 self._late += 1
                 self._under_way[row] = order
@@ -149,7 +151,15 @@ class Episode:
         if name == DESATURATE and actions.desaturation_duration_s is not None:
             return _Order(partial(satellite.desaturate, actions.desaturation_duration_s))
         target, close_s = self.features.opportunity(row, action - len(actions.fixed))
-        return _Order(partial(satellite.image, target, close_s, actions.image_timeout_s), close_s)
+        begin = partial(satellite.image, target, close_s, actions.image_timeout_s)
+        return _Order(begin, self.features.knowledge.index_of(target), close_s)
+
+    def _begin(self, row: int, order: _Order) -> None:
+        """A satellite does what it is asked to do, and tells the others."""
+        order.begin()
+        if self._config.communication.bits_per_decision > 0 and not self.silent[row]:
+            in_reach = self.constellation.hearers(row, self.faults.outage)
+            self.features.intents.broadcast(row, order.target, self.constellation.time_s, in_reach)
 
     def _arrive(self) -> None:
         """Late decisions reach their satellites. Where the target's window has closed meanwhile nothing begins, and the
@@ -159,7 +169,7 @@ class Episode:
             if self.constellation.satellites[row].requires_retasking:
                 del self._under_way[row]
                 if self._alive[row] and order.until_s > now_s and not self.constellation.over():
-                    order.begin()
+                    self._begin(row, order)
 
     def _moment(self, now: Snapshot, reward: float, duration_s: float) -> Moment:
         truncated = self.constellation.over()
@@ -210,6 +220,7 @@ class Episode:
         """What the episode has come to so far."""
         constellation = self.constellation
         limit_s = float(constellation.time_limit)
+        sent_bits, orbits = self.features.intents.sent_bits, constellation.time_s / self._orbit_s
         downlinked = self._config.reward.at is RewardAt.downlink
         on_board = {target for s in constellation.satellites for target in s.data_store.on_board}
         return EpisodeResult(
@@ -228,6 +239,8 @@ class Episode:
             late=self._late,
             spoiled=sum(s.data_store.spoiled for s in constellation.satellites),
             undelivered=constellation.rewarder.undelivered(on_board) if downlinked else 0.0,
+            sent_bits=tuple(int(bits) for bits in sent_bits),
+            bits_per_orbit=tuple(float(bits) / orbits if orbits > 0 else 0.0 for bits in sent_bits),
         )
 
     def film(self) -> bytes:

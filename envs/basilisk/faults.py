@@ -39,7 +39,7 @@ class Faults:
         Args:
             config: rates.
             satellites: N.
-            blocks: B, of each satellite.
+            blocks: B, of each satellite, without the intents it hears.
             orbit_s: what a rate per orbit is counted in.
             span_s: how long the episode may last.
             seed: the episode's.
@@ -56,9 +56,11 @@ class Faults:
             [spells(config.sensor_dropout, config.dropout_s, span_s, generators["dropouts"]) for _ in range(blocks)]
             for _ in range(satellites if config.sensor_dropout > 0 else 0)
         ]
+        for each in self._dropouts:  # after all others: they are the same with intents and without
+            each.append(spells(config.sensor_dropout, config.dropout_s, span_s, generators["dropouts"]))
 
     def dropped(self, row: int, time_s: float) -> BoolArray:
-        """Which blocks [B] of a satellite tell nothing now; empty if none ever does."""
+        """Which blocks [B], and whether the intents, of a satellite tell nothing now; empty if none ever does."""
         if not self._dropouts:
             return np.zeros(0, dtype=np.bool_)
         return np.array([each.holds(time_s) for each in self._dropouts[row]])

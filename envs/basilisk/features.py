@@ -15,6 +15,7 @@ from envs.api import AgentSpec, BoolArray, FeatureBlock, FloatArray
 from envs.basilisk.energy import Energy
 from envs.basilisk.extensions import View, observed
 from envs.basilisk.extensions import features as extra_features
+from envs.basilisk.intents import Intents
 from envs.basilisk.knowledge import Knowledge
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
 from envs.basilisk.simulation import Constellation
@@ -59,6 +60,7 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
             FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
             for added, extra in extra_features(config).items()
         ),
+        FeatureBlock("intent", 1, "others heard to pursue it", 1.0, slots),
     )
     blocks = tuple(block for block in every if block.name in config.blocks)
     return AgentSpec(name, hardware, blocks, config.actions.fixed, slots)
@@ -125,6 +127,7 @@ class FeatureExtractor:
         self._instrument = np.array([[h.needs_light, h.needs_clear_view] for h in classes], dtype=np.float64)
         satellites = constellation.satellites
         count = len(satellites)
+        self.intents = Intents(config.communication, count, self._timeout_s, seed)
         self._last_close_s = np.full((count, len(targets)), -np.inf)
         for row, satellite in enumerate(satellites):
             np.maximum.at(self._last_close_s[row], satellite.windows.target, satellite.windows.close_s)
@@ -246,6 +249,7 @@ class FeatureExtractor:
             "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
             "cue": self.knowledge.cued[row, targets][:, None].astype(np.float64),
             "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self.cloud_chance[targets])[:, None],
+            "intent": np.sum(self.intents.heard(row, now.time_s) == targets[:, None], axis=-1, keepdims=True) * 1.0,
             **({"foretold": self._foretold(row)} if "foretold" in self._names else {}),
             **self._users_own(row, now),
         }

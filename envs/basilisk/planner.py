@@ -26,7 +26,8 @@ from envs.basilisk.twin.plan import Effort, Plan, Planner, Skies
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import Tables, tables
 from envs.heuristics import housekeeping
-from scenarios.mission import Communication, ScenarioConfig
+from scenarios.communication import Communication
+from scenarios.mission import ScenarioConfig
 
 _NAMES = {CHARGE: "charge", DOWNLINK: "downlink", DESAT: "desat"}
 
@@ -194,7 +195,7 @@ class _Follower:
     ) -> None:
         self._sight, self._fixed = sight, specs[0].fixed_actions
         self._skies = Skies(sight.priority, sight.cloud_chance.copy(), sight.imaged().copy())
-        told = config.communication is Communication.free
+        told = config.communication.mode is Communication.free
         rows = range(len(sight.fleet))
         self._planner = Planner(sight.fleet, self._skies, settings.effort, told, seed)
         self._held = [0 for _ in rows]  # limits that each satellite's guard holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,9 +15,11 @@ from bsk_rl.sim import dyn, fsw
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from envs.api import BoolArray
 from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
 from envs.basilisk.windows import Windows, access_windows, merged, sin_elevation
-from scenarios.mission import Communication, HardwareConfig, ScenarioConfig
+from scenarios.communication import Communication
+from scenarios.mission import HardwareConfig, ScenarioConfig
 
 CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that the guard knows
 WATT_HOUR_J = 3600.0
@@ -196,6 +199,12 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
             self.fsw.action_drift()
             self.running = None
 
+    def sees(self, names: Sequence[str]) -> BoolArray:
+        """[len(names)] Which satellites are in its line of sight now; it must have a model of that, and is not in its
+        own."""
+        links, ids = self.dynamics.losComms.accessOutMsgs, self.dynamics.los_comms_ids
+        return np.array([name in ids and bool(links[ids.index(name)].read().hasAccess) for name in names])
+
     @property
     def imaging(self) -> bool:
         return isinstance(self.running, Target)
@@ -257,7 +266,7 @@ class LineOfSightDownlinkImager(Imager):
 
 
 def imager_type(config: ScenarioConfig) -> type[Imager]:
-    if config.communication is Communication.line_of_sight:
+    if config.communication.mode is Communication.line_of_sight:
         return LineOfSightDownlinkImager if config.ground_stations else LineOfSightImager
     return DownlinkImager if config.ground_stations else Imager
 

@@ -18,6 +18,7 @@ from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
 from numpy.typing import NDArray
 
+from envs.api import BoolArray
 from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
@@ -32,11 +33,11 @@ from envs.basilisk.satellites import (
     satellite_args,
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
-from envs.basilisk.targets import EARTH_RADIUS_M, CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
+from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
 from envs.basilisk.vizard import Film
-from scenarios.mission import Communication, ScenarioConfig
-
-BEYOND_S = 600.0  # targets and windows go on for so long after the time limit
+from scenarios.communication import Communication
+from scenarios.mission import ScenarioConfig
+from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
 
 
 class FreeCommunication(comm.FreeCommunication):  # type: ignore[misc]  # bsk_rl is untyped
@@ -117,7 +118,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             scenario=ground_targets(config),
             rewarder=ImageReward(reward_rule(config), config.reward.at),
             world_args=world_args(config),
-            communicator=COMMUNICATORS[config.communication](),
+            communicator=COMMUNICATORS[config.communication.mode](),
             sat_arg_randomizer=lambda sats: draw_orbits(config, self.scenario, self.time_limit, sats),
             sim_rate=config.sim_step_s,
             time_limit=lambda: draw_time_limit_s(config, training),
@@ -179,7 +180,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         earned: dict[str, float] = self.rewarder.reward(changed)
         self._untold |= any(new.imaged or new.clouded for new in changed.values())
         self._scout()
-        relayed = self.config.communication is Communication.line_of_sight  # old news finds new ways
+        relayed = self.config.communication.mode is Communication.line_of_sight  # old news finds new ways
         if not outage.holds(self.time_s):
             if self._untold or relayed:
                 self.communicator.communicate()
@@ -189,6 +190,17 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         for satellite in dead:
             satellite.retire()
         return earned, self.time_s - start_s
+
+    def hearers(self, row: int, outage: Spells) -> BoolArray:
+        """[N] Who hears what a satellite sends at this moment: the living in its reach, unless crosslinks are out."""
+        sender, mode = self.satellites[row], self.config.communication.mode
+        heard = np.array([satellite.is_alive() for satellite in self.satellites])
+        heard[row] = False
+        if mode is Communication.none or outage.holds(self.time_s):
+            heard[:] = False
+        elif mode is Communication.line_of_sight:
+            heard &= sender.sees([satellite.name for satellite in self.satellites])
+        return heard
 
     def _urgent_in_view(self, satellite: Imager) -> list[tuple[float, GroundTarget]]:
         """When a scout comes to see which urgent target, the last one first; of others, nothing."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from envs.basilisk.clouds import draw_sky
 from scenarios.mission import CloudsConfig, TargetsConfig
+from scenarios.orbits import EARTH_RADIUS_M, period_s
 
-EARTH_RADIUS_M = 6378136.6
 EARTH_RATE_RAD_S = 7.2921158553e-5
 
 
@@ -30,11 +30,10 @@ class CircularOrbit:
     inclination_rad: float
     raan_rad: float
     latitude_argument_rad: float  # at time 0
-    mu_m3_s2: float = 3.986004415e14
 
     @property
     def period_s(self) -> float:
-        return float(2 * np.pi * np.sqrt(self.radius_m**3 / self.mu_m3_s2))
+        return period_s(self.radius_m)
 
     def elements(self) -> orbitalMotion.ClassicElements:
         """Basilisk's classical elements (metres, radians)."""
@@ -145,8 +144,7 @@ class TrackClusters(GroundTargets):
     def _counts(self) -> list[int]:
         """Clusters of each track: the total, dealt as evenly as it goes."""
         orbits = (self.length_s + self.span_s) / self.tracks[0].period_s
-        total = max(1, round(self.config.clusters_per_orbit * orbits))
-        each, more = divmod(total, len(self.tracks))
+        each, more = divmod(self.config.clusters(orbits), len(self.tracks))
         return [each + (index < more) for index in range(len(self.tracks))]
 
 

@@ -14,7 +14,8 @@ from envs.basilisk.episode import Episode
 from envs.basilisk.satellites import satellite_args
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
-from scenarios.mission import BLOCKS, FORECAST_BLOCKS, Communication, ScenarioConfig
+from scenarios.communication import Communication
+from scenarios.mission import BLOCKS, FORECAST_BLOCKS, INTENT_BLOCKS, ScenarioConfig
 from scenarios.ranges import ConfigError
 
 _COMMUNICATORS = {Communication.none: comm.NoCommunication, Communication.free: comm.FreeCommunication}
@@ -66,7 +67,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
         scenario=scenario,
         rewarder=data.UniqueImageReward(),
         world_args={"utc_init": config.epoch_utc},
-        communicator=_COMMUNICATORS[config.communication](),
+        communicator=_COMMUNICATORS[config.communication.mode](),
         sat_arg_randomizer=lambda satellites: draw_orbits(
             config, environment.scenario, environment.time_limit, satellites
         ),
@@ -84,12 +85,12 @@ def check_comparable(config: ScenarioConfig) -> None:
     Raises:
         ConfigError: a mission with communication by line of sight, or with what BSK-RL itself has no like of.
     """
-    if config.communication is Communication.line_of_sight:
+    if config.communication.mode is Communication.line_of_sight:
         raise ConfigError(
-            "scenario.communication='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
+            "scenario.communication.mode='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
         )
-    blocks = tuple(name for name in config.blocks if name not in FORECAST_BLOCKS)
-    if blocks != BLOCKS or config.reward.rule is not None:
+    theirs = tuple(name for name in config.blocks if name not in (*FORECAST_BLOCKS, *INTENT_BLOCKS))  # only sensed
+    if theirs != BLOCKS or config.reward.rule is not None:
         raise ConfigError(
             f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"
         )

@@ -17,7 +17,8 @@ from typing import Any
 
 from onboard.budget import BudgetError
 from onboard.bundle import CHECKSUM, MANIFEST, BundleError, read_bundle
-from onboard.executor import Executor, GoldenError
+from onboard.executor import Executor
+from onboard.golden_check import GoldenError
 from onboard.runners import BuildError, choose
 
 DAMAGED, SIGNED = "damaged", "signed anew"

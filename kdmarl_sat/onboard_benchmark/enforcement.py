@@ -34,6 +34,7 @@ LIMITS = {
     "max_instructions": ("instructions", "modelled instructions on .+"),
     "max_latency_ms": ("latency_ms", "modelled latency on .+"),
     "max_energy_mj": ("energy_mj", "modelled energy on .+"),
+    "max_bits_per_decision": ("bits_per_decision", "intent bits per decision"),
 }
 
 
@@ -108,7 +109,10 @@ def admission(bundles: Sequence[Path], tell: Tell) -> Part:
     broken, named, unasked, shown = 0, 0, 0, ""
     for index, path in enumerate(bundles):
         bundle = read_bundle(path)
-        for limits in (*((name,) for name in LIMITS), tuple(LIMITS)):
+        # A bundle that sends nothing cannot exceed the limit on what is sent.
+        costs = [cost_of(each) for each in bundle.satellites]
+        used = tuple(name for name, (figure, _) in LIMITS.items() if all(getattr(cost, figure) > 0 for cost in costs))
+        for limits in (*((name,) for name in used), used):
             tight = [dataclasses.replace(each, budget=_tight(each, limits)) for each in bundle.satellites]
             wanted = [
                 rf"satellite '{re.escape(each.spec.name)}': {LIMITS[name][1]} \S+ exceeds the limit \S+"

@@ -13,7 +13,8 @@ from kdmarl_sat.report.summary import PolicySummary, confidence_of, faults_of, s
 from kdmarl_sat.results import RunResult
 from onboard.flightlog import Kind
 
-_HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "agrees")
+_HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "bits", "agrees")
+_BITS = "; bits: intents sent per orbit, of the satellite that sends most"
 _LEGEND = (
     "captured: mean [{} interval]; kept: normalised retention, random 0, teacher 100; dupl., lost: duplicate images "
     "and satellites lost per episode; MACs: per decision of the costliest satellite, and how many times less than the "
@@ -30,19 +31,20 @@ _CAUSES = {
 def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None = None) -> Table:
     """Every policy's captured priority, retention, losses and cost; 80 columns are enough."""
     rows = summarise(result) if summaries is None else summaries
-    cells = [_cells(row) for row in rows]
+    talking = any(row.bits_per_orbit_max for row in rows)
+    cells = [_cells(row, talking) for row in rows]
     episodes = max((len(row.policy.episodes) for row in rows), default=0)
     table = Table(
         title=f"Captured priority over {episodes} held-out episodes",
         title_justify="left",
-        caption=_caption(result),
+        caption=_caption(result, talking),
         caption_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=0,
     )
     table.add_column("policy", min_width=10)
-    for column, heading in enumerate(_HEADINGS):
+    for column, heading in enumerate(heading for heading in _HEADINGS if talking or heading != "bits"):
         widest = max(len(heading), *(len(row[column]) for row in cells)) if cells else len(heading)
         table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
     for row, texts in zip(rows, cells, strict=True):
@@ -50,9 +52,10 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
     return table
 
 
-def _caption(result: RunResult) -> Text:
+def _caption(result: RunResult, talking: bool) -> Text:
     """The legend, and a warning where a bundle's network did not decide everything itself."""
-    caption = Text(_LEGEND.format(percent(confidence_of(result))), "table.caption")
+    legend = _LEGEND + (_BITS if talking else "")
+    caption = Text(legend.format(percent(confidence_of(result))), "table.caption")
     if faults := faults_of(result):
         caption.append(f"\n{faults}")
     for policy in result.policies:
@@ -68,7 +71,7 @@ def _caption(result: RunResult) -> Text:
     return caption
 
 
-def _cells(row: PolicySummary) -> tuple[str, ...]:
+def _cells(row: PolicySummary, talking: bool) -> tuple[str, ...]:
     return (
         f"{number(row.captured.estimate)} {spread(row.captured)}".rstrip(),
         percent(row.retention.estimate if row.retention else None),
@@ -76,5 +79,6 @@ def _cells(row: PolicySummary) -> tuple[str, ...]:
         number(row.deaths, 2),
         count(row.macs_max),
         factor(row.macs_ratio),
+        *((count(row.bits_per_orbit_max),) if talking else ()),
         percent(row.agreement),
     )

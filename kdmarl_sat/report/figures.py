@@ -262,7 +262,7 @@ def budget_margins(rows: Sequence[BudgetRow], satellites: Sequence[str]) -> Figu
     quantities = list(dict.fromkeys(row.quantity for row in rows))
     figure = Figure(figsize=(WIDTH_IN, 0.5 + len(bundles) * (0.6 + 0.38 * len(quantities))), layout="constrained")
     figure.get_layout_engine().set(hspace=0.06)  # type: ignore[union-attr, call-arg]
-    fractions = {id(row): 100 * row.value / row.limit for row in rows}
+    fractions = {id(row): 100 * row.used for row in rows}
     right = max(110.0, 1.08 * max(fractions.values()))
     for line, bundle in enumerate(bundles):
         axes = figure.add_subplot(len(bundles), 1, line + 1)
@@ -294,7 +294,7 @@ def budget_margins(rows: Sequence[BudgetRow], satellites: Sequence[str]) -> Figu
                     markeredgewidth=0.6,
                 )
             if members:
-                worst = max(members, key=lambda row: row.value / row.limit)
+                worst = max(members, key=lambda row: row.used)
                 text = f"{significant(worst.value)} of {significant(worst.limit)} {plain(worst.unit, 8)}".rstrip()
                 _beside(axes, place, f"over: {text}" if worst.value > worst.limit else text)
         axes.set_xlim(0, right)

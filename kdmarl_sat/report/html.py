@@ -65,7 +65,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
                 "quantity": row.quantity,
                 "value": significant(row.value),
                 "limit": f"{significant(row.limit)} {row.unit}".rstrip(),
-                "used": percent(row.value / row.limit),
+                "used": percent(row.used),
                 "over": row.value > row.limit,
             }
             for row in result.budget
@@ -127,6 +127,7 @@ def _policy_row(summary: PolicySummary) -> dict[str, Any]:
         "macs_max": count(summary.macs_max),
         "macs_mean": count(summary.macs_mean),
         "macs_ratio": factor(summary.macs_ratio),
+        "bits": count(summary.bits_per_orbit_max),
         "agreement": percent(summary.agreement),
         "shares": [percent(share) for share in summary.share],
     }

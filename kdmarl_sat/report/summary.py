@@ -44,6 +44,8 @@ class PolicySummary:
     macs_mean: float | None  # per decision, over satellites
     macs_per_episode: tuple[float, ...]  # mean, per satellite
     macs_ratio: float | None  # the teacher's macs_max over this one's
+    bits_per_orbit: tuple[float, ...]  # of intents, mean, per satellite; empty where they were not counted
+    bits_per_orbit_max: float | None  # of the satellite that sends most
 
 
 BOOTSTRAP_SEED = 0  # the same results give the same intervals
@@ -105,6 +107,7 @@ def _summary(
     mean = mean_interval(captured, confidence, seed)
     macs = policy.macs_per_decision
     macs_max = max(macs, default=None)
+    bits_per_orbit = _bits_per_orbit(policy)
     teacher_macs = max(teacher.macs_per_decision, default=None) if teacher else None
     return PolicySummary(
         policy=policy,
@@ -126,6 +129,8 @@ def _summary(
         macs_mean=float(np.mean(macs)) if macs else None,
         macs_per_episode=_macs_per_episode(policy),
         macs_ratio=teacher_macs / macs_max if teacher_macs and macs_max else None,
+        bits_per_orbit=bits_per_orbit,
+        bits_per_orbit_max=max(bits_per_orbit, default=None),
     )
 
 
@@ -157,3 +162,9 @@ def _macs_per_episode(policy: PolicyResult) -> tuple[float, ...]:
         return ()
     decisions = np.mean([episode.decisions for episode in policy.episodes], axis=0)
     return tuple((decisions * np.asarray(policy.macs_per_decision)).tolist())
+
+
+def _bits_per_orbit(policy: PolicyResult) -> tuple[float, ...]:
+    if not policy.episodes or not all(episode.bits_per_orbit for episode in policy.episodes):
+        return ()
+    return tuple(np.mean([episode.bits_per_orbit for episode in policy.episodes], axis=0).tolist())

@@ -169,7 +169,7 @@ def panels(flights: Sequence[Flight]) -> list[Panel]:
         rest, _, last = mission.rpartition(" ")
         key, _, value = last.partition("=")
         if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", value):
-            label = " ".join(filter(None, (_short(rest), key.rpartition(".")[2])))
+            label = " ".join(filter(None, (_short(rest), short_name(key))))
             swept[label][mission] = float(value)
     if sum(map(len, swept.values())) == len(sizes) and all(len(values) > 1 for values in swept.values()):
         return [Panel(label, tuple(values), tuple(values.values())) for label, values in swept.items()]
@@ -210,4 +210,10 @@ def _draw(axes: Axes, frame: Panel, flights: Sequence[Flight], policies: Sequenc
 def _short(mission: str) -> str:
     """The last part of each key with its value, one to a line."""
     overrides = (part.partition("=") for part in mission.split(" "))
-    return "\n".join(key.rpartition(".")[2] + equals + value for key, equals, value in overrides)
+    return "\n".join(short_name(key) + equals + value for key, equals, value in overrides)
+
+
+def short_name(key: str) -> str:
+    """The last part of a setting's key; the mode of a group goes by the group's name."""
+    *groups, last = key.split(".")
+    return groups[-1] if groups and last == "mode" else last

@@ -18,11 +18,14 @@ from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
 from envs.episode_result import EpisodeResult
-from scenarios.mission import Communication, HardwareConfig, ScenarioConfig
+from scenarios.communication import Communication
+from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.orbits import EARTH_RADIUS_M, period_s
 from scenarios.ranges import ConfigError
 
 _COMMUNICATION = {Communication.none: 0, Communication.free: 1, Communication.line_of_sight: 2}
 _STREAM = 7  # of an episode's draws
+_GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: unlike beginnings for unlike seeds
 _WHEELS_RAD_S = 1500.0 * 2.0 * np.pi / 60.0  # BSK-RL's range of initial wheel speeds
 _TUMBLE_RAD_S = 1e-4
 
@@ -155,6 +158,7 @@ class Flight:
         self._record = np.zeros((), EPISODE)
         self._bind()
         self._record["random"] = np.uint64((seed * 2 + 1) & (2**63 - 1))
+        self._record["losses"] = np.uint64((seed * 2 + 1) * _GOLDEN % 2**64)  # odd, so never 0
         library().tw_start(self.address)
 
     @property
@@ -180,6 +184,8 @@ class Flight:
     def result(self) -> EpisodeResult:
         record, arrays = self._record, self._arrays
         limit_s = float(self.fleet[0].record["limit_ns"]) * 1e-9
+        duration_s = float(record["tick"]) * float(self.fleet[0].record["tick_s"])
+        orbits = duration_s / period_s(EARTH_RADIUS_M + self.config.constellation.altitude_km * 1e3)
         return EpisodeResult(
             seed=self.seed,
             captured=float(record["captured"]),
@@ -190,8 +196,10 @@ class Flight:
             deaths=int(record["deaths"]),
             decisions=tuple(arrays["decisions"].tolist()),
             charges=tuple(arrays["charges"].tolist()),
-            duration_s=float(record["tick"]) * float(self.fleet[0].record["tick_s"]),
+            duration_s=duration_s,
             spoiled=int(record["spoiled"]),
+            sent_bits=tuple(arrays["sent_bits"].tolist()),
+            bits_per_orbit=tuple(bits / orbits if orbits > 0 else 0.0 for bits in arrays["sent_bits"].tolist()),
         )
 
     def _accessible(self, until_s: float) -> NDArray[np.bool_]:
@@ -262,6 +270,9 @@ class Flight:
             "decisions": np.zeros(count, np.int32),
             "charges": np.zeros(count, np.int32),
             "captured_by": np.zeros(count),
+            "intent": np.full((count, count), -1, np.int32),
+            "intent_s": np.full((count, count), -np.inf),
+            "sent_bits": np.zeros(count, np.int64),
             "hardware": hardware_columns(_classes(config, count)),
             "needs_light": np.array([h.needs_light for h in _classes(config, count)], np.uint8),
             "scout": np.array([h.scout for h in _classes(config, count)], np.uint8),
@@ -303,7 +314,9 @@ def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -
     for place, block in enumerate(spec.blocks):
         record["block"][place], record["scale"][place] = BLOCKS.index(block.name), block.scale
     record["foretell_stride"] = 1
-    record["communication"] = _COMMUNICATION[config.communication]
+    record["communication"] = _COMMUNICATION[config.communication.mode]
+    record["intent_bits"] = config.communication.bits_per_decision
+    record["intent_loss"] = config.communication.intent_loss
     for name in ("storage", "station", "wheels"):
         record[f"state_{name}"] = name in config.blocks
     record["death_penalty"], record["urgent_above"] = config.death_penalty, config.targets.urgent_above

@@ -6,7 +6,7 @@ import numpy as np
 
 BLOCKS = (
     *("battery", "gyro", "hardware", "sun", "eclipse", "urgent", "priority", "window", "angle", "rate", "claimed"),
-    *("storage", "station", "wheels", "cue", "instrument", "cloud", "foretold"),
+    *("storage", "station", "wheels", "cue", "instrument", "cloud", "foretold", "intent"),
 )
 MAX_BLOCKS, SLOTS = 32, 64
 
@@ -16,9 +16,10 @@ MISSION = np.dtype(
         *((name, "i4") for name in ("blocks", "obs_size", "state_size")),
         ("block", "i4", MAX_BLOCKS),
         ("scale", "f8", MAX_BLOCKS),
-        *((name, "i4") for name in ("communication", "foretell_stride")),
+        *((name, "i4") for name in ("communication", "foretell_stride", "intent_bits")),
         *((name, "i4") for name in ("state_storage", "state_station", "state_wheels")),
         *((name, "f8") for name in ("death_penalty", "urgent_above", "near_s", "far_s", "time_scale", "pass_scale")),
+        ("intent_loss", "f8"),
         *((name, "u8") for name in ("hardware", "needs_light", "scout", "shuffled")),
     ],
     align=True,
@@ -32,6 +33,7 @@ MEMORY = (
     *("x", "deadline_ns", "alive", "asked", "imaged", "saw_clouds", "cued", "left_out", "before"),
     *("anyone", "delivered"),
     *("offered", "offers", "images", "decisions", "charges", "captured_by"),
+    *("intent", "intent_s", "sent_bits"),
 )
 EPISODE = np.dtype(
     [
@@ -42,6 +44,7 @@ EPISODE = np.dtype(
         *((name, "i4") for name in ("duplicates", "spoiled", "deaths", "tick")),
         ("captured", "f8"),
         ("random", "u8"),
+        ("losses", "u8"),
     ],
     align=True,
 )

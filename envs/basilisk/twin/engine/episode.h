@@ -10,9 +10,10 @@
 /* The feature blocks, by the numbers that ../episode_layout.py gives them. */
 enum {
     TW_BATTERY, TW_GYRO, TW_HARDWARE, TW_SUN, TW_ECLIPSE, TW_URGENT, TW_PRIORITY, TW_WINDOW, TW_ANGLE, TW_RATE,
-    TW_CLAIMED, TW_STORED, TW_STATION, TW_WHEELS, TW_CUE, TW_INSTRUMENT, TW_CLOUD, TW_FORETOLD
+    TW_CLAIMED, TW_STORED, TW_STATION, TW_WHEELS, TW_CUE, TW_INSTRUMENT, TW_CLOUD, TW_FORETOLD,
+    TW_INTENT
 };
-enum { TW_SILENT, TW_FREE, TW_IN_SIGHT }; /* who hears of whose images */
+enum { TW_SILENT, TW_FREE, TW_IN_SIGHT }; /* who hears of whose images and intents */
 
 #define TW_WORDS_OF(m) (((size_t)(m)->targets + 63) / 64)
 #define TW_SET(array, m, row) ((array) + (size_t)(row) * TW_WORDS_OF(m))
@@ -25,9 +26,9 @@ typedef struct {
     int32_t blocks, obs_size, state_size;
     int32_t block[TW_BLOCKS];
     double scale[TW_BLOCKS];
-    int32_t communication, foretell_stride;
+    int32_t communication, foretell_stride, intent_bits; /* of a broadcast with each decision; 0: none */
     int32_t state_storage, state_station, state_wheels; /* what the critic sees besides */
-    double death_penalty, urgent_above, near_s, far_s, time_scale, pass_scale;
+    double death_penalty, urgent_above, near_s, far_s, time_scale, pass_scale, intent_loss;
     const double *hardware;        /* [N][4] */
     const uint8_t *needs_light, *scout, *shuffled; /* [N] */
 } tw_mission;
@@ -57,9 +58,13 @@ typedef struct {
     int32_t *offers;               /* [N] how many */
     int32_t *images, *decisions, *charges; /* [N] counts */
     double *captured_by;           /* [N] */
+    int32_t *intent;               /* [N][N] receiver, sender: the target last heard of, -1: none */
+    double *intent_s;              /* [N][N] when that was sent; -inf: never */
+    int64_t *sent_bits;            /* [N] */
     int32_t duplicates, spoiled, deaths, tick;
     double captured;
     uint64_t random;               /* of the order of slots */
+    uint64_t losses;               /* of intents */
 } tw_episode;
 
 void tw_start(tw_episode *e);

@@ -154,6 +154,33 @@ static int in_sight(const tw_episode *e, int32_t a, int32_t b, int32_t tick)
     return dot(nearest, nearest) > radius * radius;
 }
 
+/* From 0 to below 1 (xorshift64*). */
+static double drawn(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return (double)((*state * (uint64_t)2685821657736338717) >> 11) / 9007199254740992.0;
+}
+
+/* A satellite that has been tasked broadcasts the number of its target, or that it has none (../../intents.py). */
+static void tell(tw_episode *e, int32_t n)
+{
+    const tw_mission *m = e->mission;
+    const int32_t running = e->x[n].running;
+    int32_t other;
+    if (m->intent_bits == 0) return;
+    e->sent_bits[n] += m->intent_bits;
+    for (other = 0; other < m->satellites; other++) {
+        const size_t at = (size_t)other * (size_t)m->satellites + (size_t)n;
+        const int lost = drawn(&e->losses) < m->intent_loss;
+        if (lost || other == n || !e->alive[other]) continue;
+        if (m->communication == TW_IN_SIGHT && !in_sight(e, n, other, e->tick)) continue;
+        e->intent[at] = running >= 0 ? e->global[n * TW_LOCAL + running] : -1;
+        e->intent_s[at] = (double)clock_ns(e) * 1e-9;
+    }
+}
+
 /* Every living satellite hears what those that it has seen since the tick `from` knew. */
 static void spread(tw_episode *e, int32_t from)
 {
@@ -234,7 +261,11 @@ void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *dura
     double earned;
     int32_t n, lost;
     d.count = 0;
-    for (n = 0; n < m->satellites; n++) if (e->asked[n] && e->alive[n]) task(e, n, actions[n]);
+    for (n = 0; n < m->satellites; n++) {
+        if (!e->asked[n] || !e->alive[n]) continue;
+        task(e, n, actions[n]);
+        tell(e, n);
+    }
     while (!done && !over(e)) {
         for (n = 0; n < m->satellites; n++) {
             if (!e->alive[n]) {

@@ -135,6 +135,16 @@ static void opportunity(const tw_episode *e, int32_t n, const view *v, int32_t b
         out[1] = (double)reach / (N > 1 ? N - 1 : 1);
         break;
     }
+    case TW_INTENT: {
+        const int32_t *heard = e->intent + (size_t)n * (size_t)e->mission->satellites;
+        const double *sent_s = e->intent_s + (size_t)n * (size_t)e->mission->satellites;
+        int32_t intents = 0;
+        for (other = 0; other < e->mission->satellites; other++) {
+            intents += heard[other] == target && v->now_s - sent_s[other] < s->image_timeout_s;
+        }
+        out[0] = intents;
+        break;
+    }
     case TW_CUE: out[0] = (double)TW_TAKEN(TW_SET(e->cued, e->mission, n), target); break;
     case TW_FORETOLD:
         out[0] = foretold->captured >= 0;
@@ -156,7 +166,7 @@ static int32_t columns_of(int32_t block)
 
 static int per_slot(int32_t block)
 {
-    return (block >= TW_URGENT && block <= TW_CLAIMED) || block == TW_CUE || block == TW_CLOUD || block == TW_FORETOLD;
+    return (block >= TW_URGENT && block <= TW_CLAIMED) || block == TW_CUE || block == TW_CLOUD || block >= TW_FORETOLD;
 }
 
 static void observe_one(tw_episode *e, int32_t n, float *obs, uint8_t *mask, float *health)
