@@ -38,7 +38,7 @@ STEP_MARGIN_TICKS = 1  # a pass may be a tick longer at each end
 
 
 def episode_bound(
-    config: ScenarioConfig, episode: Episode, turns: list[Turns] | None = None, iterations: int = 200
+    config: ScenarioConfig, episode: Episode, turns: list[Turns] | None = None, iterations: int = 500
 ) -> Bound:
     """Bound what any policy can capture in an episode, under the mission's guard; call after ``Episode.reset``.
 

@@ -63,7 +63,8 @@ double tw_bound_path(const tw_captures *c, const int64_t *start, const int32_t *
                      const double *prize, const double *toll, int32_t *visits, int32_t *passed)
 {
     const int32_t T = c->ticks;
-    const size_t cells = (size_t)c->targets * (size_t)T + 1;
+    const int edges = start[c->count] > 0; /* else every earlier capture is far enough from the next */
+    const size_t cells = edges ? (size_t)c->targets * (size_t)T : 1;
     int32_t *of = malloc(sizeof *of * cells); /* [targets][ticks] the best capture of a target up to a tick, or -1 */
     int32_t *any = malloc(sizeof *any * ((size_t)T + 1)); /* [ticks] of all targets */
     int32_t *from = malloc(sizeof *from * ((size_t)c->count + 1));
@@ -72,7 +73,7 @@ double tw_bound_path(const tw_captures *c, const int64_t *start, const int32_t *
     for (t = 0; best >= 0 && t < T; t++) {
         const int32_t first = n, far = t - c->horizon;
         any[t] = t > 0 ? any[t - 1] : -1;
-        for (i = 0; i < c->targets; i++) of[(int64_t)i * T + t] = t > 0 ? of[(int64_t)i * T + t - 1] : -1;
+        for (i = 0; edges && i < c->targets; i++) of[(int64_t)i * T + t] = t > 0 ? of[(int64_t)i * T + t - 1] : -1;
         for (; n < c->count && c->tick[n] == t; n++) {
             int32_t before = -1; /* a sequence may begin with any capture */
             double most = 0;
@@ -87,8 +88,10 @@ double tw_bound_path(const tw_captures *c, const int64_t *start, const int32_t *
             if (worth[n] > best) best = worth[n], last = n;
         }
         for (i = first; i < n; i++) {
-            int32_t *slot = of + (int64_t)c->target[i] * T + t;
-            if (*slot < 0 || worth[i] > worth[*slot]) *slot = i;
+            if (edges) {
+                int32_t *slot = of + (int64_t)c->target[i] * T + t;
+                if (*slot < 0 || worth[i] > worth[*slot]) *slot = i;
+            }
             if (any[t] < 0 || worth[i] > worth[any[t]]) any[t] = i;
         }
     }
