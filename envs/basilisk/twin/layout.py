@@ -129,3 +129,11 @@ EFFORT = np.dtype(
 )
 
 STEP = np.dtype([("action", "i4"), ("begun", "i4"), ("captured", "i4"), ("ended", "i4")], align=True)
+
+CAPTURES = np.dtype(
+    [
+        *((name, "i4") for name in ("count", "targets", "ticks", "turns", "least", "horizon")),
+        *((name, "u8") for name in ("target", "tick", "direction", "turn_cosine", "turn_ticks")),
+    ],
+    align=True,
+)

@@ -14,7 +14,7 @@ from onboard.runners import BuildError
 ENGINE = Path(__file__).with_name("engine")
 SOURCES = {
     f"tw_{name}.c": FAST
-    for name in ("attitude", "fly", "energy", "replay", "search", "episode", "observe", "sizes")
+    for name in ("attitude", "fly", "energy", "replay", "search", "episode", "observe", "bound", "sizes")
 }
 
 _P, _I, _D = ctypes.c_void_p, ctypes.c_int32, ctypes.c_double
@@ -32,6 +32,8 @@ _SIGNATURES = {
     "tw_replay": ([_P, _P, _P, _P, _P, _I, _P, _P], _I),
     "tw_foretell": ([_P, _P, _P, _I, _I, _P], None),
     "tw_start": ([_P], None),
+    "tw_bound_edges": ([_P, _P, _P, _P, ctypes.c_int64], ctypes.c_int64),
+    "tw_bound_path": ([_P] * 8, _D),
     "tw_step_all": ([_P, _I, *([_P] * 10)], None),
 }
 
@@ -47,11 +49,10 @@ def library() -> ctypes.CDLL:
     for name, (arguments, result) in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, result
-    sizes = (ctypes.c_int32 * 6)()
+    sizes = (ctypes.c_int32 * 7)()
     loaded.tw_sizes(sizes)
-    if tuple(sizes) != tuple(
-        record.itemsize for record in (layout.SATELLITE, layout.STATE, layout.EFFORT, layout.STEP, MISSION, EPISODE)
-    ):
+    records = (layout.SATELLITE, layout.STATE, layout.EFFORT, layout.STEP, MISSION, EPISODE, layout.CAPTURES)
+    if tuple(sizes) != tuple(record.itemsize for record in records):
         raise BuildError(f"libtwin.so has structures of {tuple(sizes)} bytes, not those of layout.py")
     return loaded
 

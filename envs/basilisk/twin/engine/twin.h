@@ -158,6 +158,24 @@ void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *window
 double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s, const double *worth, tw_step *done);
 double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth);
 
+/* tw_bound.c */
+
+/* What one satellite can capture, at which tick; sorted by tick. See envs/basilisk/bound.py. */
+typedef struct {
+    int32_t count, targets, ticks, turns;
+    int32_t least;                 /* fewest ticks between two captures */
+    int32_t horizon;               /* ticks after which no turn matters any more */
+    const int32_t *target;         /* [count] */
+    const int32_t *tick;           /* [count] */
+    const double *direction;       /* [count][3] unit vectors */
+    const double *turn_cosine;     /* [turns] of rising angles, the first one 0 */
+    const int32_t *turn_ticks;     /* [turns] fewest ticks for a turn of at least that angle */
+} tw_captures;
+
+int64_t tw_bound_edges(const tw_captures *c, int64_t *start, int32_t *target, int32_t *latest, int64_t capacity);
+double tw_bound_path(const tw_captures *c, const int64_t *start, const int32_t *target, const int32_t *latest,
+                     const double *prize, const double *toll, int32_t *visits, int32_t *passed);
+
 /* tw_attitude.c */
 void tw_rotate(const tw_satellite *s, tw_state *x);
 void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double sigma[3], double rate[3]);
