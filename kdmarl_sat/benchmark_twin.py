@@ -1,8 +1,8 @@
-"""``python -m kdmarl_sat.benchmark_twin``: the twin against Basilisk, action by action, and how fast it is.
+"""``python -m kdmarl_sat.benchmark_twin``: the twin against Basilisk, how fast it is, and what the planner makes of it.
 
-Every action of flights of every shipped mission is flown in Basilisk and, from the same state, on the twin. Speeds are
-decisions per CPU-second of this process, resets and policies not counted, in one run: plain BSK-RL, our loop in
-Basilisk, the twin.
+Parity: every action of flights of every shipped mission is flown in Basilisk and, from the same state, on the twin.
+Speeds are decisions per CPU-second of this process in one run, resets and policies not counted (but for plain BSK-RL).
+Planning: rules, planner and the upper bound on validation episodes in Basilisk, under the guard; no held-out one.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from envs.api import Policy
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.planner import ForecastPolicy, PlannerPolicy
+from envs.basilisk.prospects import episode_bound
 from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.parity import Parity, compare
 from envs.basilisk.twin.worlds import make_worlds
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
+from envs.episode_result import EpisodeResult
 from envs.files import write_json
 from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.command import sentences
@@ -30,6 +34,9 @@ from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
+from training.flight import GuardedPolicy, limits_of
+from training.rollout import collect
+from training.simulate import episode_seeds, settings_of
 
 MISSIONS = ("imaging_constellation", "optical_sar", "tip_and_cue", "walker_cities")
 SIZES = {4: ("planes=1", "per_plane=4"), 24: ("planes=3", "per_plane=8"), 66: ("planes=6", "per_plane=11")}
@@ -53,9 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(episodes: int) -> dict[str, Any]:
     work = [(name, "parity") for name in MISSIONS] + [(str(size), "speed") for size in SIZES]
-    measured: dict[str, Any] = {"parity": {}, "speed": {}}
+    work += [(name, "planning") for name in MISSIONS]
+    measured: dict[str, Any] = {"parity": {}, "speed": {}, "planning": {}}
+    do = {"parity": parity, "speed": lambda size, _: speed(int(size)), "planning": planning}
     for name, what in track(work, description="the twin against Basilisk"):
-        measured[what][name] = parity(name, episodes) if what == "parity" else speed(int(name))
+        measured[what][name] = do[what](name, episodes)
+    measured["rate error from a task's first tick on"] = first_tick(episodes)
     run = provenance(composed("scenario=imaging_constellation"))
     return {"run": run, "measured": json_ready(measured)}
 
@@ -96,23 +106,16 @@ def speed(satellites: int) -> dict[str, Any]:
 
 
 def _in_basilisk(config: ScenarioConfig) -> float:
-    env, policy = ConstellationEnv(config), RandomPolicy()
-    step = env.reset([0])
-    policy.reset([0])
-    spent = 0.0
-    while not (step.terminated | step.truncated).all():
-        actions = policy.act(step)
-        began = time.process_time()
-        step = env.step(actions)
-        spent += time.process_time() - began
-    decisions = sum(env.results()[0].decisions)
-    env.close()
-    return decisions / spent
+    return _rate(ConstellationEnv(config), [0])
 
 
 def _on_twin(config: ScenarioConfig) -> float:
-    env, policy = TwinEnv(config, make_worlds(config, [0])), RandomPolicy()
-    seeds = list(range(_ON_TWIN))
+    return _rate(TwinEnv(config, make_worlds(config, [0])), list(range(_ON_TWIN)))
+
+
+def _rate(env: ConstellationEnv | TwinEnv, seeds: list[int]) -> float:
+    """Decisions per CPU-second of the environment's steps."""
+    policy = RandomPolicy()
     step = env.reset(seeds)
     policy.reset(seeds)
     spent = 0.0
@@ -121,7 +124,9 @@ def _on_twin(config: ScenarioConfig) -> float:
         began = time.process_time()
         step = env.step(actions)
         spent += time.process_time() - began
-    return float(np.sum([sum(result.decisions) for result in env.results()])) / spent
+    decisions = sum(sum(result.decisions) for result in env.results())
+    env.close()
+    return decisions / spent
 
 
 def _plain(config: ScenarioConfig) -> float:
@@ -139,6 +144,59 @@ def _plain(config: ScenarioConfig) -> float:
     began = time.process_time()
     replay(plain, 0, decisions)
     return len(decisions) / (time.process_time() - began)
+
+
+def planning(name: str, episodes: int) -> dict[str, Any]:
+    """Mean captured priority of the rules and the planner, beside what is within reach and the proven bound."""
+    run = composed(f"scenario={name}")
+    env, seeds = ConstellationEnv(run.scenario), episode_seeds("validation", 0, 0, episodes)
+    policies: dict[str, Policy] = {
+        "greedy + battery": GreedyPolicy(env.specs),
+        "global knowledge": GreedyPolicy(env.specs, global_knowledge=True),
+        "forecast": ForecastPolicy(env),
+        "planner": PlannerPolicy(env, settings_of(run.planner)),
+    }
+    found: dict[str, Any] = {"episodes": episodes}
+    for label, policy in policies.items():
+        began = time.process_time()
+        flown = [_flown(env, policy, run.scenario, seed) for seed in seeds]
+        found[label] = float(np.mean([result.captured for result in flown]))
+        found[f"{label}, CPU-seconds per episode"] = (time.process_time() - began) / episodes
+    found["available"] = float(np.mean([result.available for result in flown]))
+    bounds = []
+    for seed in seeds:
+        env.reset([seed])
+        bounds.append(episode_bound(run.scenario, env.episode(0)).value)
+    found["upper bound"] = float(np.mean(bounds))
+    env.close()
+    return found
+
+
+def first_tick(episodes: int) -> dict[str, Any]:
+    """What the missing rate error in a task's first tick is worth: forecast and planner on the twin,
+    without the guard, as BSK-RL has it, and with a rate error from the first tick on."""
+    run = composed("scenario=imaging_constellation")
+    worlds, seeds = make_worlds(run.scenario, episode_seeds("validation", 0, 0, episodes)), list(range(5 * episodes))
+    found: dict[str, Any] = {"episodes": len(seeds)}
+    for at_once in (False, True):
+        for world in worlds:
+            for each in world.fleet:
+                each.record["rate_at_once"] = at_once
+        env = TwinEnv(run.scenario, worlds, training=False)
+        for label, policy in (
+            ("forecast", ForecastPolicy(env)),
+            ("planner", PlannerPolicy(env, settings_of(run.planner))),
+        ):
+            collect(env, policy, seeds)
+            captured = float(np.mean([result.captured for result in env.results()]))
+            found[f"{label}, {'with' if at_once else 'without'}"] = captured
+    return found
+
+
+def _flown(env: ConstellationEnv, policy: Policy, config: ScenarioConfig, seed: int) -> EpisodeResult:
+    limits = limits_of(config, env.specs)
+    collect(env, GuardedPolicy(policy, env.specs, limits) if limits else policy, [seed])
+    return env.results()[0]
 
 
 if __name__ == "__main__":

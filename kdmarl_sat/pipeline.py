@@ -20,7 +20,7 @@ from envs.api import AgentSpec
 from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.support_data import data_digest
-from envs.basilisk.twin.environment import twin_fault
+from envs.basilisk.twin.environment import planner_fault, twin_fault
 from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
 from envs.sensing import sense
@@ -89,6 +89,8 @@ _FLIGHT = (*_NETWORKS, "training/evaluate.py", "training/flight.py", "training/d
 _INT8 = (*_STUDENTS, "training/quantise.py", "onboard/quantise.py", "onboard/reference.py")
 _BUNDLE = (*_NETWORKS, "training/export.py", "training/flight.py", "training/quantise.py", "onboard")
 
+_ROLLOUT = "rollout.npz"
+
 HEURISTICS = {
     Heuristic.random: "random",
     Heuristic.greedy_battery: "greedy + battery",
@@ -110,7 +112,8 @@ class Mission:
     console: Console
     origin: dict[str, Any]  # commit, versions ... as they were when the run began
     support_data: str  # digest of Basilisk's support data
-    twin_fault: str | None  # why there is no twin of the mission; None: there is one
+    twin_fault: str | None  # why the mission is not trained on a twin; None: it is
+    planner_fault: str | None  # why nobody plans it; None: somebody does
 
     @property
     def ground(self) -> Ground:
@@ -155,8 +158,8 @@ def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str
     if config.scenario.features:
         env.reset([0])  # so that a mistake in one is told before any compute
     digest = data_digest(config.scenario.support_data_dir)
-    cache, missing = Path(config.output.cache_dir), twin_fault(config.scenario)
-    return Mission(config, env.specs, env.state_size, cache, pool, console, origin, digest, missing)
+    cache, faults = Path(config.output.cache_dir), (twin_fault(config.scenario), planner_fault(config.scenario))
+    return Mission(config, env.specs, env.state_size, cache, pool, console, origin, digest, *faults)
 
 
 def run(config: RunConfig, folder: Path) -> RunResult:
@@ -204,10 +207,10 @@ def _stages(mission: Mission) -> RunResult:
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
-        mission.console.say(f"{mission.twin_fault}; policies are trained in Basilisk")
+        mission.console.say(f"{mission.twin_fault}; policies are trained in Basilisk, which takes far longer")
     if scenario.foretell and (missing := twin_library_fault()):
         mission.console.say(f"{missing}; the block foretold reads 0")
-    results = [_heuristic(mission, which, HEURISTICS[which]) for which in rules(mission)]
+    results = [_heuristic(mission, which) for which in rules(mission)]
 
     everything = [scenario.taught] * len(mission.specs)
     teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
@@ -282,7 +285,7 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     config = mission.config
     stream = "teacher" if name == "teacher" else "masked"
     learner = fresh_learner(plan, mission.specs, mission.state_size, config.teacher, config.seed)
-    shown, demonstration = _demonstrations(mission)
+    shown = _demonstrations(mission)
     horizon_s = config.teacher.aggregation_horizon_s
     adviser = settings_of(config.planner, config.teacher.imitation_width, horizon_s) if mission.ground.worlds else None
 
@@ -294,7 +297,7 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
                 stream,
                 mission.ground,
                 config.teacher,
-                shown,
+                Rollout.load(shown.path / _ROLLOUT) if shown else None,
                 adviser,
                 mission.pool,
                 folder,
@@ -307,7 +310,7 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
         **mission.trained,
         "teacher": to_dict(config.teacher),
         "planner": to_dict(config.planner),
-        "demonstrations": demonstration,
+        "demonstrations": shown.digest if shown else None,
         "plan": dataclasses.asdict(plan),
         "stream": stream,
         "seed": config.seed,
@@ -317,11 +320,11 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
     return artifact, learner
 
 
-def _demonstrations(mission: Mission) -> tuple[Rollout | None, str | None]:
-    """Episodes to clone, and their digest: the planner's on the twin, the global-knowledge rule's in Basilisk."""
+def _demonstrations(mission: Mission) -> Artifact | None:
+    """Episodes to clone: the planner's on the twin, the global-knowledge rule's in Basilisk."""
     config, ground = mission.config, mission.ground
     if config.teacher.imitation_episodes == 0:
-        return None, None
+        return None
     seeds = episode_seeds("imitation", config.seed, 0, config.teacher.imitation_episodes)
     who = Flyer(heuristic=Heuristic.global_knowledge)
     if ground.worlds:
@@ -335,13 +338,13 @@ def _demonstrations(mission: Mission) -> tuple[Rollout | None, str | None]:
                 flown.append(part.rollout)
                 mean = np.mean([each.reward.sum(0).mean() for each in flown])
                 progress(len(flown) / len(work_list), f"return {mean:.1f}")
-            concatenate(flown).save(folder / "rollout.npz")
+            concatenate(flown).save(folder / _ROLLOUT)
         return {"episodes": len(seeds)}
 
-    settings = None if who.planner is None else dataclasses.asdict(who.planner)
-    depends_on = {**mission.trained, "planner": settings, "seeds": seeds}
-    artifact = make(mission.cache, "demonstrations", depends_on, _SIMULATION, work, mission.console.say)
-    return Rollout.load(artifact.path / "rollout.npz"), artifact.digest
+    depends_on = {**mission.trained, "seeds": seeds}
+    if who.planner is not None:  # it plans under the guard, though training flights have none
+        depends_on |= {"planner": dataclasses.asdict(who.planner), "guard": to_dict(config.scenario.guard)}
+    return make(mission.cache, "demonstrations", depends_on, _SIMULATION, work, mission.console.say)
 
 
 def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact) -> Rollout | None:
@@ -354,12 +357,12 @@ def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage("the teacher's buffer"):
-            gather(mission.pool, work_list).save(folder / "rollout.npz")
+            gather(mission.pool, work_list).save(folder / _ROLLOUT)
         return {"episodes": len(seeds)}
 
     depends_on = {**mission.trained, "teacher": taught.digest, "seeds": seeds}
     artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work, mission.console.say)
-    return Rollout.load(artifact.path / "rollout.npz")
+    return Rollout.load(artifact.path / _ROLLOUT)
 
 
 def _distil(
@@ -477,10 +480,8 @@ def fly(
 
 
 def rules(mission: Mission) -> list[Heuristic]:
-    """The policies that need no training. Those on the twin need its engine, and fly for priorities alone; faults in
-    flight only make them plan anew."""
-    foreseen = twin_library_fault() is None and mission.config.scenario.reward.rule is None
-    return [which for which in HEURISTICS if foreseen or which not in ON_TWIN]
+    """The policies that need no training, but for those on the twin where nobody can plan."""
+    return [which for which in HEURISTICS if mission.planner_fault is None or which not in ON_TWIN]
 
 
 def fly_rule(mission: Mission, which: Heuristic) -> Evaluation:
@@ -489,11 +490,11 @@ def fly_rule(mission: Mission, which: Heuristic) -> Evaluation:
     return fly(mission, which.value, Flyer(heuristic=which, planner=planner), depends_on)
 
 
-def _heuristic(mission: Mission, which: Heuristic, label: str) -> PolicyResult:
+def _heuristic(mission: Mission, which: Heuristic) -> PolicyResult:
     evaluation = fly_rule(mission, which)
     return PolicyResult(
         which.value,
-        label,
+        HEURISTICS[which],
         evaluation.episodes,
         trace=evaluation.trace,
         film=evaluation.film,

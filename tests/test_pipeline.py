@@ -22,6 +22,7 @@ TINY = (
     "teacher.episodes=8",
     "teacher.episodes_per_update=2",
     "teacher.imitation_episodes=4",
+    "teacher.imitation_epochs=60",
     "distill.teacher_episodes=2",
     "distill.student_episodes=2",
     "distill.student_iterations=2",

@@ -171,7 +171,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
             assert episode["missed"] == (sum(episode["decisions"]) if missing == "1" else 0)
             if missing == "1":
                 assert episode["captured"] == 0, policy
-    assert np.mean([e["captured"] for e in flights["0", "planner"]["episodes"]]) > 0  # the tiny teacher only charges
+    assert np.mean([e["captured"] for e in flights["0", "teacher, FO"]["episodes"]]) > 0
     assert (tmp_path / "out" / "transfer.png").stat().st_size > 10_000
     lines = (tmp_path / "out" / "transfer.md").read_text().splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")][2:]

@@ -13,12 +13,12 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
 from envs.basilisk.snapshot import snapshot
 from envs.basilisk.twin import layout
-from envs.basilisk.twin.environment import TwinEnv, check_mirrored, twin_fault
+from envs.basilisk.twin.environment import TwinEnv, check_mirrored, planner_fault, twin_fault
 from envs.basilisk.twin.library import library
 from envs.basilisk.twin.parity import Parity, compare, state_now
 from envs.basilisk.twin.sunlight import illumination
 from envs.basilisk.twin.tables import tables
-from envs.basilisk.twin.worlds import load_worlds, make_worlds, save_worlds, world_of
+from envs.basilisk.twin.worlds import make_worlds, world_of
 from envs.heuristics import RandomPolicy
 from onboard.guard import Guard, Health, Limits
 from scenarios.compose import composed
@@ -146,22 +146,28 @@ def test_light_behind_the_earth() -> None:
     assert half == pytest.approx(edge, abs=np.radians(0.3))
 
 
-def test_worlds_survive_the_disk(tmp_path: object) -> None:
-    from pathlib import Path
+def test_training_episodes_longer_than_the_missions_own() -> None:
+    """Worlds reach to the end of the longest training episode, and episodes end where they were drawn to."""
+    config = dataclasses.replace(mission(duration_s=300.0), training_duration_s=[500.0, 900.0])
+    env, policy = TwinEnv(config, make_worlds(config, [3])), RandomPolicy()
+    seeds = list(range(6))
+    step = env.reset(seeds)
+    policy.reset(seeds)
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+    lengths = [result.duration_s for result in env.results() if result.deaths < 4]
+    assert min(lengths) >= 500.0 and max(lengths) <= 901.0 and len(set(lengths)) > 3
+    rows = {int(each.record["ticks"]) for each in env.flight(0).fleet}
+    assert rows == {903}
 
-    config = mission(duration_s=300.0)
-    worlds = make_worlds(config, [3, 4])
-    path = Path(str(tmp_path)) / "worlds.npz"
-    save_worlds(path, worlds)
-    results = []
-    for each in (worlds, load_worlds(path)):
-        env, policy = TwinEnv(config, each), RandomPolicy()
-        step = env.reset([1, 2, 3])
-        policy.reset([1, 2, 3])
-        while not (step.terminated | step.truncated).all():
-            step = env.step(policy.act(step))
-        results.append(env.results())
-    assert results[0] == results[1]
+
+def test_a_crowd_of_targets_is_told_before_any_compute() -> None:
+    crowded = dataclasses.replace(
+        mission(), targets=dataclasses.replace(mission().targets, clusters_per_orbit=3000, cross_track_km=50.0)
+    )
+    assert planner_fault(mission()) is None
+    told = planner_fault(crowded)
+    assert told is not None and "has no twin: a satellite can reach" in told
 
 
 def test_an_episode_is_its_seed_alone() -> None:

@@ -175,12 +175,6 @@ class FeatureExtractor:
         """The target in a slot and when its window closes."""
         return self._constellation.targets[self.offered[row][slot]], float(self._offered_close_s[row][slot])
 
-    def cloud(self, row: int) -> NDArray[np.float64]:
-        """[M] chance that clouds spoil a satellite's image of each target, as far as it knows."""
-        if not self._instrument[row, 1]:
-            return np.zeros(len(self.priority))
-        return np.where(self.knowledge.clouded[row], 1.0, self.cloud_chance)
-
     def accessible(self, until_s: float) -> BoolArray:
         """Which targets [M] some satellite can image in a window that opens before ``until_s``."""
         reached = np.zeros(len(self.priority), dtype=np.bool_)
@@ -255,8 +249,7 @@ class FeatureExtractor:
         }
 
     def _foretold(self, row: int) -> NDArray[np.float64]:
-        """[K, 2] Whether an image of each target on offer will come off, and in units of FORETOLD_S when that action
-        ends: the satellite's own attitude control, propagated."""
+        """[K, 2] For each target on offer: 1 if an image begun now is taken, else 0; minutes until that action ends."""
         if not self._twins:
             return np.zeros((len(self.offered[row]), 2))
         satellite = self._constellation.satellites[row]

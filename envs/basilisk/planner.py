@@ -24,7 +24,7 @@ from envs.basilisk.twin.layout import CHARGE, DESAT, DOWNLINK
 from envs.basilisk.twin.library import library
 from envs.basilisk.twin.plan import Effort, Plan, Planner, Skies
 from envs.basilisk.twin.state import state_of
-from envs.basilisk.twin.tables import Tables, tables
+from envs.basilisk.twin.tables import Tables, check_fits, tables
 from envs.heuristics import housekeeping
 from scenarios.communication import Communication
 from scenarios.mission import ScenarioConfig
@@ -59,6 +59,7 @@ class BasiliskSight:
         """Call after ``Episode.reset``."""
         self._episode = episode
         self.fleet = tables(config, episode.constellation)
+        check_fits(config, self.fleet)
         self.priority, self.cloud_chance = episode.features.priority, episode.features.cloud_chance
 
     def state(self, row: int) -> NDArray[np.void]:

@@ -71,7 +71,7 @@ def _prospect(
 ) -> Prospect:
     """Of one satellite. shown [L]: of its targets, those that it can see; extra_s: by which a decision may be late."""
     record, arrays = of.record, of.arrays
-    step_s = float(record["step_s"])
+    step_s = float(record["tick_s"])
     ticks = math.ceil(int(record["limit_ns"]) / int(record["tick_ns"]))
     open_at = np.zeros((ticks, len(of.target)), np.bool_)
     opens = np.floor(arrays["window_open"] / step_s).astype(int) + 1
@@ -93,7 +93,7 @@ def _may_capture(of: Tables, battery_J: float, ticks: int, timeout_ticks: int) -
     record = of.record
     if not record["guarded"]:
         return np.ones(ticks, np.bool_)
-    step_s, capacity_J = float(record["step_s"]), float(record["capacity_J"])
+    step_s, capacity_J = float(record["tick_s"]), float(record["capacity_J"])
     idle_W = float(record["base_W"] + record["wheels_idle_W"])
     light = np.asarray(of.arrays["light"], np.float64)[: ticks + 1]
     brightest = np.maximum(light, np.maximum(np.append(light[1:], light[-1]), np.append(light[0], light[:-1])))
@@ -110,7 +110,7 @@ def _may_capture(of: Tables, battery_J: float, ticks: int, timeout_ticks: int) -
 def _least_battery_J(of: Tables, ticks: int) -> NDArray[np.float64]:
     """The lowest charge [T] at which the guard lets an image begin: ``energy.Energy.lowest_ahead``, turned round."""
     record = of.record
-    now_s = np.arange(ticks, dtype=np.float64) * float(record["step_s"])
+    now_s = np.arange(ticks, dtype=np.float64) * float(record["tick_s"])
     ahead_s = float(record["lookahead_s"])
     begins_s, ends_s = (_until(of.arrays[name], now_s, ahead_s) for name in ("eclipse_in", "eclipse_out"))
     sunlit, capacity_J = begins_s <= ends_s, float(record["capacity_J"])
@@ -153,7 +153,7 @@ def _quotas(of: Tables, ticks: int) -> tuple[Quota, ...]:
     in_pass = np.asarray(of.arrays["in_pass"], np.bool_)[:ticks] & bool(record["can_downlink"])
     for _ in range(STEP_MARGIN_TICKS):
         in_pass = in_pass | np.append(in_pass[1:], False) | np.append(False, in_pass[:-1])
-    sent = np.concatenate([[0.0], np.cumsum(in_pass)]) * (float(record["downlink_bits_per_s"] * record["step_s"]) + 1.0)
+    sent = np.concatenate([[0.0], np.cumsum(in_pass)]) * (float(record["downlink_bits_per_s"] * record["tick_s"]) + 1.0)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], in_pass, [False]]).astype(int)))
     starts, ends = [0, *edges[1::2].tolist()], [*edges[0::2].tolist(), ticks]
     holds = math.floor(float(record["capacity_bits"]) / image_bits)

@@ -13,12 +13,14 @@ from envs.basilisk.clouds import draw_sky
 from envs.basilisk.features import PASS_SCALE, STATE_HORIZONS_S, TIME_SCALE, agent_specs, hardware_columns, state_size
 from envs.basilisk.features import shuffled as without_order
 from envs.basilisk.satellites import WATT_HOUR_J
+from envs.basilisk.simulation import Constellation
 from envs.basilisk.twin.episode_layout import BLOCKS, EPISODE, MISSION, SLOTS
+from envs.basilisk.twin.layout import LOCAL
 from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
 from envs.episode_result import EpisodeResult
-from scenarios.communication import Communication
+from scenarios.communication import Communication, most_targets
 from scenarios.mission import HardwareConfig, ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M, period_s
 from scenarios.ranges import ConfigError
@@ -55,7 +57,27 @@ def twin_fault(config: ScenarioConfig) -> str | None:
         check_mirrored(config)
     except ConfigError as error:
         return str(error)
-    return fault()
+    return fault() or crowd_fault(config)
+
+
+def planner_fault(config: ScenarioConfig) -> str | None:
+    """Why nobody can plan a mission here; None where one can. Faults in flight only make the planner plan anew."""
+    if config.reward.rule is not None:
+        return f"scenario={config.name} is not planned: the planner knows no scenario.reward.rule={config.reward.rule}"
+    return fault() or crowd_fault(config)
+
+
+def crowd_fault(config: ScenarioConfig) -> str | None:
+    """Whether a satellite may reach more targets than the twin's state holds. One episode is looked at, and only where
+    there are so many targets at all; other episodes may have a third more."""
+    if most_targets(config) <= LOCAL:
+        return None
+    constellation = Constellation(config)
+    constellation.reset(0)
+    most = max(len(np.unique(satellite.windows.target)) for satellite in constellation.satellites)
+    if most <= 0.75 * LOCAL:
+        return None
+    return f"scenario={config.name} has no twin: a satellite can reach {most} targets, and the twin holds {LOCAL}"
 
 
 class TwinEnv:
@@ -164,9 +186,6 @@ class Flight:
     @property
     def address(self) -> int:
         return int(self._record.ctypes.data)
-
-    def tables(self, row: int) -> Tables:
-        return self.fleet[row]
 
     def state(self, row: int) -> NDArray[np.void]:
         """A copy of a satellite's state."""
@@ -313,7 +332,6 @@ def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -
     record["blocks"], record["obs_size"], record["state_size"] = len(spec.blocks), spec.obs_size, state_size(config)
     for place, block in enumerate(spec.blocks):
         record["block"][place], record["scale"][place] = BLOCKS.index(block.name), block.scale
-    record["foretell_stride"] = 1
     record["communication"] = _COMMUNICATION[config.communication.mode]
     record["intent_bits"] = config.communication.bits_per_decision
     record["intent_loss"] = config.communication.intent_loss

@@ -16,7 +16,7 @@ MISSION = np.dtype(
         *((name, "i4") for name in ("blocks", "obs_size", "state_size")),
         ("block", "i4", MAX_BLOCKS),
         ("scale", "f8", MAX_BLOCKS),
-        *((name, "i4") for name in ("communication", "foretell_stride", "intent_bits")),
+        *((name, "i4") for name in ("communication", "intent_bits")),
         *((name, "i4") for name in ("state_storage", "state_station", "state_wheels")),
         *((name, "f8") for name in ("death_penalty", "urgent_above", "near_s", "far_s", "time_scale", "pass_scale")),
         ("intent_loss", "f8"),

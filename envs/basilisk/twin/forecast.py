@@ -13,9 +13,7 @@ from envs.basilisk.twin.tables import Tables
 def outcomes(tables: Tables, state: NDArray[np.void], windows: NDArray[np.int32]) -> NDArray[np.void]:
     """[K] of layout.STEP: what would come of an image in each of some windows, begun now."""
     found = np.zeros(len(windows), STEP)
-    library().tw_foretell(
-        tables.address, state.ctypes.data, windows.ctypes.data, len(windows), 1, found.ctypes.data
-    )
+    library().tw_foretell(tables.address, state.ctypes.data, windows.ctypes.data, len(windows), found.ctypes.data)
     return found
 
 

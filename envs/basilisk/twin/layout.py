@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LOCAL, BUFFER, THRUSTERS, PRICES = 2048, 64, 8, 8
+LOCAL, BUFFER, THRUSTERS, PRICES = 4096, 64, 8, 8
 WORDS = LOCAL // 64
 NONE, CHARGE, DOWNLINK, DESAT = -1, -2, -3, -4  # what runs; 0 and above: a target
 
@@ -29,9 +29,6 @@ SATELLITE = np.dtype(
     [
         ("tick_s", "f8"),
         ("tick_ns", "i8"),
-        ("step_s", "f8"),
-        ("stride", "i4"),
-        ("pad", "i4"),
         ("limit_ns", "i8"),
         ("ticks", "i4"),
         ("targets", "i4"),

@@ -91,7 +91,7 @@ def _fly(episode: Episode, row: int, fleet: list[Tables], now: NDArray[np.void],
     fixed, state = episode.constellation.config.actions.fixed, now.copy()
     before = int(episode.constellation.satellites[row].imaged)
     if action < len(fixed):
-        library().tw_wait(fleet[row].address, state.ctypes.data, _FIXED[fixed[action]], None)
+        library().tw_wait(fleet[row].address, state.ctypes.data, _FIXED[fixed[action]])
         return _Flown(state, None, before)
     target, close_s = episode.features.opportunity(row, action - len(fixed))
     local = int(np.searchsorted(fleet[row].target, episode.features.knowledge.index_of(target)))

@@ -93,11 +93,11 @@ class Planner:
         worth, others = self._worth(row), self._others(row)
         if factor is not None:
             worth = worth * factor[tables.target]
-        step_s, limit = float(tables.record["tick_s"]), int(tables.record["ticks"])
-        until = limit if effort.horizon_s is None else int(state["tick"]) + round(effort.horizon_s / step_s)
+        tick_s, limit = float(tables.record["tick_s"]), int(tables.record["ticks"])
+        until = limit if effort.horizon_s is None else int(state["tick"]) + round(effort.horizon_s / tick_s)
         record = np.zeros((), EFFORT)
         record["until"], record["width"] = min(until, limit), effort.width
-        record["bucket"] = max(1, round(effort.bucket_s / step_s))
+        record["bucket"] = max(1, round(effort.bucket_s / tick_s))
         record["prices"] = len(effort.energy_prices)
         record["price"][: len(effort.energy_prices)] = effort.energy_prices[:PRICES]
         plan, value = np.zeros(_CAPACITY, STEP), ctypes.c_double()

@@ -50,8 +50,7 @@ class Tables:
 def tables(config: ScenarioConfig, constellation: Constellation) -> list[Tables]:
     """Call after ``Constellation.reset``.
 
-    Raises:
-        ConfigError: a satellite can reach more targets than the twin holds.
+    What needs a set of targets in the twin's state (planning, whole episodes) asks ``check_fits`` besides.
     """
     world = constellation.simulator.world
     sun = world.gravFactory.spiceObject.planetStateOutMsgs[world.sun_index].read()
@@ -59,6 +58,18 @@ def tables(config: ScenarioConfig, constellation: Constellation) -> list[Tables]
     target_P = np.array([target.r_LP_P for target in constellation.targets]).reshape(-1, 3)
     priority = np.array([target.priority for target in constellation.targets])
     return [_of(config, constellation, each, sky, target_P, priority) for each in constellation.satellites]
+
+
+def check_fits(config: ScenarioConfig, fleet: Sequence[Tables]) -> None:
+    """
+    Raises:
+        ConfigError: a satellite can reach more targets than the twin's state holds.
+    """
+    most = max(len(each.target) for each in fleet)
+    if most > LOCAL:
+        raise ConfigError(
+            f"scenario={config.name} has no twin: a satellite can reach {most} targets, and at most {LOCAL} fit"
+        )
 
 
 def _of(
@@ -71,10 +82,6 @@ def _of(
 ) -> Tables:
     windows = satellite.windows
     target = np.unique(windows.target)
-    if len(target) > LOCAL:
-        raise ConfigError(
-            f"scenario={config.name} has no twin: {satellite.name} can reach {len(target)} targets, at most {LOCAL} fit"
-        )
     tick_s, limit_s = float(constellation.sim_rate), float(constellation.time_limit)
     ticks = int(np.ceil(limit_s / tick_s)) + BEYOND_TICKS + 1
     now = np.arange(ticks) * tick_s
@@ -103,7 +110,6 @@ def _of(
     }
     record = np.zeros((), SATELLITE)
     record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, macros.sec2nano(tick_s), macros.sec2nano(limit_s)
-    record["step_s"], record["stride"] = tick_s, 1
     record["ticks"], record["targets"], record["windows"] = ticks, len(target), len(windows.target)
     record["slots"] = config.actions.image_slots
     record["sun_N"], record["sun_rate_N"] = sun_N, sun_rate_N

@@ -26,7 +26,7 @@ typedef struct {
     int32_t blocks, obs_size, state_size;
     int32_t block[TW_BLOCKS];
     double scale[TW_BLOCKS];
-    int32_t communication, foretell_stride, intent_bits; /* of a broadcast with each decision; 0: none */
+    int32_t communication, intent_bits; /* of a broadcast with each decision; 0: none */
     int32_t state_storage, state_station, state_wheels; /* what the critic sees besides */
     double death_penalty, urgent_above, near_s, far_s, time_scale, pass_scale, intent_loss;
     const double *hardware;        /* [N][4] */

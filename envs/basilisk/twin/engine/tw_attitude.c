@@ -50,7 +50,7 @@ static void external_torque(const tw_satellite *s, const tw_state *x, double aft
     int i, n;
     for (i = 0; i < 3; i++) out[i] = s->disturbance[i];
     for (n = 0; n < TW_THRUSTERS; n++) {
-        const double start_s = (double)((x->tick - x->thrust_age * s->stride) * s->tick_ns) * 1e-9;
+        const double start_s = (double)((x->tick - x->thrust_age) * s->tick_ns) * 1e-9;
         const double now_s = (double)(x->tick * s->tick_ns) * 1e-9 + after_s;
         if (x->thrust_s[n] > 0 && x->thrust_s[n] + start_s - now_s >= 0) {
             for (i = 0; i < 3; i++) out[i] += s->thruster_torque[n][i];
@@ -63,7 +63,7 @@ void tw_rotate(const tw_satellite *s, tw_state *x)
 {
     motion y, at, k1, k2, k3, k4;
     double external[3];
-    const double h = s->step_s;
+    const double h = s->tick_s;
     double s2;
     int i;
     memcpy(y.sigma, x->sigma, sizeof y.sigma);
@@ -127,7 +127,7 @@ static void point(const tw_satellite *s, tw_state *x, const double axis[3], cons
         double change[3], c[3];
         const double s2 = dot(sigma, sigma), scale = 4 / ((1 + s2) * (1 + s2));
         double sd;
-        for (i = 0; i < 3; i++) change[i] = (sigma[i] - x->sigma_before[i]) / s->step_s;
+        for (i = 0; i < 3; i++) change[i] = (sigma[i] - x->sigma_before[i]) / s->tick_s;
         sd = dot(sigma, change);
         cross(sigma, change, c);
         for (i = 0; i < 3; i++) rate[i] = scale * ((1 - s2) * change[i] - 2 * c[i] + 2 * sigma[i] * sd);
@@ -178,7 +178,7 @@ void tw_guide(const tw_satellite *s, tw_state *x, const double sun_B[3], double 
         double BN[9], place_N[3], line_N[3], line_B[3], direction[3];
         int i;
         /* groundLocation runs before the ephemeris: it knows the Earth's attitude of one tick ago */
-        times_transposed(s->PN + 9 * (x->tick > s->stride ? x->tick - s->stride : 0), s->target_P + 3 * x->running, place_N);
+        times_transposed(s->PN + 9 * (x->tick > 0 ? x->tick - 1 : 0), s->target_P + 3 * x->running, place_N);
         for (i = 0; i < 3; i++) line_N[i] = place_N[i] - s->r_N[3 * x->tick + i];
         mrp_to_dcm(x->sigma, BN);
         times(BN, line_N, line_B);

@@ -21,7 +21,7 @@ static void sun_direction(const tw_satellite *s, const tw_state *x, double sun_B
 /* The elevation constraint, as groundLocation sees it: from the positions of one tick ago. */
 static int accessible(const tw_satellite *s, const tw_state *x, int32_t target)
 {
-    const int32_t row = x->tick > s->stride ? x->tick - s->stride : 0;
+    const int32_t row = x->tick > 0 ? x->tick - 1 : 0;
     double place_N[3], line[3];
     int i;
     times_transposed(s->PN + 9 * row, s->target_P + 3 * target, place_N);
@@ -53,8 +53,8 @@ static void dump_momentum(const tw_satellite *s, tw_state *x)
     }
     for (n = 0; n < TW_THRUSTERS; n++) {
         const double left = x->impulse_left_s[n];
-        x->thrust_next_s[n] = left < s->thruster_on_min ? 0 : left > s->step_s ? s->step_s : left;
-        x->impulse_left_s[n] = left > s->step_s ? left - s->step_s : 0;
+        x->thrust_next_s[n] = left < s->thruster_on_min ? 0 : left > s->tick_s ? s->tick_s : left;
+        x->impulse_left_s[n] = left > s->tick_s ? left - s->tick_s : 0;
     }
     x->dump_counter = 4;
 }
@@ -78,7 +78,7 @@ static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
         power -= s->wheels_idle_W / 3 + (mechanical > 0 ? 2 * mechanical : 0); /* half of it is lost, none regained */
         fastest = speed > fastest ? speed : fastest;
     }
-    x->battery_J += power * s->step_s;
+    x->battery_J += power * s->tick_s;
     x->battery_J = x->battery_J > s->capacity_J ? s->capacity_J : x->battery_J < 0 ? 0 : x->battery_J;
     x->lowest_J = x->battery_J < x->lowest_J ? x->battery_J : x->lowest_J;
     x->fastest = fastest > x->fastest ? fastest : x->fastest;
@@ -91,7 +91,7 @@ int32_t tw_tick(const tw_satellite *s, tw_state *x)
     int32_t stored = 0;
     int i;
     tw_rotate(s, x);
-    x->tick += s->stride;
+    x->tick++;
     for (i = 0; i < 3; i++) {
         double u = x->command[i];
         u = u > s->wheel_torque_max ? s->wheel_torque_max : u < -s->wheel_torque_max ? -s->wheel_torque_max : u;
@@ -112,7 +112,7 @@ int32_t tw_tick(const tw_satellite *s, tw_state *x)
         x->shutter = 0;
     }
     if (x->running == TW_DOWNLINK && s->in_pass[x->tick] && x->bits >= 1) {
-        const double step = s->downlink_bits_per_s * s->step_s;
+        const double step = s->downlink_bits_per_s * s->tick_s;
         x->bits = (double)x->bits - step >= 0 ? x->bits - (int64_t)(step + 0.5) : 0;
         if (x->bits < 0) x->bits = 0;
     }
@@ -181,8 +181,8 @@ int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double clos
 }
 
 /* Charge, downlink or desaturate for as long as that lasts. Gives the number of images that have wholly left the
- * buffer; `delivered` gets their priorities, of targets whose worth is given there (may be null). */
-int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action, double *delivered)
+ * buffer: what is left has moved to its front. */
+int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action)
 {
     const double lasts_s = action == TW_DOWNLINK ? s->downlink_s : action == TW_DESAT ? s->desat_s : s->charge_s;
     const int64_t until_ns = deadline(s, now_s(s, x) + lasts_s);
@@ -193,18 +193,7 @@ int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action, double *deli
     left = (int32_t)ceil((double)x->bits / (double)s->image_bits - 1e-3);
     gone = x->images - left;
     if (gone <= 0) return 0;
-    for (n = 0; delivered != 0 && n < gone; n++) *delivered += s->priority[x->buffer[n]];
     for (n = 0; n < left; n++) x->buffer[n] = x->buffer[n + gone];
     x->images = left;
     return gone;
-}
-
-/* The tracking errors that guidance would find now; for tests. */
-int32_t tw_error(const tw_satellite *s, const tw_state *x, double sigma[3], double rate[3])
-{
-    tw_state copy = *x;
-    double sun_B[3];
-    sun_direction(s, &copy, sun_B);
-    tw_guide(s, &copy, sun_B, sigma, rate);
-    return copy.running;
 }

@@ -186,7 +186,7 @@ static void observe_one(tw_episode *e, int32_t n, float *obs, uint8_t *mask, flo
     for (k = 0; k < m->fixed; k++) mask[k] = 1;
     for (k = 0; k < e->offers[n] && full <= s->full_bits; k++) mask[m->fixed + k] = 1;
     for (b = 0; b < m->blocks; b++) {
-        if (m->block[b] == TW_FORETOLD) tw_foretell(s, x, e->offered + n * TW_SLOTS, e->offers[n], m->foretell_stride, foretold);
+        if (m->block[b] == TW_FORETOLD) tw_foretell(s, x, e->offered + n * TW_SLOTS, e->offers[n], foretold);
     }
     for (b = 0; b < m->blocks; b++) {
         const int32_t block = m->block[b], size = columns_of(block), slots = per_slot(block) ? m->slots : 1;

@@ -21,7 +21,7 @@ double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s
         int16_t aboard[TW_BUFFER];
         int32_t gone, n;
         memcpy(aboard, x->buffer, sizeof aboard);
-        gone = tw_wait(s, x, action, 0);
+        gone = tw_wait(s, x, action);
         for (n = 0; n < gone; n++) earned += worth[aboard[n]] > 0 ? worth[aboard[n]] : 0;
     }
     done->ended = x->tick;
@@ -77,21 +77,16 @@ int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *wor
     return made;
 }
 
-/* For each of some windows: what would come of an image of its target now. `stride`: ticks that the forecast advances at
- * once; more are cheaper and less exact. */
-void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, int32_t stride,
-                 tw_step *found)
+/* For each of some windows: what would come of an image of its target now. */
+void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, tw_step *found)
 {
-    tw_satellite coarse = *s;
     int32_t n;
-    coarse.stride = stride;
-    coarse.step_s = stride * s->tick_s;
     for (n = 0; n < count; n++) {
         tw_state copy = *x;
         const int32_t target = s->window_target[windows[n]];
         found[n].action = target;
         found[n].begun = x->tick;
-        found[n].captured = tw_image(&coarse, &copy, target, s->window_close[windows[n]]);
+        found[n].captured = tw_image(s, &copy, target, s->window_close[windows[n]]);
         found[n].ended = copy.tick;
     }
 }

@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define TW_LOCAL 2048              /* targets that one satellite can reach in an episode */
+#define TW_LOCAL 4096              /* targets that one satellite can reach in an episode */
 #define TW_WORDS (TW_LOCAL / 64)
 #define TW_BUFFER 64               /* images on board whose order matters: missions that earn at the downlink */
 #define TW_SLOTS 64                /* targets on offer at once */
@@ -24,10 +24,8 @@ enum { TW_NONE = -1, TW_CHARGE = -2, TW_DOWNLINK = -3, TW_DESAT = -4 }; /* what 
 
 /* One satellite in one episode. Pointers are to tables that outlive it. */
 typedef struct {
-    double tick_s;                 /* between rows of the tables */
+    double tick_s;                 /* the simulation's step */
     int64_t tick_ns;
-    double step_s;                 /* that the engine advances at once: stride ticks */
-    int32_t stride, pad;
     int64_t limit_ns;              /* end of the episode */
     int32_t ticks;                 /* rows of the tables by tick */
     int32_t targets;               /* L, that this satellite can reach */
@@ -120,9 +118,8 @@ typedef struct {
 void tw_begin(const tw_satellite *s, tw_state *x, int32_t action);
 int32_t tw_tick(const tw_satellite *s, tw_state *x);
 int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
-int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action, double *delivered);
+int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action);
 void tw_prime(const tw_satellite *s, tw_state *x);
-int32_t tw_error(const tw_satellite *s, const tw_state *x, double sigma[3], double rate[3]);
 
 /* tw_energy.c */
 double tw_lowest_ahead(const tw_satellite *s, const tw_state *x);
@@ -153,8 +150,7 @@ int32_t tw_search(const tw_satellite *s, const tw_state *root, const double *wor
                   const tw_effort *effort, tw_step *plan, int32_t capacity, double *value);
 int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *worth, const int32_t *others,
                   const int32_t *actions, int32_t count, tw_step *plan, double *value);
-void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, int32_t stride,
-                 tw_step *found);
+void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *windows, int32_t count, tw_step *found);
 double tw_act(const tw_satellite *s, tw_state *x, int32_t action, double close_s, const double *worth, tw_step *done);
 double tw_promise(const tw_satellite *s, const tw_state *x, const double *worth);
 
