@@ -38,11 +38,9 @@ is. No table is proven for BSK-RL's controller. It reports no rate error in the 
 satellite can capture a target while it sweeps past at a high rate, and a torque limit says little about the time until
 then.
 
-**What it is worth.** On 20 validation episodes of imaging_constellation (92.75 priority within reach, 76.0 captured by
-the planner) the proven bound is 92.75. Tables by angle would not help much even if they were proven. The means are
-92.6 with the shortest time that the planner ever flew for each angle, 92.1 with 10 s between any two captures, 90.4
-with the median time flown for each angle, 88.8 with 28 s and 85.2 with 40 s. The rest is lost by what this relaxation
-drops (wheel momentum, rates, battery) or by the planner, which is no optimum. This bound cannot tell which.
+**What it is worth.** ``kdmarl_sat.benchmark_twin`` records it: in the shipped missions the proven bound is hardly lower
+than the priority within reach. The rest is lost by what this relaxation drops (wheel momentum, rates, battery) or by the
+planner, which is no optimum. This bound cannot tell which.
 """
 
 from __future__ import annotations
