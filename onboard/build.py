@@ -87,14 +87,18 @@ def build(
     flags: Sequence[str],
     link: Sequence[str],
     program: str | None = None,
-    folder: Path = ENGINE,
+    folder: Path | None = None,
 ) -> Path:
     """Compile sources, each with flags of its own, and link them into a file of the cache folder, unless it is there
-    already. ``program``: a compiler for another processor; None: this machine's. ``folder``: of the sources.
+    already.
+
+    Args:
+        program: a compiler for another processor; None: this machine's.
+        folder: of the sources; None: ``engine/``.
 
     Raises BuildError: the compiler is missing or fails, or the folder cannot be written.
     """
-    program = program or compiler()
+    program, folder = program or compiler(), folder or ENGINE
     key = [name, *flags, *link, *(f"{source} {' '.join(own)}" for source, own in sources.items())]
     try:
         digest = hashlib.sha256("\0".join((*key, version(program), _processor())).encode())

@@ -1,0 +1,45 @@
+"""The command that holds the twin against Basilisk, and what the docs say of its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kdmarl_sat import benchmark_twin
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "planner.md").read_text()
+RECORD = json.loads((ROOT / "results" / "benchmark_twin.json").read_text())["measured"]
+
+
+def test_parity_is_measured_for_a_mission() -> None:
+    found = benchmark_twin.parity("imaging_constellation", 1)
+    assert found["image attempts"] > 200
+    assert found["same outcome"] == 1.0
+    assert found["largest difference in ticks"] <= 1
+
+
+def test_no_episodes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        benchmark_twin.main(["--episodes", "0"])
+    assert "--episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mission", benchmark_twin.MISSIONS)
+def test_the_docs_say_what_was_recorded(mission: str) -> None:
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{mission}`"))
+    names = ("global knowledge", "forecast", "planner", "upper bound", "available")
+    recorded = [f"{RECORD['planning'][mission][name]:.1f}" for name in names]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == recorded
+
+
+def test_the_docs_sum_parity_and_speed_up() -> None:
+    parity = RECORD["parity"].values()
+    attempts = sum(each["image attempts"] for each in parity)
+    assert f"all {attempts:,} attempts" in PAGE and all(each["same outcome"] == 1.0 for each in parity)
+    assert all(each["ends in the same tick"] >= 0.999 for each in parity)
+    assert all(each["largest difference in ticks"] <= 1 for each in parity)
+    ratios = [each["twin / our loop"] for each in RECORD["speed"].values()]
+    assert "160 to 210" in PAGE and min(ratios) >= 160 and max(ratios) <= 210
