@@ -16,7 +16,7 @@ RECORD = json.loads((ROOT / "results" / "benchmark_twin.json").read_text())["mea
 
 def test_parity_is_measured_for_a_mission() -> None:
     found = benchmark_twin.parity("imaging_constellation", 1)
-    assert found["image attempts"] > 200
+    assert found["image attempts"] > 100
     assert found["same outcome"] == 1.0
     assert found["largest difference in ticks"] <= 1
 
