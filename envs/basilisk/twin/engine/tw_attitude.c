@@ -50,10 +50,12 @@ static void external_torque(const tw_satellite *s, const tw_state *x, double aft
     int i, n;
     for (i = 0; i < 3; i++) out[i] = s->disturbance[i];
     for (n = 0; n < TW_THRUSTERS; n++) {
-        const double start_s = (double)((x->tick - x->thrust_age) * s->tick_ns) * 1e-9;
-        const double now_s = (double)(x->tick * s->tick_ns) * 1e-9 + after_s;
-        if (x->thrust_s[n] > 0 && x->thrust_s[n] + start_s - now_s >= 0) {
-            for (i = 0; i < 3; i++) out[i] += s->thruster_torque[n][i];
+        if (x->thrust_s[n] > 0) {
+            const double start_s = (double)((x->tick - x->thrust_age) * s->tick_ns) * 1e-9;
+            const double now_s = (double)(x->tick * s->tick_ns) * 1e-9 + after_s;
+            if (x->thrust_s[n] + start_s - now_s >= 0) {
+                for (i = 0; i < 3; i++) out[i] += s->thruster_torque[n][i];
+            }
         }
     }
 }
@@ -116,10 +118,11 @@ static void point(const tw_satellite *s, tw_state *x, const double axis[3], cons
     angle = acos(cosine);
     memset(sigma, 0, 3 * sizeof *sigma);
     if (angle >= 1e-12) {
+        const double quarter = -tan(angle / 4);
         double eigen[3], length;
         cross(axis, direction_B, eigen);
         length = sqrt(dot(eigen, eigen));
-        if (length > 0) for (i = 0; i < 3; i++) sigma[i] = -tan(angle / 4) * eigen[i] / length;
+        if (length > 0) for (i = 0; i < 3; i++) sigma[i] = quarter * eigen[i] / length;
     }
     memset(rate, 0, 3 * sizeof *rate);
     if (x->fresh < 1) {

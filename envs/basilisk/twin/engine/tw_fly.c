@@ -84,10 +84,11 @@ static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
     x->fastest = fastest > x->fastest ? fastest : x->fastest;
 }
 
-/* One tick. Gives 1 when an image reaches the storage in it. */
-int32_t tw_tick(const tw_satellite *s, tw_state *x)
+/* One tick. Gives 1 when an image reaches the storage in it. Without `powered` the battery keeps its charge: nothing
+ * that decides when an image is taken depends on it. */
+static inline int32_t tick(const tw_satellite *s, tw_state *x, int powered)
 {
-    double sun_B[3], sigma[3], rate[3];
+    double sun_B[3] = {0, 0, 0}, sigma[3], rate[3];
     int32_t stored = 0;
     int i;
     tw_rotate(s, x);
@@ -105,8 +106,10 @@ int32_t tw_tick(const tw_satellite *s, tw_state *x)
     } else {
         x->thrust_age++;
     }
-    sun_direction(s, x, sun_B);
-    spend(s, x, sun_B);
+    if (powered) {
+        sun_direction(s, x, sun_B);
+        spend(s, x, sun_B);
+    }
     if (x->shutter) {
         if (x->bits + s->image_bits <= s->capacity_bits) x->bits += s->image_bits, stored = 1;
         x->shutter = 0;
@@ -124,6 +127,8 @@ int32_t tw_tick(const tw_satellite *s, tw_state *x)
     }
     return stored;
 }
+
+int32_t tw_tick(const tw_satellite *s, tw_state *x) { return tick(s, x, 1); }
 
 /* Give guidance its memory of the last tick, as if what runs had run already. */
 void tw_prime(const tw_satellite *s, tw_state *x)
@@ -165,19 +170,30 @@ static int64_t deadline(const tw_satellite *s, double deadline_s)
 
 /* Track a target until it is captured, its window closes, the timeout passes or the episode ends.
  * Gives the tick at which the image is in the storage, or -1. */
-int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s)
+static inline int32_t image(const tw_satellite *s, tw_state *x, int32_t target, double close_s, int powered)
 {
     const double timeout_s = now_s(s, x) + s->image_timeout_s;
     const int64_t until_ns = deadline(s, close_s < timeout_s ? close_s : timeout_s);
     tw_begin(s, x, target);
     while (now_ns(s, x) < s->limit_ns) {
-        if (tw_tick(s, x)) {
+        if (tick(s, x, powered)) {
             if (s->earn_at_downlink && x->images < TW_BUFFER) x->buffer[x->images++] = (int16_t)target;
             return x->tick;
         }
         if (!x->shutter && now_ns(s, x) >= until_ns) break;
     }
     return -1;
+}
+
+int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s)
+{
+    return image(s, x, target, close_s, 1);
+}
+
+/* What a satellite foretells of an image: attitude and instrument, not the battery. */
+int32_t tw_foresee(const tw_satellite *s, tw_state *x, int32_t target, double close_s)
+{
+    return image(s, x, target, close_s, 0);
 }
 
 /* Charge, downlink or desaturate for as long as that lasts. Gives the number of images that have wholly left the

@@ -86,7 +86,7 @@ void tw_foretell(const tw_satellite *s, const tw_state *x, const int32_t *window
         const int32_t target = s->window_target[windows[n]];
         found[n].action = target;
         found[n].begun = x->tick;
-        found[n].captured = tw_image(s, &copy, target, s->window_close[windows[n]]);
+        found[n].captured = tw_foresee(s, &copy, target, s->window_close[windows[n]]);
         found[n].ended = copy.tick;
     }
 }

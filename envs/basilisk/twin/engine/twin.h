@@ -118,6 +118,7 @@ typedef struct {
 void tw_begin(const tw_satellite *s, tw_state *x, int32_t action);
 int32_t tw_tick(const tw_satellite *s, tw_state *x);
 int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
+int32_t tw_foresee(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
 int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action);
 void tw_prime(const tw_satellite *s, tw_state *x);
 
