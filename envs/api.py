@@ -33,6 +33,7 @@ class FeatureBlock:
     unit: str
     scale: float
     slots: int = 0
+    macs: int = 0  # the most multiply-accumulates with which a satellite computes the block in a decision
 
     @property
     def columns(self) -> int:

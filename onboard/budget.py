@@ -38,11 +38,13 @@ class Budget:
     max_misses: int  # decisions in a row without a usable answer, after which the satellite stays in safe mode
     processor: Processor
     max_bits_per_decision: int = 0  # of intents over the crosslink
+    max_sensing_macs: int = 0  # with which what the network is to see is computed for a decision, at most
 
     def __post_init__(self) -> None:
         for name in ("max_parameters", "max_bytes", "max_ram_bytes", "max_macs_per_decision"):
             fields.integer(f"budget.{name}", getattr(self, name), 1, 2**53)
         fields.integer("budget.max_bits_per_decision", self.max_bits_per_decision, 0, MOST_BITS)
+        fields.integer("budget.max_sensing_macs", self.max_sensing_macs, 0, 2**53)
         fields.integer("budget.max_misses", self.max_misses, 1, 2**31)
         for name in ("max_instructions", "max_latency_ms", "max_energy_mj", "deadline_ms"):
             fields.positive(f"budget.{name}", getattr(self, name))
@@ -53,14 +55,23 @@ class Budget:
     @classmethod
     def from_dict(cls, value: object) -> Budget:
         """Raises ValueError: a key is missing or unknown, or a value is out of range."""
-        entry = fields.mapping("budget", value, [field.name for field in dataclasses.fields(cls)])
-        return cls(**{**entry, "processor": Processor.from_dict(entry["processor"])})
+        return cls._from(value, ())
+
+    @classmethod
+    def from_dict_3(cls, value: object) -> Budget:
+        """As bundles of version 3 had it: nothing is computed for the network, and nothing granted for that."""
+        return cls._from(value, ("max_sensing_macs",))
 
     @classmethod
     def from_dict_2(cls, value: object) -> Budget:
-        """As bundles of version 2 had it: no bits are granted, and none were sent."""
-        keys = [field.name for field in dataclasses.fields(cls) if field.name != "max_bits_per_decision"]
-        return cls.from_dict({**fields.mapping("budget", value, keys), "max_bits_per_decision": 0})
+        """As bundles of version 2 had it: no bits are granted either, and none were sent."""
+        return cls._from(value, ("max_sensing_macs", "max_bits_per_decision"))
+
+    @classmethod
+    def _from(cls, value: object, lacking: tuple[str, ...]) -> Budget:
+        keys = [field.name for field in dataclasses.fields(cls) if field.name not in lacking]
+        entry = fields.mapping("budget", value, keys)
+        return cls(**{**entry, "processor": Processor.from_dict(entry["processor"])})
 
     @classmethod
     def from_dict_1(cls, value: object) -> Budget:
@@ -74,8 +85,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one decision of a satellite's network costs. Counted: parameters, bytes, RAM, MACs, bits sent. Modelled: the
-    rest."""
+    """What one decision costs. Counted: the network's parameters, bytes, RAM and MACs, the most MACs with which what it
+    sees is computed, bits sent. Modelled, of both together: the rest."""
 
     satellite: str
     processor: str
@@ -87,6 +98,7 @@ class Measurement:
     latency_ms: float
     energy_mj: float  # millijoules
     bits_per_decision: int = 0  # of intents over the crosslink
+    sensing_macs: int = 0
 
     @property
     def flops(self) -> int:
@@ -106,7 +118,7 @@ class Margin:
 
 def estimate(spec: AgentSpec, design: Design, processor: Processor, bits_per_decision: int = 0) -> Measurement:
     """What a network of this design will cost, trained or not, on a satellite that sends so many bits."""
-    instructions = processor.instructions(spec, design)
+    instructions = processor.instructions(spec, design) + processor.sensing_instructions(spec)
     return Measurement(
         satellite=spec.name,
         processor=processor.name,
@@ -118,6 +130,7 @@ def estimate(spec: AgentSpec, design: Design, processor: Processor, bits_per_dec
         latency_ms=processor.latency_ms(instructions),
         energy_mj=processor.energy_mj(instructions),
         bits_per_decision=bits_per_decision,
+        sensing_macs=spec.sensing_macs,
     )
 
 
@@ -137,6 +150,7 @@ def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
         Margin("weights", "bytes", measurement.bytes, budget.max_bytes),
         Margin("RAM", "bytes", measurement.ram_bytes, max_ram_bytes),
         Margin("MACs per decision", "", measurement.macs, budget.max_macs_per_decision),
+        Margin("MACs of sensing per decision", "", measurement.sensing_macs, budget.max_sensing_macs),
         Margin(f"modelled instructions on {name}", "", measurement.instructions, budget.max_instructions),
         Margin(f"modelled latency on {name}", "ms", measurement.latency_ms, max_latency_ms),
         Margin(f"modelled energy on {name}", "mJ", measurement.energy_mj, budget.max_energy_mj),

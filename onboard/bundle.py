@@ -25,8 +25,8 @@ from onboard.network import TORCH_NAMES, Design, Network
 from onboard.spec import LARGEST, AgentSpec, FloatArray
 
 FORMAT = "kdmarl_sat bundle"
-VERSION = 3
-READABLE = (1, 2, 3)
+VERSION = 4
+READABLE = (1, 2, 3, 4)
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
 LARGEST_FILE = 64 * 2**20  # bytes
 
@@ -206,7 +206,7 @@ def _check_expected(found: Sequence[AgentSpec], expect: Sequence[AgentSpec]) -> 
             raise ValueError(f"it was made for another agent spec: satellite {spec.name!r}: {difference}")
 
 
-_BUDGETS = {1: Budget.from_dict_1, 2: Budget.from_dict_2, 3: Budget.from_dict}  # by the bundle's version
+_BUDGETS = {1: Budget.from_dict_1, 2: Budget.from_dict_2, 3: Budget.from_dict_3, 4: Budget.from_dict}  # by the bundle's version
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class _Entry:
         design = "hidden" if version == 1 else "network"
         sent = ("bits_per_decision",) if version > 2 else ()
         entry = fields.mapping("satellite", value, ("spec", design, "budget", "fallback", *sent, "weights", "golden"))
-        spec = AgentSpec.from_dict(entry["spec"])
+        spec = AgentSpec.from_dict(entry["spec"], computed=version > 3)
         where = f"satellite {spec.name!r}"
         listed = fields.sequence(f"{where} fallback", entry["fallback"], len(spec.actions))
         fallback = tuple(fields.text(f"{where} fallback", name) for name in listed)

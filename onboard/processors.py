@@ -15,6 +15,14 @@ from onboard import closed_form, fields
 from onboard.network import Design
 from onboard.spec import AgentSpec
 
+# Instructions for each multiply-accumulate of what a satellite computes in double precision before its network is asked:
+# its own motion, ahead. Loads, stores and a share of divisions and trigonometry are in it. Counted on emulated cores
+# (docs/planner.md): 3.7 on a Cortex-A53, 5.2 on RV64GC; assumed on the others.
+_SENSED = 5.2
+# Assumed: a core whose floating-point unit is for single precision computes doubles in software.
+_SENSED_IN_SOFTWARE = 60.0
+_SINGLE_PRECISION = ("cortex-m4", "cortex-m7")
+
 _COUNTED = "closed form fitted to emulated counts"
 
 
@@ -44,6 +52,11 @@ class Processor:
     def instructions(self, spec: AgentSpec, design: Design) -> float:
         """Modelled instructions of one decision, the check of its weights included."""
         return self.factor * closed_form.instructions(self.counted_as, spec, design)
+
+    def sensing_instructions(self, spec: AgentSpec) -> float:
+        """Modelled instructions with which the blocks of a decision are computed, at most."""
+        each = _SENSED_IN_SOFTWARE if self.counted_as in _SINGLE_PRECISION else _SENSED
+        return self.factor * each * spec.sensing_macs
 
     def latency_ms(self, instructions: float) -> float:
         """Modelled: instructions * CPI / clock."""

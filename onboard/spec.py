@@ -23,7 +23,9 @@ LARGEST = 4096  # of any dimension: a hostile manifest cannot make us allocate m
 class Block:
     """Named observation columns: ``size`` of them for the satellite itself (``slots == 0``) or for each slot.
 
-    ``scale`` is what the physical value, in ``unit``, was divided by to give the column.
+    ``scale`` is what the physical value, in ``unit``, was divided by to give the column. ``macs`` is the most
+    multiply-accumulates, in double precision, with which the satellite computes the columns for one decision; 0 where a
+    sensor gives them.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Block:
     unit: str
     scale: float
     slots: int = 0
+    macs: int = 0
 
     def __post_init__(self) -> None:
         where = f"block {self.name!r}"
@@ -39,15 +42,20 @@ class Block:
         fields.text(f"{where} unit", self.unit)
         fields.positive(f"{where} scale", self.scale)
         fields.integer(f"{where} slots", self.slots, 0, LARGEST)
+        fields.integer(f"{where} macs", self.macs, 0, 2**53)
 
     @property
     def columns(self) -> int:
         return self.size * max(1, self.slots)
 
     @classmethod
-    def from_dict(cls, value: object) -> Block:
-        """Raises ValueError: a key is missing or unknown, or a value is out of range."""
-        entry = fields.mapping("block", value, [field.name for field in dataclasses.fields(cls)])
+    def from_dict(cls, value: object, computed: bool = True) -> Block:
+        """From JSON; not ``computed``: as bundles before version 4 had it, without ``macs``.
+
+        Raises ValueError: a key is missing or unknown, or a value is out of range.
+        """
+        keys = [field.name for field in dataclasses.fields(cls) if computed or field.name != "macs"]
+        entry = fields.mapping("block", value, keys)
         return cls(**{**entry, "scale": fields.positive("block.scale", entry["scale"])})
 
 
@@ -93,6 +101,11 @@ class AgentSpec:
         return sum(block.size for block in self.blocks if block.slots > 0)
 
     @property
+    def sensing_macs(self) -> int:
+        """The most multiply-accumulates with which its blocks are computed for one decision."""
+        return sum(block.macs for block in self.blocks)
+
+    @property
     def actions(self) -> tuple[str, ...]:
         return self.fixed_actions + tuple(f"image_{slot}" for slot in range(self.slots))
 
@@ -100,8 +113,8 @@ class AgentSpec:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> AgentSpec:
-        """From JSON, or from ``dataclasses.asdict`` of any dataclass with the same fields.
+    def from_dict(cls, value: Mapping[str, Any], computed: bool = True) -> AgentSpec:
+        """From JSON, or from ``dataclasses.asdict`` of any dataclass with the same fields; ``computed`` as in Block.
 
         Raises ValueError: a key is missing or unknown, or a value is out of range.
         """
@@ -109,7 +122,9 @@ class AgentSpec:
         return cls(
             name=entry["name"],
             hardware=entry["hardware"],
-            blocks=tuple(Block.from_dict(block) for block in fields.sequence("spec.blocks", entry["blocks"], 256)),
+            blocks=tuple(
+                Block.from_dict(block, computed) for block in fields.sequence("spec.blocks", entry["blocks"], 256)
+            ),
             fixed_actions=tuple(fields.sequence("spec.fixed_actions", entry["fixed_actions"], 256)),
             slots=entry["slots"],
         )

@@ -209,10 +209,11 @@ class BudgetConfig:
     max_parameters: int = 20000
     max_bytes: int = 100000  # of weights, as uplinked
     max_ram_bytes: int = 150000  # weights and working memory of the C engine
-    max_macs_per_decision: int = 60000
-    max_instructions: float = 500000.0  # modelled on the processor below, as the next two
-    max_latency_ms: float = 50.0
-    max_energy_mj: float = 100.0
+    max_macs_per_decision: int = 60000  # of the network
+    max_sensing_macs: int = 600000  # with which what the network is to see is computed (the block foretold), at most
+    max_instructions: float = 4e6  # of both, modelled on the processor below, as the next two
+    max_latency_ms: float = 200.0
+    max_energy_mj: float = 300.0
     deadline_ms: float = 250.0  # wall clock of the executor, per decision
     max_misses: int = 3  # decisions in a row without a usable answer, after which the satellite stays in safe mode
     max_bits_per_decision: int = 32  # of intents over the crosslink
@@ -232,6 +233,7 @@ class BudgetConfig:
             max_misses=self.max_misses,
         )
         within("budget", 0, 4096, max_bits_per_decision=self.max_bits_per_decision)
+        within("budget", 0, 2**53, max_sensing_macs=self.max_sensing_macs)
 
 
 @dataclass

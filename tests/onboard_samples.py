@@ -56,6 +56,7 @@ BUDGET = Budget(
     max_misses=3,
     processor=ROUND,
     max_bits_per_decision=20,
+    max_sensing_macs=15,
 )
 
 # C = 3 context columns, K = 2 slots of F = 3 columns in two blocks, M = 1 fixed action: O = 9, A = 3.
@@ -65,7 +66,7 @@ TINY = AgentSpec(
     blocks=(
         Block("platform", 3, "1", 1.0),
         Block("priority", 1, "1", 1.0, slots=2),
-        Block("window", 2, "s", 300.0, slots=2),
+        Block("window", 2, "s", 300.0, slots=2, macs=10),
     ),
     fixed_actions=("charge",),
     slots=2,

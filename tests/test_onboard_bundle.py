@@ -141,7 +141,7 @@ def test_version_1_still_reads_and_flies() -> None:
     fly(bundle)
 
 
-def test_version_1_is_written_as_version_3(tmp_path: Path) -> None:
+def test_version_1_is_written_as_version_4(tmp_path: Path) -> None:
     old = read_bundle(KEPT / "bundle_v1")
     satellite = old.satellites[0]
     recorded = golden.record(satellite.network, satellite.spec, satellite.golden.obs, satellite.golden.mask)
@@ -158,7 +158,7 @@ def test_version_2_still_reads_and_flies() -> None:
         Design(6),
         Design(5, Architecture.RECURRENT, Activation.TANH, Dtype.INT8),
     ]
-    assert same(bundle, without_intents(make_bundle()))
+    assert same(bundle, without_intents(without_sensing(make_bundle())))
     fly(bundle)
 
 
@@ -171,14 +171,50 @@ def without_intents(bundle: Bundle) -> Bundle:
     return dataclasses.replace(bundle, satellites=tuple(silent))
 
 
+def without_sensing(bundle: Bundle) -> Bundle:
+    """As versions before 4 had it: nothing computed for the network, and nothing granted for that."""
+    older = []
+    for each in bundle.satellites:
+        blocks = tuple(dataclasses.replace(block, macs=0) for block in each.spec.blocks)
+        granted = dataclasses.replace(each.budget, max_sensing_macs=0)
+        older.append(dataclasses.replace(each, spec=dataclasses.replace(each.spec, blocks=blocks), budget=granted))
+    return dataclasses.replace(bundle, satellites=tuple(older))
+
+
 def test_version_3_still_reads_and_flies() -> None:
     folder = KEPT / "bundle_v3"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 30_000
     bundle = read_bundle(folder)
     assert [satellite.bits_per_decision for satellite in bundle.satellites] == [12, 0, 12]
     assert [satellite.budget.max_bits_per_decision for satellite in bundle.satellites] == [20, 20, 20]
+    assert same(bundle, without_sensing(make_bundle()))
+    fly(bundle)
+
+
+def test_version_4_still_reads_and_flies() -> None:
+    folder = KEPT / "bundle_v4"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 30_000
+    bundle = read_bundle(folder)
+    assert [satellite.spec.sensing_macs for satellite in bundle.satellites] == [10, 0, 0]
+    assert [satellite.budget.max_sensing_macs for satellite in bundle.satellites] == [15, 15, 15]
     assert same(bundle, make_bundle())
     fly(bundle)
+
+
+def test_before_version_4_nothing_was_computed(tmp_path: Path) -> None:
+    """Its keys are refused in a manifest that says 3, and so is their lack in one that says 4."""
+    three = Path(shutil.copytree(KEPT / "bundle_v3", tmp_path / "3"))
+    edit(three, lambda manifest: manifest["satellites"][0]["spec"]["blocks"][0].update(macs=1))
+    assert "block=" in refusal(three) and "is not allowed: it must be an object with" in refusal(three)
+    four = Path(shutil.copytree(KEPT / "bundle_v4", tmp_path / "4"))
+    edit(four, lambda manifest: manifest["satellites"][0]["budget"].pop("max_sensing_macs"))
+    assert "'max_sensing_macs'" in refusal(four)
+
+
+@pytest.mark.parametrize("macs", [-1, 1.5, True, None, "12"])
+def test_impossible_macs(folder: Path, macs: object) -> None:
+    edit(folder, lambda manifest: manifest["satellites"][0]["spec"]["blocks"][0].update(macs=macs))
+    assert f"macs={macs!r} is not allowed: it must be a whole number" in refusal(folder)
 
 
 def test_old_versions_have_no_bits(tmp_path: Path) -> None:
@@ -288,7 +324,7 @@ def test_damaged_manifest(folder: Path) -> None:
     assert "not the manifest of a bundle" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 4, "2", True, None, 10**400])
+@pytest.mark.parametrize("version", [0, 5, "2", True, None, 10**400])
 def test_other_version(folder: Path, version: object) -> None:
     edit(folder, lambda manifest: manifest.update(version=version))
     assert "cannot be read here; readable: 1, 2, 3" in refusal(folder)

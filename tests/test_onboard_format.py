@@ -164,7 +164,7 @@ class Table:
         return logits, hidden
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 @pytest.mark.parametrize("name", ["scout", "relay-1", "probe"])
 def test_another_reader_gives_the_golden_answers_to_the_bit(name: str, version: int) -> None:
     folder = KEPT / f"bundle_v{version}"

@@ -5,6 +5,7 @@ Frames: N inertial, P planet-fixed, B body. Angles in rad, times in s, positions
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,7 @@ from envs.basilisk.knowledge import Knowledge
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
-from envs.basilisk.twin.forecast import foretell
+from envs.basilisk.twin.forecast import TICK_MACS, foretell
 from envs.basilisk.twin.library import fault
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import tables
@@ -55,7 +56,14 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
         FeatureBlock("cue", 1, "flag of a scout", 1.0, slots),
         FeatureBlock("instrument", 2, "1 if it needs light, 1 if it needs a clear view", 1.0),
         FeatureBlock("cloud", 1, "chance of clouds; 1: somebody saw them", 1.0, slots),
-        FeatureBlock("foretold", 2, "1 if an image begun now comes off, minutes until the action ends", 1.0, slots),
+        FeatureBlock(
+            "foretold",
+            2,
+            "1 if an image begun now comes off, minutes until the action ends",
+            1.0,
+            slots,
+            slots * TICK_MACS * math.ceil(config.actions.image_timeout_s / config.sim_step_s),
+        ),
         *(
             FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
             for added, extra in extra_features(config).items()
