@@ -19,6 +19,7 @@ import torch
 from envs.api import AgentSpec
 from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.planner import PlannerSettings
 from envs.basilisk.support_data import data_digest
 from envs.basilisk.twin.environment import planner_fault, twin_fault
 from envs.basilisk.twin.library import fault as twin_library_fault
@@ -36,7 +37,8 @@ from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
 from scenarios.memory import available_bytes, check_workers
-from scenarios.schema import Dtype, RunConfig, Simulation, to_dict
+from scenarios.ranges import ConfigError
+from scenarios.schema import Dtype, Labels, RunConfig, Simulation, to_dict
 from training.artifact import Artifact, code_digest, make
 from training.distill import Teacher, student_widths
 from training.evaluate import Evaluation, evaluate, host_latency_us
@@ -204,6 +206,12 @@ def _stages(mission: Mission) -> RunResult:
         ]
         check_budget(designs, budget_of(config.budget, config.processors), scenario.communication.bits_per_decision)
 
+    if config.distill.labels is not Labels.teacher and not mission.ground.worlds:
+        reason = mission.twin_fault or "training.simulation=basilisk"
+        raise ConfigError(
+            f"distill.labels={config.distill.labels.value} is not allowed: "
+            f"it must be teacher where nobody plans ({reason})"
+        )
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
@@ -353,16 +361,26 @@ def _expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact
     if config.distill.teacher_episodes == 0:
         return None
     seeds = episode_seeds("expert", config.seed, 0, config.distill.teacher_episodes)
-    work_list = training_jobs(mission.ground, flyer(plan, teacher.team, sample=True), seeds)
+    adviser, advised = _adviser(mission)
+    work_list = training_jobs(mission.ground, flyer(plan, teacher.team, sample=True, adviser=adviser), seeds)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage("the teacher's buffer"):
             gather(mission.pool, work_list).save(folder / _ROLLOUT)
         return {"episodes": len(seeds)}
 
-    depends_on = {**mission.trained, "teacher": taught.digest, "seeds": seeds}
+    depends_on = {**mission.trained, "teacher": taught.digest, "seeds": seeds, **advised}
     artifact = make(mission.cache, "expert", depends_on, _NETWORKS, work, mission.console.say)
     return Rollout.load(artifact.path / _ROLLOUT)
+
+
+def _adviser(mission: Mission) -> tuple[PlannerSettings | None, dict[str, Any]]:
+    """The planner that labels the episodes of distillation, where it does, and what its labels depend on."""
+    config = mission.config
+    if config.distill.labels is Labels.teacher:
+        return None, {}
+    adviser = settings_of(config.planner, config.teacher.imitation_width, config.distill.labels_horizon_s)
+    return adviser, {"adviser": dataclasses.asdict(adviser), "guard": to_dict(config.scenario.guard)}
 
 
 def _distil(
@@ -370,6 +388,7 @@ def _distil(
 ) -> tuple[Artifact, Team]:
     config = mission.config
     distiller = fresh_distiller(plan, mission.specs, teacher, config.distill, config.seed)
+    adviser, advised = _adviser(mission)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with mission.console.stage(f"KD-MARL: {name}") as progress:
@@ -380,6 +399,7 @@ def _distil(
                 expert,
                 mission.ground,
                 config.distill,
+                adviser,
                 mission.pool,
                 folder,
                 key,
@@ -393,6 +413,7 @@ def _distil(
         "plan": dataclasses.asdict(plan),
         "teacher": taught.digest,
         "seed": config.seed,
+        **advised,
     }
     artifact = make(mission.cache, name, depends_on, _STUDENTS, work, mission.console.say)
     distiller.students.load_state_dict(final_weights(artifact.path, artifact.digest))

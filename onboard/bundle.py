@@ -206,7 +206,12 @@ def _check_expected(found: Sequence[AgentSpec], expect: Sequence[AgentSpec]) -> 
             raise ValueError(f"it was made for another agent spec: satellite {spec.name!r}: {difference}")
 
 
-_BUDGETS = {1: Budget.from_dict_1, 2: Budget.from_dict_2, 3: Budget.from_dict_3, 4: Budget.from_dict}  # by the bundle's version
+_BUDGETS = {  # by the bundle's version
+    1: Budget.from_dict_1,
+    2: Budget.from_dict_2,
+    3: Budget.from_dict_3,
+    4: Budget.from_dict,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from onboard import closed_form, fields
 from onboard.network import Design
 from onboard.spec import AgentSpec
 
-# Instructions for each multiply-accumulate of what a satellite computes in double precision before its network is asked:
-# its own motion, ahead. Loads, stores and a share of divisions and trigonometry are in it. Counted on emulated cores
-# (docs/planner.md): 3.7 on a Cortex-A53, 5.2 on RV64GC; assumed on the others.
+# Instructions for each multiply-accumulate of what a satellite computes in double precision before its network is
+# asked: its own motion, ahead. Loads, stores and a share of divisions and trigonometry are in it. Counted on emulated
+# cores (docs/planner.md): 3.7 on a Cortex-A53, 5.2 on RV64GC; assumed on the others.
 _SENSED = 5.2
 # Assumed: a core whose floating-point unit is for single precision computes doubles in software.
 _SENSED_IN_SOFTWARE = 60.0

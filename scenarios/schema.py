@@ -20,6 +20,14 @@ from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError, check, positive, within
 
 
+class Labels(Enum):
+    """Whose decision is the hard label of Eq. 8."""
+
+    teacher = "teacher"
+    planner = "planner"  # and the teacher's policy (Eq. 7) is no label
+    both = "both"  # the planner's action, beside the teacher's policy
+
+
 class Simulation(Enum):
     twin = "twin"  # the fast twin of the simulation; where a mission has what the twin lacks, Basilisk all the same
     basilisk = "basilisk"
@@ -127,6 +135,8 @@ class StudentConfig:
 class DistillConfig:
     """KD-MARL, Eqs. 1-11. A weight of 0 switches its term off."""
 
+    labels: Labels = Labels.teacher
+    labels_horizon_s: float = 200.0  # how far the planner looks ahead at each decision that it labels
     teacher_episodes: int = 64  # the paper's expert buffer; 0: none
     teacher_epochs: int = 20
     student_iterations: int = 12  # own rollouts labelled by the teacher; 0: none
@@ -154,6 +164,7 @@ class DistillConfig:
         positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
         within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
         within("distill", 0, 1e3, entropy=self.entropy)
+        positive("distill", labels_horizon_s=self.labels_horizon_s)
         within("distill", 0, 1, imitation_left=self.imitation_left)
         within("distill", 0.01, 1, clip=self.clip)
         within("distill", 2, 1024, relation_width=self.relation_width, roles=self.roles)

@@ -3,11 +3,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from envs.sensing import sense
-from scenarios.schema import DistillConfig, StudentConfig, TeacherConfig
+from scenarios.schema import DistillConfig, Labels, StudentConfig, TeacherConfig
 from tests.toy import ToyEnv, ToyOptimum
 from training.batch import to_batch
 from training.checkpoint import load, save
@@ -105,6 +106,37 @@ def test_imitation_counts_less_along_the_students_own_episodes(teacher: Teacher)
         imitation = config.kl * record["kl"] + config.ce * record["ce"]
         reward = config.ppo * record["ppo"] - config.entropy * record["entropy"]
         assert record["loss"] == pytest.approx(reward + share * imitation, abs=1e-5)
+
+
+def advised(rollout: Rollout, action: int) -> Rollout:
+    """An adviser who would always have done the same, where that is legal."""
+    return dataclasses.replace(rollout, advice=np.where(rollout.mask[..., action], action, 0))
+
+
+def test_the_planners_action_is_the_label(teacher: Teacher) -> None:
+    """The reward and the teacher say something else: of the planner alone, students learn what it would do."""
+    config = dataclasses.replace(
+        CONFIG, labels=Labels.planner, ppo=0.0, relation=0.0, role=0.0, teacher_epochs=40, student_iterations=0
+    )
+    students = students_of()
+    distiller = new_distiller(students, teacher, config, seed=0)
+    record = distill_update(distiller, teacher, advised(played_by(teacher.team, range(500, 516)), 0), "teacher", config)
+    assert "kl" not in record and record["ce"] < 0.05
+    flown = collect(ENV, NetworkPolicy(students, sample=False), list(range(700, 704)))
+    assert (flown.action[flown.active] == 0).mean() > 0.95
+
+
+def test_the_planners_action_beside_the_teachers_policy(teacher: Teacher) -> None:
+    """The KL of ``both`` is the teacher's and its cross-entropy the planner's: the same as of either alone."""
+    rollout = advised(played_by(teacher.team, range(500, 504)), 0)
+    records = {}
+    for labels in Labels:
+        config = dataclasses.replace(CONFIG, labels=labels, teacher_epochs=1, minibatches=1)
+        distiller = new_distiller(students_of(), teacher, config, seed=0)
+        records[labels] = distill_update(distiller, teacher, rollout, "teacher", config)
+    both = records[Labels.both]
+    assert both["kl"] == records[Labels.teacher]["kl"] and both["ce"] == records[Labels.planner]["ce"]
+    assert both["ce"] != records[Labels.teacher]["ce"]
 
 
 def test_distilled_advantages_alone_teach(teacher: Teacher) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from scenarios.schema import DistillConfig
 from training.losses import (
+    best_legal,
     chosen_log_prob,
     cosines,
     distillation_kl,
@@ -118,9 +119,9 @@ def test_distillation_kl_by_hand_and_its_direction() -> None:
 
 
 def test_hard_label_is_the_teachers_best_legal_action() -> None:
-    assert hard_label_ce(LOGITS, EVEN, MASK, ONE).item() == pytest.approx(math.log(2))
+    assert hard_label_ce(best_legal(LOGITS, MASK), EVEN, MASK, ONE).item() == pytest.approx(math.log(2))
     teacher = torch.tensor([2.0, 1.0, 90.0])
-    assert hard_label_ce(teacher, LOGITS, MASK, ONE).item() == pytest.approx(math.log(4))
+    assert hard_label_ce(best_legal(teacher, MASK), LOGITS, MASK, ONE).item() == pytest.approx(math.log(4))
 
 
 def test_structural_relation_of_three_agents_by_hand() -> None:
@@ -154,7 +155,7 @@ def test_neither_relation_nor_roles_nor_labels_send_a_gradient_to_the_teacher() 
     mask = torch.ones(2, 1, 3, 3, dtype=torch.bool)
     loss = structural_relation(cosines(teacher), cosines(student), weight)
     loss = loss + role_alignment(teacher, student, weight, 1.0) + distillation_kl(teacher, student, mask, weight)
-    torch.autograd.backward(loss + hard_label_ce(teacher, student, mask, weight))
+    torch.autograd.backward(loss + hard_label_ce(best_legal(teacher, mask), student, mask, weight))
     assert teacher.grad is None and student.grad is not None
 
 

@@ -38,6 +38,7 @@ def written() -> Rollout:
         active=active,
         alive=alive,
         action=grid.astype(np.int64) % 3,
+        advice=2 - grid.astype(np.int64) % 3,
         log_prob=-grid,
         reward=np.array([[1, 3], [2, -5], [4, 0], [8, 0]], np.float32),
         duration_s=np.array([[2, 1], [1, 2], [1, 0], [3, 0]], np.float32),
@@ -81,6 +82,7 @@ def test_decisions_carry_what_was_seen_and_done_and_zeros_elsewhere() -> None:
         depth = len(steps)
         assert (packed.obs[:depth, episode, agent] == rollout.obs[steps, episode, agent]).all()
         assert (packed.action[:depth, episode, agent] == rollout.action[steps, episode, agent]).all()
+        assert (packed.advice[:depth, episode, agent] == 2 - packed.action[:depth, episode, agent]).all()
         assert (packed.log_prob[:depth, episode, agent] == rollout.log_prob[steps, episode, agent]).all()
         assert packed.mask[:depth, episode, agent].all()
         for name in ("obs", "mask", "action", "log_prob", "reward", "discount", "step", "next_step"):

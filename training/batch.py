@@ -21,6 +21,7 @@ class Batch:
     obs: Tensor  # [D, E, N, O]
     mask: Tensor  # [D, E, N, A] bool
     action: Tensor  # [D, E, N] int64
+    advice: Tensor  # [D, E, N] int64, what an adviser would have done
     log_prob: Tensor  # [D, E, N] of the behaviour policy
     valid: Tensor  # [D, E, N] bool
     step: Tensor  # [D, E, N] int64, into T

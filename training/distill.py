@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from envs.sensing import Sensing
-from scenarios.schema import DistillConfig, StudentConfig
+from scenarios.schema import DistillConfig, Labels, StudentConfig
 from training.batch import Batch, advantages, minibatches, to_batch
 from training.losses import (
     Weights,
+    best_legal,
     chosen_log_prob,
     cosines,
     distillation_kl,
@@ -135,7 +136,7 @@ def distill_update(
     """
     weights = _weights(distiller, source, config)
     batch = to_batch(rollout, teacher.discount_per_s)
-    target = _teach(teacher, batch, distiller.heads)
+    target = _teach(teacher, batch, distiller.heads, config.labels)
     advantage, _ = advantages(batch, teacher.critic, teacher.value_norm, teacher.gae_lambda)
     advantage = normalised(advantage, batch.valid)
 
@@ -147,7 +148,12 @@ def distill_update(
         for index in minibatches(len(rollout.seeds), config.minibatches, (distiller.seed, distiller.updates, epoch)):
             part = batch.episodes(index)
             depth = len(part.obs)
-            labels = Targets(target.logits[:depth, index], target.roles[:depth, index], target.cosines[:, index])
+            labels = Targets(
+                target.logits[:depth, index],
+                target.best[:depth, index],
+                target.roles[:depth, index],
+                target.cosines[:, index],
+            )
             record, loss = _terms(distiller, part, advantage[:depth, index], labels, weights)
             descend(distiller.optimiser, loss, modules, config.max_grad_norm)
             records.append(record)
@@ -167,18 +173,20 @@ def agreement(students: Team, teacher: Team, rollout: Rollout) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What the frozen teacher says about a batch."""
+    """What the students are to learn of a batch: the frozen teacher's view of it, and whose action is Eq. 8's."""
 
     logits: Tensor  # [D, E, N, A]
+    best: Tensor  # [D, E, N] the hard label: the teacher's best action, or the planner's
     roles: Tensor  # [D, E, N, R] W_T z
     cosines: Tensor  # [T, E, N, N] of the latents held at each step
 
 
 @torch.no_grad()
-def _teach(teacher: Teacher, batch: Batch, heads: DistillationHeads) -> Targets:
+def _teach(teacher: Teacher, batch: Batch, heads: DistillationHeads, labels: Labels) -> Targets:
     logits, latents = _logits(teacher.team, batch)
     z = torch.stack(latents, dim=2)  # [D, E, N, H]
-    return Targets(logits, z @ heads.role_teacher.T, cosines(on_step_grid(z, batch.held)))
+    best = best_legal(logits, batch.mask) if labels is Labels.teacher else batch.advice
+    return Targets(logits, best, z @ heads.role_teacher.T, cosines(on_step_grid(z, batch.held)))
 
 
 def _logits(team: Team, batch: Batch, episodes_at_once: int = 8) -> tuple[Tensor, list[Tensor]]:
@@ -254,7 +262,7 @@ def terms(
         {
             "ppo": ppo,
             "kl": lambda: distillation_kl(target.logits, logits, mask, weight),
-            "ce": lambda: hard_label_ce(target.logits, logits, mask, weight),
+            "ce": lambda: hard_label_ce(target.best, logits, mask, weight),
             "relation": relation,
             "role": role,
             "entropy": lambda: entropy(logits, mask, weight),
@@ -270,6 +278,8 @@ def terms(
 def _weights(distiller: Distiller, source: Source, config: DistillConfig) -> DistillConfig:
     """Imitation counts less and less along the students' own episodes (kickstarting, Schmitt et al. 2018): under a
     mask the teacher cannot be imitated fully, and what is left to gain comes from the reward."""
+    if config.labels is Labels.planner:
+        config = dataclasses.replace(config, kl=0.0)  # what it would do is all that the planner tells
     if source == "teacher":
         return config
     own = distiller.updates - (config.teacher_episodes > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,7 @@ def _aggregate(
     count = config.aggregation_episodes
     seeds = episode_seeds("aggregation", learner.seed, (index - 1) * count, count)
     flown = gather(pool, training_jobs(ground, flyer(plan, learner.team, True, adviser), seeds))
+    flown = dataclasses.replace(flown, action=flown.advice)
     flown.save(_place(folder, index))
     return flown
 
@@ -148,6 +150,7 @@ def train_students(
     expert: Rollout | None,
     ground: Ground,
     config: DistillConfig,
+    adviser: PlannerSettings | None,
     pool: Pool,
     folder: Path,
     key: str,
@@ -159,6 +162,7 @@ def train_students(
         distiller: freshly made; a checkpoint in ``folder`` replaces its state.
         plan: of the students' team.
         expert: the teacher's buffer (None: that source is off).
+        adviser: the planner whose actions are labels, where ``config.labels`` wants it; it advised the expert too.
 
     Returns:
         One record per source batch.
@@ -180,7 +184,7 @@ def train_students(
             seeds = episode_seeds(
                 "student", distiller.seed, iteration * config.student_episodes, config.student_episodes
             )
-            pilot = flyer(plan, distiller.students, sample=True)
+            pilot = flyer(plan, distiller.students, sample=True, adviser=adviser)
             rollout = gather(pool, training_jobs(ground, pilot, seeds))
             source = "student"
         record = distill_update(distiller, teacher, rollout, "teacher" if source == "teacher" else "student", config)

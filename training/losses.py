@@ -80,9 +80,13 @@ def distillation_kl(logits_t: Tensor, logits_s: Tensor, mask: Tensor, weight: Te
     return weighted_mean((log_p_t.exp() * (log_p_t - log_p_s)).sum(-1), weight)
 
 
-def hard_label_ce(logits_t: Tensor, logits_s: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
-    """Eq. 8:  -log pi_S(a*),  a* = argmax pi_T over the legal actions."""
-    label = masked_log_softmax(logits_t, mask).argmax(-1)
+def best_legal(logits_t: Tensor, mask: Tensor) -> Tensor:
+    """a* of Eq. 8:  argmax pi_T over the legal actions.  logits [D, E, N, A] -> [D, E, N]."""
+    return masked_log_softmax(logits_t, mask).argmax(-1)
+
+
+def hard_label_ce(label: Tensor, logits_s: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """Eq. 8:  -log pi_S(a*), averaged over decisions.  label a* [D, E, N], legal wherever the weight is not 0."""
     return weighted_mean(-chosen_log_prob(logits_s, mask, label), weight)
 
 

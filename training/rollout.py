@@ -24,6 +24,7 @@ class Rollout:
     active: BoolArray  # [T, E, N] the agent was asked at the start of this step
     alive: BoolArray  # [T+1, E, N] at the start of each step, and after the last
     action: IntArray  # [T, E, N] meaningful where active
+    advice: IntArray  # [T, E, N] likewise: what an adviser would have done; without one, what was done
     log_prob: FloatArray  # [T, E, N] of the action under the behaviour policy; 0 if that was deterministic
     reward: FloatArray  # [T, E] team reward of the step, received at its end
     duration_s: FloatArray  # [T, E]
@@ -62,6 +63,7 @@ class Decisions:
     obs: FloatArray  # [D, E, N, O]
     mask: BoolArray  # [D, E, N, A]
     action: IntArray  # [D, E, N]
+    advice: IntArray  # [D, E, N]
     log_prob: FloatArray  # [D, E, N]
     reward: FloatArray  # [D, E, N]
     discount: FloatArray  # [D, E, N] 0: nothing follows
@@ -70,11 +72,14 @@ class Decisions:
 
 
 def collect(env: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Rollout:
-    """Play one whole episode per seed. A stochastic policy has ``log_prob`` [E, N] of its latest choice."""
+    """Play one whole episode per seed.
+
+    A stochastic policy has ``log_prob`` [E, N] of its latest choice, and one that is advised ``advice`` [E, N].
+    """
     step = env.reset(list(seeds))
     policy.reset(list(seeds))
     before: list[Step] = []
-    actions, log_probs, valid = [], [], []
+    actions, advices, log_probs, valid = [], [], [], []
     terminated, truncated = step.terminated.copy(), step.truncated.copy()
     while not (terminated | truncated).all():
         running = ~(terminated | truncated)
@@ -83,6 +88,7 @@ def collect(env: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Rollout:
         log_prob = np.asarray(getattr(policy, "log_prob", np.zeros(action.shape)), np.float32)
         before.append(step)
         actions.append(np.where(active, action, 0))
+        advices.append(np.where(active, getattr(policy, "advice", action), 0))
         log_probs.append(np.where(active, log_prob, np.float32(0)))
         valid.append(running)
         step = env.step(action)
@@ -98,6 +104,7 @@ def collect(env: VectorEnv, policy: Policy, seeds: Sequence[int]) -> Rollout:
         active=np.stack([s.active for s in before]) & happened[..., None],
         alive=np.stack([s.alive for s in every]) & reached,
         action=np.stack(actions),
+        advice=np.stack(advices),
         log_prob=np.stack(log_probs),
         reward=np.where(happened, np.stack([s.reward for s in after]), np.float32(0)),
         duration_s=np.where(happened, np.stack([s.duration_s for s in after]), np.float32(0)),
@@ -149,6 +156,7 @@ def decisions(rollout: Rollout, discount_per_s: float) -> Decisions:
         obs=packed(rollout.obs),
         mask=packed(rollout.mask),
         action=packed(rollout.action),
+        advice=packed(rollout.advice),
         log_prob=packed(rollout.log_prob),
         reward=packed(reward),
         discount=packed(discount),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.api import AgentSpec, IntArray, Policy, Step
+from envs.api import AgentSpec, FloatArray, IntArray, Policy, Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.planner import ForecastPolicy, PlannerPolicy, PlannerSettings
 from envs.basilisk.twin.environment import TwinEnv
@@ -76,7 +75,7 @@ class Flyer:
     weights: dict[str, NDArray[np.float32]] | None = None
     sample: bool = False  # draw from the policy; else its most likely action
     flight: FlightPlan | None = None
-    adviser: PlannerSettings | None = None  # what it would do is kept as the rollout's actions
+    adviser: PlannerSettings | None = None  # what it would do is kept beside the rollout's actions
 
     def policy(self, env: ConstellationEnv | TwinEnv) -> Policy:
         if self.heuristic is Heuristic.random:
@@ -104,16 +103,19 @@ class Advised:
 
     def __init__(self, pilot: Policy, adviser: Policy) -> None:
         self._pilot, self._adviser = pilot, adviser
-        self.advice: list[IntArray] = []  # [E, N] of each step
 
     def reset(self, seeds: list[int]) -> None:
         self._pilot.reset(seeds)
         self._adviser.reset(seeds)
-        self.advice = []
 
     def act(self, step: Step) -> IntArray:
-        self.advice.append(self._adviser.act(step))
+        self.advice = self._adviser.act(step)  # [E, N]
         return self._pilot.act(step)
+
+    @property
+    def log_prob(self) -> FloatArray:
+        """[E, N] of the pilot's latest choice; 0 if that is deterministic."""
+        return np.asarray(getattr(self._pilot, "log_prob", np.zeros(self.advice.shape)), np.float32)
 
 
 def flyer(plan: TeamPlan, team: Team, sample: bool, adviser: PlannerSettings | None = None) -> Flyer:
@@ -186,11 +188,9 @@ def _on_twin(job: Job) -> Flown:
     """Training episodes: no guard, no traces."""
     env = TwinEnv(job.scenario, _worlds(_Worlds(job.scenario, job.worlds)), job.training)
     policy = job.flyer.policy(env)
-    advised = None if job.flyer.adviser is None else Advised(policy, PlannerPolicy(env, job.flyer.adviser))
-    rollout = collect(env, advised or policy, job.seeds)
-    if advised is not None:
-        rollout = dataclasses.replace(rollout, action=np.where(rollout.active, np.stack(advised.advice), 0))
-    return Flown(rollout, tuple(env.results()), ())
+    if job.flyer.adviser is not None:
+        policy = Advised(policy, PlannerPolicy(env, job.flyer.adviser))
+    return Flown(collect(env, policy, job.seeds), tuple(env.results()), ())
 
 
 class _Worlds:

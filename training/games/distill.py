@@ -15,7 +15,7 @@ from scenarios.games.schema import GameDistillConfig, GameStudentConfig
 from training.distill import Chosen, DistillationHeads, Targets, terms
 from training.games.networks import RecurrentTeam, Sight, StateCritic, descend
 from training.games.windows import Window, advantages, minibatches
-from training.losses import cosines, normalised, value_huber
+from training.losses import best_legal, cosines, normalised, value_huber
 from training.networks import ValueNorm
 from training.optimisation import adam, means, set_rate
 from training.optimisation import descend as descend_alone
@@ -156,7 +156,8 @@ def _prepare(distiller: Distiller, teacher: Teacher, window: Window) -> _Prepare
     values = (distiller.critic, distiller.value_norm)
     advantage, returns = advantages(window, *values, teacher.discount, teacher.gae_lambda)
     z = window.labels.latents
-    targets = Targets(window.labels.logits, z @ distiller.heads.role_teacher.T, cosines(z))
+    best = best_legal(window.labels.logits, window.mask)
+    targets = Targets(window.labels.logits, best, z @ distiller.heads.role_teacher.T, cosines(z))
     advantage = normalised(advantage.unsqueeze(-1).expand_as(window.log_prob), window.alive)
     return _Prepared(inputs, advantage, returns, targets)
 
