@@ -141,3 +141,10 @@ def test_an_epoch_outside_the_ephemeris_is_refused_before_any_compute(tmp_path: 
     out, err = process.communicate(timeout=60)
     assert process.returncode == 2 and "flight" not in out
     assert "scenario.epoch_utc=" in err and "Traceback" not in err
+
+
+def test_labels_of_a_planner_that_nobody_has_are_refused_before_any_compute(tmp_path: Path) -> None:
+    process = start(tmp_path, "distill.labels=both", "training.simulation=basilisk")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode != 0 and "flight" not in out
+    assert "distill.labels=both is not allowed: it must be teacher where nobody plans (training.simulation=basilisk)" in err
