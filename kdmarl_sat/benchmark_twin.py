@@ -3,6 +3,7 @@
 Parity: every action of flights of every shipped mission is flown in Basilisk and, from the same state, on the twin.
 Speeds are decisions per CPU-second of this process in one run, resets and policies not counted (but for plain BSK-RL).
 Planning: rules, planner and the upper bound on validation episodes in Basilisk, under the guard; no held-out one.
+Then rules and planner in larger constellations, the planner also with a minute of neighbourhood search.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
+from scenarios.schema import PlannerConfig, RunConfig
 from training.flight import GuardedPolicy, limits_of
 from training.rollout import collect
 from training.simulate import episode_seeds, settings_of
@@ -41,6 +43,8 @@ from training.simulate import episode_seeds, settings_of
 MISSIONS = ("imaging_constellation", "optical_sar", "tip_and_cue", "walker_cities")
 SIZES = {4: ("planes=1", "per_plane=4"), 24: ("planes=3", "per_plane=8"), 66: ("planes=6", "per_plane=11")}
 WANTED_RATIO = 50.0
+CLUSTERS_PER_SATELLITE = 15  # and orbit, in constellations of any size
+SEARCH_S = 60.0  # CPU-seconds of neighbourhood search in a larger constellation
 _ON_TWIN = 16  # episodes in lockstep
 
 
@@ -60,9 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(episodes: int) -> dict[str, Any]:
     work = [(name, "parity") for name in MISSIONS] + [(str(size), "speed") for size in SIZES]
-    work += [(name, "planning") for name in MISSIONS]
-    measured: dict[str, Any] = {"parity": {}, "speed": {}, "planning": {}}
-    do = {"parity": parity, "speed": lambda size, _: speed(int(size)), "planning": planning}
+    work += [(name, "planning") for name in MISSIONS] + [(str(size), "size") for size in SIZES if size > 4]
+    measured: dict[str, Any] = {"parity": {}, "speed": {}, "planning": {}, "size": {}}
+    do: dict[str, Callable[[str, int], dict[str, Any]]] = {
+        "parity": parity,
+        "speed": lambda size, _: speed(int(size)),
+        "planning": planning,
+        "size": lambda size, _: larger(int(size)),
+    }
     for name, what in track(work, description="the twin against Basilisk"):
         measured[what][name] = do[what](name, episodes)
     measured["rate error from a task's first tick on"] = first_tick(episodes)
@@ -150,25 +159,45 @@ def planning(name: str, episodes: int) -> dict[str, Any]:
     """Mean captured priority of the rules and the planner, beside what is within reach and the proven bound."""
     run = composed(f"scenario={name}")
     env, seeds = ConstellationEnv(run.scenario), episode_seeds("validation", 0, 0, episodes)
-    policies: dict[str, Policy] = {
-        "greedy + battery": GreedyPolicy(env.specs),
-        "global knowledge": GreedyPolicy(env.specs, global_knowledge=True),
-        "forecast": ForecastPolicy(env),
-        "planner": PlannerPolicy(env, settings_of(run.planner)),
-    }
-    found: dict[str, Any] = {"episodes": episodes}
-    for label, policy in policies.items():
-        began = time.process_time()
-        flown = [_flown(env, policy, run.scenario, seed) for seed in seeds]
-        found[label] = float(np.mean([result.captured for result in flown]))
-        found[f"{label}, CPU-seconds per episode"] = (time.process_time() - began) / episodes
-    found["available"] = float(np.mean([result.available for result in flown]))
+    found = _captured(env, run, {"planner": run.planner}, seeds)
     bounds = []
     for seed in seeds:
         env.reset([seed])
         bounds.append(episode_bound(run.scenario, env.episode(0)).value)
     found["upper bound"] = float(np.mean(bounds))
     env.close()
+    return found
+
+
+def larger(satellites: int) -> dict[str, Any]:
+    """One episode of imaging_constellation with so many satellites, and as many targets for each."""
+    overrides = [f"scenario.constellation.{each}" for each in SIZES[satellites]]
+    run = composed(*overrides, f"scenario.targets.clusters_per_orbit={CLUSTERS_PER_SATELLITE * satellites}")
+    searched = dataclasses.replace(run.planner, iterations=10**6, budget_s=SEARCH_S)
+    planners = {"planner": run.planner, f"planner and {SEARCH_S:g} CPU-seconds of search": searched}
+    env = ConstellationEnv(run.scenario)
+    found = _captured(env, run, planners, episode_seeds("validation", 0, 0, 1))
+    env.close()
+    return found
+
+
+def _captured(
+    env: ConstellationEnv, run: RunConfig, planners: Mapping[str, PlannerConfig], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Mean captured priority of rules and planners, and the CPU-seconds that an episode takes with each."""
+    policies: dict[str, Policy] = {
+        "greedy + battery": GreedyPolicy(env.specs),
+        "global knowledge": GreedyPolicy(env.specs, global_knowledge=True),
+        "forecast": ForecastPolicy(env),
+        **{label: PlannerPolicy(env, settings_of(planner)) for label, planner in planners.items()},
+    }
+    found: dict[str, Any] = {"episodes": len(seeds)}
+    for label, policy in policies.items():
+        began = time.process_time()
+        flown = [_flown(env, policy, run.scenario, seed) for seed in seeds]
+        found[label] = float(np.mean([result.captured for result in flown]))
+        found[f"{label}, CPU-seconds per episode"] = (time.process_time() - began) / len(seeds)
+    found["available"] = float(np.mean([result.available for result in flown]))
     return found
 
 
