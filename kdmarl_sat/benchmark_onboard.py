@@ -31,7 +31,7 @@ from onboard.runners import BuildError
 from training.artifact import ROOT
 
 RESULTS = ROOT / "results"
-BUNDLES = tuple(RESULTS / "bundles" / f"imaging_constellation-full-seed0-{group}" for group in ("lh_a", "lh"))
+BUNDLES = tuple(RESULTS / "bundles" / f"imaging_constellation-{group}" for group in ("lh_a", "lh"))
 COUNTS = ("decisions", "calls", "flips", "mutations", "trials")
 FLOWN_FOR = ("bits", "instructions")  # parts that need closed-loop flights
 

@@ -15,6 +15,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
@@ -73,6 +74,9 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
             f"bundle={config.bundle} is not allowed: it has {len(costs)} satellites and scenario {scenario.name!r} has "
             f"{scenario.constellation.size}; it must be made for this scenario"
         )
+    sensed = {block for blocks in scenario.visible for block in blocks}
+    if "foretold" in sensed and (fault := twin_library_fault()):
+        raise ConfigError(f"bundle={config.bundle} senses the block foretold, which is not computed here: {fault}")
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
     plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
     flights: dict[str, list[Flown]] = {}

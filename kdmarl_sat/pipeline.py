@@ -36,7 +36,7 @@ from onboard.bundle import read_bundle
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
-from scenarios.memory import available_bytes, check_workers
+from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.ranges import ConfigError
 from scenarios.schema import Dtype, Labels, RunConfig, Simulation, to_dict
 from training.artifact import Artifact, code_digest, make
@@ -171,7 +171,7 @@ def run(config: RunConfig, folder: Path) -> RunResult:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     start = time.monotonic()
-    check_workers(config.compute, config.scenario.constellation.size, available_bytes())
+    check_workers(config.compute, config.scenario.constellation.size, available_bytes(), worlds_bytes(config))
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)

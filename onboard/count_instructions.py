@@ -28,7 +28,7 @@ from onboard.network import Dtype, Network
 from onboard.runners.native import SCRUB_WORDS, NativeRunner
 from onboard.spec import AgentSpec
 
-BUNDLE = Path("results/bundles/imaging_constellation-full-seed0-lh_a")
+BUNDLE = Path("results/bundles/imaging_constellation-lh_a")
 RESULTS = Path("results/instructions.json")
 
 # What a small engine for one network alone took (obs 80 -> linear, relu -> GRU cell -> linear, 11 actions), without a

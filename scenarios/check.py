@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from scenarios.memory import available_bytes, check_workers
+from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.schema import RunConfig, load
 
 
@@ -42,7 +42,7 @@ class CheckFirst(Callback):
             for overrides in runs:
                 run = load(compose(config.hydra.job.config_name, [*common, *overrides]))
                 if here and isinstance(run, RunConfig):
-                    check_workers(run.compute, run.scenario.constellation.size, available_bytes())
+                    check_workers(run.compute, run.scenario.constellation.size, available_bytes(), worlds_bytes(run))
         except Exception as error:
             raise Stopped from error
 

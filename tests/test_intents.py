@@ -19,7 +19,7 @@ from envs.basilisk.twin.worlds import world_of
 from envs.episode_result import EpisodeResult
 from envs.heuristics import RandomPolicy
 from onboard.budget import BudgetError, admit
-from onboard.bundle import BundleError, read_bundle
+from onboard.bundle import BundleError, read_bundle, write_bundle
 from scenarios.communication import Communication, CommunicationConfig, most_targets
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
@@ -32,7 +32,7 @@ from training.policies import NetworkPolicy
 from training.rollout import collect
 from training.simulate import TeamPlan
 
-V1 = Path(__file__).parents[1] / "results/bundles/imaging_constellation-full-seed0-lh_a"
+FLOWN = Path(__file__).parents[1] / "results/bundles/imaging_constellation-lh_a"
 CHAIN = (  # three in a row: each sees its neighbours, the ends do not see each other
     *("scenario.constellation.per_plane=3", "scenario.constellation.spacing_deg=40"),
     *("scenario.communication.mode=line_of_sight", "scenario.constellation.classes=[{hardware:wide,sensing:full}]"),
@@ -398,10 +398,13 @@ def test_students_that_hear_intents_fly_from_a_bundle_that_carries_their_bits(tm
         policy(tmp_path / "tight", 10).reset([1])
 
 
-def test_a_bundle_without_bits_flies_and_says_nothing() -> None:
+def test_a_bundle_without_bits_flies_and_says_nothing(tmp_path: Path) -> None:
+    bundle = read_bundle(FLOWN)
+    silent = [dataclasses.replace(each, bits_per_decision=0) for each in bundle.satellites]
+    write_bundle(tmp_path / "silent", bundle.scenario, silent, bundle.provenance)
     config = mission("imaging_constellation", 300.0)
     env = ConstellationEnv(config)
-    policy = OnboardPolicy(FlightPlan(V1, "reference"), env.specs, config.visible, None, 300.0, 16)
+    policy = OnboardPolicy(FlightPlan(tmp_path / "silent", "reference"), env.specs, config.visible, None, 300.0, 16)
     assert policy.silent.all()
     env.silence(policy.silent)
     collect(env, policy, [1])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scenarios.compose import composed
-from scenarios.memory import available_bytes, check_workers
+from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.ranges import ConfigError
 
 GIB = 2**30
@@ -31,6 +31,20 @@ def test_as_many_as_fit_and_no_more() -> None:
     checked(None, "compute.workers=1000")
     with pytest.raises(ConfigError, match="it must be with fewer satellites or episodes_per_job, for not even one fi"):
         checked(GIB // 2, *big, "compute.workers=1")
+
+
+def test_the_twins_worlds_count() -> None:
+    """48 worlds of 66 satellites for 5,700 ticks of 140 bytes are 2.4 GiB beside the 764 MiB."""
+    big = ("scenario.constellation.planes=6", "scenario.constellation.per_plane=11", "compute.episodes_per_job=1")
+    config = composed(*big, "scenario.duration_s=2850", "scenario.training_duration_s=[600,5700]", "compute.workers=3")
+    worlds = worlds_bytes(config)
+    assert worlds == 48 * 66 * 5700 * 140
+    check_workers(config.compute, 66, 10 * GIB, worlds)
+    with pytest.raises(ConfigError, match=r"compute.workers=3 is not allowed: each takes about 3.1 GiB .* at most 2"):
+        check_workers(config.compute, 66, 9 * GIB, worlds)
+    with pytest.raises(ConfigError, match=r"fewer satellites, training.worlds or episodes_per_job"):
+        check_workers(config.compute, 66, 3 * GIB, worlds)
+    assert worlds_bytes(composed(*big, "training.simulation=basilisk")) == 0
 
 
 def test_the_tighter_of_machine_and_container_counts(tmp_path: Path) -> None:

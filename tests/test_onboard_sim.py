@@ -22,7 +22,7 @@ from training.flight import FlightPlan, OnboardPolicy, limits_of
 from training.rollout import collect
 
 ROOT = Path(__file__).parents[1]
-BUNDLE = ROOT / "results/bundles/imaging_constellation-full-seed0-lh_a"
+BUNDLE = ROOT / "results/bundles/imaging_constellation-lh_a"
 SCENARIO = composed("scenario.duration_s=400").scenario
 ENV = ConstellationEnv(SCENARIO)
 VISIBLE = SCENARIO.visible
@@ -70,15 +70,18 @@ def test_a_hung_executor_is_replaced() -> None:
 def test_a_slow_executor_misses_its_deadline(runner: str) -> None:
     faults = FaultConfig(slow=0.3, slow_ms=400.0)
     _, log, injected = fly(faults, runner=runner, deadline_ms=100.0)
-    # A busy machine may miss a few more.
-    assert log.counts()[Kind.FALLBACK] == log.counts()[Kind.LATE] >= injected["slow answer"] > 2
+    counts = log.counts()
+    assert counts[Kind.LATE] >= injected["slow answer"] > 2  # a busy machine may miss a few more
+    # Three misses in a row end in safe mode, whose decisions are fallbacks as well.
+    assert counts[Kind.FALLBACK] >= counts[Kind.LATE]
+    assert (counts[Kind.FALLBACK] == counts[Kind.LATE]) or counts[Kind.SAFE_MODE] > 0
 
 
 def test_an_executor_that_never_answers_ends_in_safe_mode() -> None:
     _, log, _ = fly(deadline_ms=1e-4)
     assert log.counts()[Kind.DECISION] == 0
     assert log.counts()[Kind.SAFE_MODE] == 4
-    assert log.counts()[Kind.LATE] == 4 * 3  # bundles of version 1 allow three misses
+    assert log.counts()[Kind.LATE] == 4 * 3  # three misses are allowed
 
 
 def test_lost_satellites_decide_no_more(nominal: EpisodeResult) -> None:

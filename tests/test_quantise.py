@@ -36,7 +36,7 @@ from training.rollout import Rollout, collect, decisions
 from training.simulate import Flown
 
 ROOT = Path(__file__).parents[1]
-BUNDLE = ROOT / "results" / "bundles" / "imaging_constellation-full-seed0-lh"
+BUNDLE = ROOT / "results" / "bundles" / "imaging_constellation-lh"
 ENV = ToyEnv(mortal=(False, False, False))
 SENSINGS = [sense(spec, [block.name for block in spec.blocks]) for spec in ENV.specs]
 
