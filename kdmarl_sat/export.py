@@ -16,6 +16,7 @@ from pathlib import Path
 
 from envs.files import write_whole
 from kdmarl_sat.command import verdict
+from kdmarl_sat.streams import prepare
 from onboard import export_c
 from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
 from scenarios.messages import unknown_key
@@ -92,6 +93,7 @@ def _write_onnx(path: Path, satellite: SatelliteBundle) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not given or {"-h", "--help"} & set(given):
         print(__doc__)

@@ -12,7 +12,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
-from scenarios.ranges import check, positive, within
+from scenarios.ranges import check, check_name, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -347,6 +347,7 @@ class ScenarioConfig:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
 
     def __post_init__(self) -> None:
+        check_name("scenario.name", self.name)
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
         within("scenario", 0, 1e7, duration_s=self.duration_s)
         within("scenario", 0.05, 2, sim_step_s=self.sim_step_s)  # beyond, the attitude control is unstable
@@ -358,7 +359,7 @@ class ScenarioConfig:
             clear = self.clouds is not None or not bus.needs_clear_view
             check(f"scenario.hardware.{name}.needs_clear_view", True, clear, "false, for there are no scenario.clouds")
         for index, member in enumerate(self.constellation.classes):
-            where = f"scenario.constellation.classes[{index}]"
+            where = f"scenario.constellation.classes.{index}"
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
             check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
             check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")

@@ -10,7 +10,7 @@ from omegaconf import MISSING
 
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import check, positive, within
-from scenarios.schema import ComputeConfig, OutputConfig, ProcessorConfig
+from scenarios.schema import ComputeConfig, OutputConfig, ProcessorConfig, check_processors
 
 
 class RunnerKind(Enum):
@@ -67,10 +67,11 @@ class OnboardSimConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        within("onboard_sim", 1, 1e6, episodes=self.episodes)
+        within("", 1, 1e6, episodes=self.episodes)
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         if self.deadline_ms is not None:
-            positive("onboard_sim", deadline_ms=self.deadline_ms)
+            positive("", deadline_ms=self.deadline_ms)
+        check_processors(self.processors)
         check(
             "faults.hang",
             self.faults.hang,

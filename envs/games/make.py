@@ -11,7 +11,8 @@ from pettingzoo import ParallelEnv
 
 from envs.games.api import Game, GameError
 from envs.sensing import sense
-from scenarios.games.schema import Backend, BlockConfig, EnvironmentConfig, GameConfig, Suite
+from scenarios.games.schema import Backend, EnvironmentConfig, GameConfig, Suite
+from scenarios.ranges import within
 
 
 def make_game(config: GameConfig, environments: int) -> Game:
@@ -31,9 +32,10 @@ def make_game(config: GameConfig, environments: int) -> Game:
 
         limit = environment.parallel_env.get("max_cycles")  # as PettingZoo's own environments call it
         horizon = limit if isinstance(limit, int) else None
-        return ParallelGame(
-            _parallel_env(environment), environments, _blocks(environment), name=config.name, horizon=horizon
-        )
+        if horizon is not None:
+            within("scenario.environment.parallel_env", 1, 1e9, max_cycles=horizon)
+        blocks = {agent: [(each.name, each.size) for each in own] for agent, own in environment.blocks.items()}
+        return ParallelGame(_parallel_env(environment), environments, blocks, name=config.name, horizon=horizon)
 
     from envs.games.smac import SmacGame, available
 
@@ -96,22 +98,6 @@ def _hidden_enemies(config: GameConfig) -> tuple[bool, ...]:
             "scenario.environment.leak_free=True is not allowed with scenario.random_mask: it needs sensing groups"
         )
     return tuple("enemy" not in config.sensing[group] for group in config.agents)
-
-
-def _blocks(environment: EnvironmentConfig) -> dict[str, list[tuple[str, int]]]:
-    """Agent -> names and sizes. OmegaConf leaves lists within a dict as plain ones, unchecked."""
-    blocks: dict[str, list[tuple[str, int]]] = {}
-    for agent, entries in environment.blocks.items():
-        blocks[agent] = []
-        for entry in entries:
-            try:
-                block = entry if isinstance(entry, BlockConfig) else BlockConfig(**entry)
-            except TypeError as error:
-                raise GameError(
-                    f"scenario.environment.blocks.{agent} has {entry!r}: each block must be a name and a size (columns)"
-                ) from error
-            blocks[agent].append((block.name, block.size))
-    return blocks
 
 
 def _parallel_env(environment: EnvironmentConfig) -> Callable[[], Any]:

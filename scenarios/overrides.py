@@ -1,0 +1,105 @@
+"""A command line's overrides, before Hydra composes them: what it has no sentence for, or would not refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, QuotedString
+
+from scenarios.ranges import ConfigError, shown
+
+GROUPS = ("scenario", "preset", "workers", "launcher", "board", "tuning")
+_WITHOUT = ("board", "tuning")  # groups that a run can do without
+
+
+def overrides_in(arguments: Sequence[str]) -> list[str]:
+    """The arguments that are overrides, without Hydra's flags and their values."""
+    known, rest = get_args_parser().parse_known_args(list(arguments))  # the rest: those on another side of a flag
+    return [*known.overrides, *(argument for argument in rest if not argument.startswith("-"))]
+
+
+def config_folder(arguments: Sequence[str]) -> Path | None:
+    """Of ``--config-dir``."""
+    given = get_args_parser().parse_known_args(list(arguments))[0].config_dir
+    return None if given is None else Path(given)
+
+
+def chosen(arguments: Sequence[str], group: str) -> list[Any]:
+    """The options of a group that the arguments name, all those of a sweep; none where they cannot be read."""
+    values: list[Any] = []
+    for argument in overrides_in(arguments):
+        if argument.lstrip("+").partition("=")[0].partition("@")[0] == group:
+            try:
+                [override] = OverridesParser.create().parse_overrides([argument])
+            except Exception:  # Hydra says what is wrong with it
+                continue
+            values += _options(override)
+    return values
+
+
+def check_overrides(overrides: Sequence[str], root: type) -> None:
+    """Hydra has no sentence for a group's option that is no name, and deletes what every run needs.
+
+    Raises:
+        ConfigError: there is such an override.
+        OverrideParseException: one cannot be read.
+    """
+    for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
+        key = override.key_or_group
+        if override.is_delete():
+            _check_deletion(text, key, root)
+        elif key in GROUPS:
+            for option in _options(override):
+                _check_option(text, key, option)
+
+
+def _options(override: Override) -> list[Any]:
+    """An override's value, or those of a sweep; a choice by pattern is Hydra's to make."""
+    if override.is_sweep_override() and not override.is_choice_sweep():
+        return []
+    values = override.sweep_iterator() if override.is_choice_sweep() else [override.value()]
+    return [value.text if isinstance(value, QuotedString) else value for value in values]
+
+
+def _check_option(text: str, group: str, option: Any) -> None:
+    if isinstance(option, str) and option:
+        return
+    without = f"; leave it out for none, or write ~{group}" if option is None and group in _WITHOUT else ""
+    how_many = "; how many there are is compute.workers" if group == "workers" else ""
+    raise ConfigError(f"{shown(text)[1:-1]} is not allowed: it must be a name, see --help{how_many}{without}")
+
+
+def _check_deletion(text: str, key: str, root: type) -> None:
+    if key in GROUPS:
+        if key not in _WITHOUT:
+            raise ConfigError(f"{text} is not allowed: every run has one; {key}=NAME names another, see --help")
+        return
+    owner = _owner(key, root)
+    if owner is None:
+        return
+    name = key.rpartition(".")[2]
+    if name in {field.name for field in dataclasses.fields(owner)}:
+        null = " or null" if type(None) in typing.get_args(typing.get_type_hints(owner)[name]) else ""
+        raise ConfigError(f"{text} is not allowed: every run has it; {key}=VALUE{null} changes it, or what it holds")
+
+
+def _owner(key: str, root: type) -> type | None:
+    """The config dataclass that declares the key; None: the user's own groups of keys do, or nobody."""
+    owner: Any = root
+    for part in key.split(".")[:-1]:
+        hint = typing.get_type_hints(owner).get(part) if dataclasses.is_dataclass(owner) else None
+        owner = next((each for each in _members(hint) if dataclasses.is_dataclass(each)), None)
+    return owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else None
+
+
+def _members(hint: Any) -> Iterator[Any]:
+    if hint is not None:
+        yield hint
+        if typing.get_origin(hint) is not dict:
+            yield from typing.get_args(hint)
