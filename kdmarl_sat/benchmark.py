@@ -115,11 +115,8 @@ def _work_off(jobs: Sequence[Job], options: argparse.Namespace) -> int:
     console = plain_console()
     left = benchmark_jobs.missing(jobs, options.records)
     wanted, todo = (sum(len(job.methods) for job in each) for each in (jobs, left))
-    console.print(
-        f"{wanted - todo} of {wanted} runs have a record in {options.records}; {todo} to do",
-        markup=False,
-        soft_wrap=True,
-    )
+    said = f"{wanted - todo} of {wanted} runs have a record in {options.records}; {todo} to do"
+    console.print(said, markup=False, soft_wrap=True)
     if options.dry_run:
         for job in left:
             console.print(f"{job.name}: {', '.join(job.methods)}", markup=False, soft_wrap=True)

@@ -61,12 +61,9 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     """
     scenario, path = config.scenario, Path(config.bundle).absolute()
     bundle = read_bundle(path)
-    processors = [
-        each.budget.processor
-        if config.processor is None
-        else processor_of(config.processor, config.processors, "processor")
-        for each in bundle.satellites
-    ]
+    named = config.processor
+    own = None if named is None else processor_of(named, config.processors, "processor")
+    processors = [own or each.budget.processor for each in bundle.satellites]
     costs = [
         estimate(each.spec, each.network.design, processor)
         for each, processor in zip(bundle.satellites, processors, strict=True)

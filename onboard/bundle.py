@@ -175,9 +175,8 @@ def _decode(fetch: Fetch, shown: str, expect: Sequence[AgentSpec] | None) -> Bun
         )
     except ValueError as error:
         said = " ".join(str(error).split())  # one line, whatever numpy says, and whatever it quotes of a file
-        raise BundleError(
-            f"bundle {shown}: {said if len(said) <= 400 else f'{said[:200]} ... {said[-195:]}'}"
-        ) from error
+        said = said if len(said) <= 400 else f"{said[:200]} ... {said[-195:]}"
+        raise BundleError(f"bundle {shown}: {said}") from error
 
 
 def _manifest(fetch: Fetch) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pettingzoo import ParallelEnv
 from envs.games.api import Game, GameError
 from envs.sensing import sense
 from scenarios.games.schema import Backend, EnvironmentConfig, GameConfig, Suite
-from scenarios.ranges import within
+from scenarios.ranges import check, within
 
 
 def make_game(config: GameConfig, environments: int) -> Game:
@@ -62,9 +62,17 @@ def visible_blocks(config: GameConfig, game: Game) -> list[list[str]]:
     """Each agent's sensed blocks, as its group says; all of them where masks are drawn at random.
 
     Raises:
+        ConfigError: a block is named that no agent has.
         GameError: ``scenario.agents`` does not fit the game.
         SensingError: a group names a block that its agent does not have.
     """
+    known = list(dict.fromkeys(block.name for spec in game.specs for block in spec.blocks))
+    named = {f"scenario.sensing.{group}": blocks for group, blocks in config.sensing.items()}
+    if config.random_mask is not None:
+        named["scenario.random_mask.always"] = config.random_mask.always
+    for key, blocks in named.items():
+        for block in blocks:
+            check(key, block, block in known, f"among the blocks {', '.join(known)}")
     if config.random_mask is not None:
         return [[block.name for block in spec.blocks] for spec in game.specs]
     if len(config.agents) != len(game.specs):

@@ -32,7 +32,8 @@ class Moment:
     step: int  # of the episode; 0: the reset
 
     def refuse(self, what: str, value: Any, allowed: str) -> GameError:
-        return GameError(f"{what} of {self.game!r} at step {self.step} is {shown(value)}: it must be {allowed}")
+        verb = "are" if what.endswith("s") else "is"
+        return GameError(f"{what} of {self.game!r} at step {self.step} {verb} {shown(value)}: it must be {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
