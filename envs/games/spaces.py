@@ -32,7 +32,7 @@ class Moment:
     step: int  # of the episode; 0: the reset
 
     def refuse(self, what: str, value: Any, allowed: str) -> GameError:
-        verb = "are" if what.endswith("s") else "is"
+        verb = "are" if what.startswith("the ") and what.endswith("s") else "is"
         return GameError(f"{what} of {self.game!r} at step {self.step} {verb} {shown(value)}: it must be {allowed}")
 
 
