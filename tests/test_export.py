@@ -107,8 +107,8 @@ def test_a_profile_from_the_configuration() -> None:
     ("clock", "said"),
     [
         ("", "processors.mine.clock_mhz is not set: it must be a number"),
-        (", clock_mhz: 0", "processor.clock_mhz=0.0 is not allowed: it must be a number above 0"),
-        (", clock_mhz: inf", "processor.clock_mhz=inf is not allowed"),
+        (", clock_mhz: 0", "processors.mine.clock_mhz=0.0 is not allowed: it must be a number above 0"),
+        (", clock_mhz: inf", "processors.mine.clock_mhz=inf is not allowed"),
         (", clock_mhz: fast", "processors.mine.clock_mhz='fast' is not allowed: it must be a number"),
         (", clock: 600", "processors.mine.clock is not a known key (did you mean clock_mhz?)"),
     ],
