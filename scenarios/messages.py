@@ -63,6 +63,8 @@ def explain(error: BaseException) -> str:
         for key, config in _groups(cause.object_type):
             if config.__name__ == owner:
                 return f"{key}={shown(value)} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
+    if isinstance(cause, ValidationError) and _first_line(cause).startswith("Invalid type assigned: dict is not"):
+        return f"{key_of(cause)} is not there yet: it must be added in a file of your own (--config-dir)"
     if isinstance(cause, OmegaConfBaseException) and _first_line(cause).startswith("Cannot merge DictConfig with"):
         return f"{key_of(cause) or 'the configuration'} is not allowed to be a list: it must be a group of keys"
     if isinstance(cause, OmegaConfBaseException):
@@ -85,7 +87,7 @@ def key_of(error: OmegaConfBaseException) -> str:
 def _quoted(override: str) -> str:
     """How a value that Hydra cannot read as it stands is typed."""
     key, _, value = override.partition("=")
-    if not re.fullmatch(r"[\w./@+~-]+", key) or not value or set(value) & set("[]{}()'\"$\\"):
+    if not re.fullmatch(r"[+~]*[\w@/-]+(\.[\w-]+)*", key) or not value or set(value) & set("[]{}()'\"$\\"):
         return "with VALUE as in YAML"
     return f"with VALUE in quotes: {cut(chr(34) + key + '=' + repr(value) + chr(34))}"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
@@ -52,6 +53,8 @@ def check_overrides(overrides: Sequence[str], root: type) -> None:
     """
     for text, override in zip(overrides, OverridesParser.create().parse_overrides(list(overrides)), strict=True):
         key = override.key_or_group
+        if not key:
+            raise ConfigError(f"{shown(text)} is not understood: it must be KEY=VALUE")
         if override.is_delete():
             _check_deletion(text, key, root)
         elif key in GROUPS:
@@ -68,7 +71,7 @@ def _options(override: Override) -> list[Any]:
 
 
 def _check_option(text: str, group: str, option: Any) -> None:
-    if isinstance(option, str) and option:
+    if isinstance(option, str) and option and "${" not in option:
         return
     without = f"; leave it out for none, or write ~{group}" if option is None and group in _WITHOUT else ""
     how_many = "; how many there are is compute.workers" if group == "workers" else ""
@@ -81,25 +84,24 @@ def _check_deletion(text: str, key: str, root: type) -> None:
             raise ConfigError(f"{text} is not allowed: every run has one; {key}=NAME names another, see --help")
         return
     owner = _owner(key, root)
-    if owner is None:
-        return
     name = key.rpartition(".")[2]
+    if typing.get_origin(owner) is list:
+        raise ConfigError(f"{text} is not allowed: a list has no keys; {key.rpartition('.')[0]}=[...] gives it anew")
+    if not isinstance(owner, type) or not dataclasses.is_dataclass(owner):
+        return
     if name in {field.name for field in dataclasses.fields(owner)}:
         null = " or null" if type(None) in typing.get_args(typing.get_type_hints(owner)[name]) else ""
         raise ConfigError(f"{text} is not allowed: every run has it; {key}=VALUE{null} changes it, or what it holds")
 
 
-def _owner(key: str, root: type) -> type | None:
-    """The config dataclass that declares the key; None: the user's own groups of keys do, or nobody."""
+def _owner(key: str, root: type) -> Any:
+    """What the schema says of that which holds the key: a dataclass, dict[...] or list[...]; None: nothing."""
     owner: Any = root
     for part in key.split(".")[:-1]:
-        hint = typing.get_type_hints(owner).get(part) if dataclasses.is_dataclass(owner) else None
-        owner = next((each for each in _members(hint) if dataclasses.is_dataclass(each)), None)
-    return owner if isinstance(owner, type) and dataclasses.is_dataclass(owner) else None
-
-
-def _members(hint: Any) -> Iterator[Any]:
-    if hint is not None:
-        yield hint
-        if typing.get_origin(hint) is not dict:
-            yield from typing.get_args(hint)
+        if isinstance(owner, type) and dataclasses.is_dataclass(owner):
+            hint = typing.get_type_hints(owner).get(part)
+        else:
+            hint = next(iter(typing.get_args(owner)[-1:]), None)  # of list[element] or dict[str, value]
+        members = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        owner = next((each for each in members if each is not type(None)), None)
+    return owner

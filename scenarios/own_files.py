@@ -12,6 +12,8 @@ import yaml
 from scenarios.overrides import GROUPS, chosen, config_folder
 from scenarios.ranges import ConfigError, check, cut
 
+DEFAULTS = {"scenarios": ["imaging_constellation"], "games": ["smac_3m"]}  # of the roots' config.yaml
+
 
 def check_files(arguments: Sequence[str], root: Path) -> None:
     """The files that a command line would read of its ``--config-dir``, and those that they build on.
@@ -33,6 +35,8 @@ def check_files(arguments: Sequence[str], root: Path) -> None:
         places = [place / "tuning" for place in (root, folder) if place is not None]
         known = sorted(path.stem for place in places for path in place.glob("*.yaml"))
         check("tuning", name, name in known, f"one of {', '.join(known)}")
+    named["preset"] = named["preset"] or ["default"]
+    named["scenario"] = named["scenario"] or DEFAULTS[root.name]
     named["tuning"] = named["tuning"] or named["scenario"]  # as the root's defaults say
     for group, names in named.items():
         for name in names:

@@ -54,6 +54,13 @@ def check_name(name: str, value: Any) -> None:
     check(name, value, is_name(value), NAME)
 
 
+def check_folders(output: Any) -> None:
+    """Of a run's ``output``: an empty path would be the root, or wherever the command is called."""
+    for name in ("dir", "cache_dir", "records_dir"):
+        value = getattr(output, name)
+        check(f"output.{name}", value, value is None or bool(value.strip()), "the path of a folder")
+
+
 def listed(name: str, values: Sequence[float], number: int, ok: Callable[..., bool], allowed: str) -> None:
     """So many finite numbers in a list, that ``ok`` of them all."""
     fits = len(values) == number and all(map(math.isfinite, values)) and ok(*values)

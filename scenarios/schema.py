@@ -16,7 +16,7 @@ from omegaconf import MISSING, OmegaConf
 
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
-from scenarios.ranges import ConfigError, check, check_name, listed, positive, within
+from scenarios.ranges import ConfigError, check, check_folders, check_name, listed, positive, within
 
 
 class Labels(Enum):
@@ -288,6 +288,9 @@ class OutputConfig:
     dir: str = "outputs"
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where the run record is also kept, e.g. results/runs
+
+    def __post_init__(self) -> None:
+        check_folders(self)
 
 
 @dataclass

@@ -62,8 +62,8 @@ def fly(content: bytes, hidden: int, asked: Golden, batch: int | str | None = No
     lead = () if batch is None else (int(batch),)
     state, logits = np.zeros((*lead, hidden), np.float32), []
     for obs, mask in zip(asked.obs, asked.mask, strict=True):
-        asked_of = (np.broadcast_to(each, (*lead, *each.shape)) for each in (obs, mask))
-        out, state = session.step(*asked_of, state)
+        rows, legal = np.broadcast_to(obs, (*lead, *obs.shape)), np.broadcast_to(mask, (*lead, *mask.shape))
+        out, state = session.step(rows, legal, state)
         logits.append(out)
     return np.stack(logits)
 
@@ -189,7 +189,7 @@ class _Builder:
     def _gru_int8(self, x: str) -> str:
         for source, vector in (("input", x), ("hidden", "hidden")):
             gates = self.linear(f"gru_{source}", vector)
-            axis = {"axis": -1} if self.batched else {}
+            axis: dict[str, Any] = {"axis": -1} if self.batched else {}
             self.nodes.append(helper.make_node("Split", [gates], [f"{source}_{gate}" for gate in "rzn"], **axis))
         r, z = (self.add("Sigmoid", [self.add("Add", [f"input_{gate}", f"hidden_{gate}"])]) for gate in "rz")
         n = self.add("Tanh", [self.add("Add", ["input_n", self.add("Mul", [r, "hidden_n"])])])

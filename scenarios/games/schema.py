@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.ranges import check, check_name, listed, positive, within
+from scenarios.ranges import check, check_folders, check_name, listed, positive, within
 
 
 class Suite(Enum):
@@ -291,6 +291,9 @@ class GameOutputConfig:
     dir: str = "outputs"
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where each method's run record is also kept, e.g. results/runs/benchmark
+
+    def __post_init__(self) -> None:
+        check_folders(self)
 
 
 # Algorithm, and what its agents see: FO everything, LH what their group senses, LH+A the same with a network each,
