@@ -208,7 +208,7 @@ def composed_root(root: str) -> DictConfig:
     with initialize_config_module(module, version_base="1.3"):
         config = compose(name, list(given))
     if "processors" in config:
-        config.processors["mine"] = PROFILE
+        OmegaConf.update(config, "processors.mine", PROFILE, force_add=True)
     return config
 
 
