@@ -9,8 +9,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from scenarios.mission import ScenarioConfig
+from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import check, positive, within
-from scenarios.schema import ComputeConfig, OutputConfig, ProcessorConfig, check_processors
+from scenarios.schema import ComputeConfig, OutputConfig
 
 
 class RunnerKind(Enum):

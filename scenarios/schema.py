@@ -16,6 +16,7 @@ from omegaconf import MISSING, OmegaConf
 
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
+from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import ConfigError, check, check_folders, check_name, listed, positive, within
 
 
@@ -193,30 +194,6 @@ class QuantiseConfig:
 
 
 @dataclass
-class ProcessorConfig:
-    """A flight processor of the user's own; onboard/processors.py has the built-in ones, and what the fields mean."""
-
-    core: str = MISSING
-    clock_mhz: float = MISSING
-    ram_bytes: int | None = None  # null: as much as its board carries
-    power_w: float = MISSING  # at work
-    cpi: float = MISSING  # cycles per instruction
-    counted_as: str = MISSING  # a core of onboard/closed_form.json: it needs that core's instructions,
-    factor: float = 1.0  # times this
-    basis: str = "the user's own figures"
-
-    def check_as(self, where: str) -> None:
-        """Called by the configuration, which knows the profile's name.
-
-        Raises:
-            ConfigError: a value out of its range.
-        """
-        positive(where, clock_mhz=self.clock_mhz, power_w=self.power_w, cpi=self.cpi, factor=self.factor)
-        if self.ram_bytes is not None:
-            within(where, 1, 2**53, ram_bytes=self.ram_bytes)
-
-
-@dataclass
 class BudgetConfig:
     """What one satellite's flight processor grants one decision."""
 
@@ -316,15 +293,6 @@ class RunConfig:
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         check_name("preset", self.preset)
         check_processors(self.processors)
-
-
-def check_processors(processors: dict[str, ProcessorConfig]) -> None:
-    """
-    Raises:
-        ConfigError: a figure of a profile is out of its range.
-    """
-    for name, processor in processors.items():
-        processor.check_as(f"processors.{name}")
 
 
 def register() -> None:

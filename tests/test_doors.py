@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
 from kdmarl_sat.command import verdict
+from onboard.bundle import BundleError, read_bundle
 from scenarios import onboard_sim, quantise
 from scenarios import schema as missions
 from scenarios.compose import composed
@@ -24,10 +25,11 @@ from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.onboard_sim import OnboardSimConfig
 from scenarios.overrides import check_overrides
 from scenarios.own_files import check_files
+from scenarios.processor import ProcessorConfig
 from scenarios.quantise import QuantiseRunConfig
 from scenarios.ranges import MOST, ConfigError, sentence, shown
 from scenarios.roots import CONSTELLATION, FOLDERS, GAME, root_of
-from scenarios.schema import ProcessorConfig, RunConfig, load
+from scenarios.schema import RunConfig, load
 from tests.test_config import command
 
 MINE = b"defaults: [imaging_constellation, _self_]\nname: mine\n"
@@ -236,3 +238,16 @@ def test_keys_of_sentences_can_be_typed_back(root: str) -> None:
                 assert OmegaConf.select(config, named, default="not there") != "not there", said
                 told += 1
     assert told > 0.8 * tried > 10, (told, tried)
+
+
+def test_a_damaged_bundle_is_refused_in_few_words(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "manifest.json").write_bytes(b'{"format": "' + b"PK\\u0003" * 9000 + b'"}')
+    with pytest.raises(BundleError) as refused:
+        read_bundle(bundle)
+    assert len(str(refused.value)) < 500 + len(str(bundle))
+    (bundle / "manifest.json").write_bytes(b"{" + b"x" * 40000)
+    with pytest.raises(BundleError) as refused:
+        read_bundle(bundle)
+    assert len(str(refused.value)) < 500 + len(str(bundle))

@@ -14,8 +14,9 @@ from onboard.reference import choose
 from onboard.runners.reference import ReferenceRunner
 from scenarios.compose import composed
 from scenarios.messages import COMPOSITION_ERRORS, explain
+from scenarios.processor import ProcessorConfig
 from scenarios.ranges import ConfigError
-from scenarios.schema import BudgetConfig, ProcessorConfig
+from scenarios.schema import BudgetConfig
 from tests.toy import ToyEnv
 from training.export import budget_of, export_students
 from training.flight import onboard_spec

@@ -18,8 +18,9 @@ from onboard.bundle import Bundle, BundleError, SatelliteBundle, write_bundle
 from onboard.network import TORCH_NAMES, Design, Dtype, Network
 from onboard.processors import PROCESSORS, Processor
 from onboard.quantise import quantised
+from scenarios.processor import ProcessorConfig
 from scenarios.ranges import ConfigError, check
-from scenarios.schema import BudgetConfig, ProcessorConfig
+from scenarios.schema import BudgetConfig
 from training.flight import onboard_spec
 from training.networks import OpportunityActor, Team, individual_team
 from training.quantise import computes_in_int8
