@@ -23,8 +23,10 @@ from envs.files import write_whole
 from kdmarl_sat import benchmark_jobs
 from kdmarl_sat.benchmark_jobs import VARIANTS, Job
 from kdmarl_sat.command import sentences
+from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
 from kdmarl_sat.results_table import inserted
+from kdmarl_sat.streams import prepare
 from scenarios.games.schema import METHODS
 from scenarios.ranges import ConfigError
 
@@ -35,6 +37,7 @@ _REFERENCE = "Play hand-written policies that see everything on two MPE maps, to
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = _parser()
     options = parser.parse_args(arguments)
     with sentences(parser.prog, resumable=True):
@@ -47,7 +50,7 @@ def table(options: argparse.Namespace) -> int:
     from kdmarl_sat.game_report.summary import grouped
 
     records = _records(options.records)
-    console = Console(highlight=False)
+    console = plain_console()
     by_hand, peers = game_reference.read(options.reference), benchmark_peers.read(options.peers)
     written = game_report.write_tables(records, options.out, by_hand, peers)
     if options.readme is not None:
@@ -61,7 +64,7 @@ def table(options: argparse.Namespace) -> int:
 def reference(options: argparse.Namespace) -> int:
     from kdmarl_sat import game_reference
 
-    console = Console(highlight=False)
+    console = plain_console()
     options.reference.parent.mkdir(parents=True, exist_ok=True)
     with console.status("hand-written policies play"):
         found = game_reference.measure(options.reference, REFERENCE_EPISODES)
@@ -77,7 +80,7 @@ def figures(options: argparse.Namespace) -> int:
     records = _records(options.records)
     maps = _listed(options.maps, sorted({record.map for record in records}), "--maps") if options.maps else None
     pair = _listed(options.methods, sorted({*METHODS, *(record.method for record in records)}), "--methods")
-    _say_written(Console(highlight=False), game_report.write_figures(records, options.out, maps, pair))
+    _say_written(plain_console(), game_report.write_figures(records, options.out, maps, pair))
     return 0
 
 
@@ -109,13 +112,14 @@ def _work_off(jobs: Sequence[Job], options: argparse.Namespace) -> int:
         if getattr(options, name) < 1:
             flag = f"--{name.replace('_', '-')}"
             raise ConfigError(f"{flag}={getattr(options, name)} is not allowed: it must be at least 1")
-    console = Console(highlight=False)
+    console = plain_console()
     left = benchmark_jobs.missing(jobs, options.records)
     wanted, todo = (sum(len(job.methods) for job in each) for each in (jobs, left))
-    console.print(f"{wanted - todo} of {wanted} runs have a record in {options.records}; {todo} to do", markup=False)
+    said = f"{wanted - todo} of {wanted} runs have a record in {options.records}; {todo} to do"
+    console.print(said, markup=False, soft_wrap=True)
     if options.dry_run:
         for job in left:
-            console.print(f"{job.name}: {', '.join(job.methods)}", markup=False)
+            console.print(f"{job.name}: {', '.join(job.methods)}", markup=False, soft_wrap=True)
         return 0
     signal.signal(signal.SIGTERM, _interrupt)
     failures = benchmark_jobs.run(

@@ -27,6 +27,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import GameRecord, read_all, settings
 from scenarios.games import schema
 from scenarios.ranges import ConfigError
@@ -136,7 +137,7 @@ def run(
 
     On an exception (Ctrl-C) the processes that run are ended with all that they started.
     """
-    console = console or Console(highlight=False)
+    console = console or plain_console()
     logs.mkdir(parents=True, exist_ok=True)
     records.mkdir(parents=True, exist_ok=True)
     failures: list[Failure] = []

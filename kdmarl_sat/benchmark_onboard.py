@@ -25,6 +25,7 @@ from kdmarl_sat.onboard_benchmark.record import Part, Tell, read_record, within,
 from kdmarl_sat.onboard_benchmark.students import Student, flown, read_students
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.results_table import inserted
+from kdmarl_sat.streams import prepare
 from onboard import build, emulation
 from onboard.bundle import MANIFEST
 from onboard.runners import BuildError
@@ -37,6 +38,7 @@ FLOWN_FOR = ("bits", "instructions")  # parts that need closed-loop flights
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(prog="kdmarl_sat.benchmark_onboard", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="of the mission that is flown, e.g. scenario.duration_s=5700")
     parser.add_argument(

@@ -24,14 +24,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from envs.files import write_json
+from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import RecordError
 from kdmarl_sat.peers.cost import Comparison, FailedError, Run, compare, measure
 from kdmarl_sat.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
 from kdmarl_sat.provenance import code_versions
+from kdmarl_sat.streams import prepare
 
 WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
@@ -39,6 +40,7 @@ FORMAT, VERSION = "kdmarl_sat.benchmark_peers", 1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(
         prog="kdmarl_sat.benchmark_peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, least in (("steps", 4 * WINDOW_STEPS), ("threads", 1)):
         if getattr(options, name) < least:
             parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # of a file: tables are not cut
+    console = plain_console()
     found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
     for peer, reason in missing.items():
         console.print(f"{peer} is not compared: {reason}", style="yellow", highlight=False, soft_wrap=True)

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from envs.files import write_json
 from kdmarl_sat.benchmark_simulation import compare_speed
 from kdmarl_sat.command import sentences
+from kdmarl_sat.console import plain_console
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
+from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.schema import RunConfig
 
@@ -32,6 +33,7 @@ _COSTS = {"ours": "decisions per CPU second, ours", "plain": "decisions per CPU 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(
         prog="kdmarl_sat.benchmark_scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured = measure(runs, options.episodes)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, {"run": provenance(runs[0]), **json_ready(measured)})
-    Console(highlight=False).print(shown(measured))
+    plain_console().print(shown(measured))
 
 
 def sized(planes: int, per_plane: int, overrides: Sequence[str]) -> RunConfig:

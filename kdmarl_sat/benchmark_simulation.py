@@ -26,6 +26,7 @@ from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
+from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.schema import RunConfig
 
@@ -34,6 +35,7 @@ REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(prog="kdmarl_sat.benchmark_simulation", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as for kdmarl_sat.run, e.g. scenario.duration_s=5700")
     parser.add_argument("--episodes", type=int, default=5, help="episodes flown both ways")

@@ -33,6 +33,7 @@ from envs.heuristics import GreedyPolicy, RandomPolicy
 from kdmarl_sat.command import sentences
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.metrics import json_ready
+from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import PlannerConfig, RunConfig
@@ -49,6 +50,7 @@ _ON_TWIN = 16  # episodes in lockstep
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(prog="kdmarl_sat.benchmark_twin", description=__doc__)
     parser.add_argument("--episodes", type=int, default=3, help="per mission and rule")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_twin.json"))

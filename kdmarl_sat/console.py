@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -11,12 +13,20 @@ from rich.console import Console as RichConsole
 from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+FILE_COLUMNS = 160  # of a file or a pipe: tables are not cut
+
+
+def plain_console() -> RichConsole:
+    """What commands print with: a terminal's width, or enough for a table; COLUMNS says otherwise."""
+    width = None if "COLUMNS" in os.environ or sys.stdout.isatty() else FILE_COLUMNS
+    return RichConsole(highlight=False, width=width)
+
 
 class Console:
     """Progress bars with ETA on a terminal; elsewhere (a log file) a line at each quarter of a stage and at its end."""
 
     def __init__(self) -> None:
-        self._rich = RichConsole(highlight=False)
+        self._rich = plain_console()
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description:<28}"),
@@ -62,7 +72,7 @@ class Console:
         self.say(f"{name:<28} {self.stage_s[name]:7.1f} s  {saying}")
 
     def say(self, text: str) -> None:
-        self._rich.print(text, markup=False)
+        self._rich.print(text, markup=False, soft_wrap=True)
         self._rich.file.flush()
 
     def show(self, renderable: RenderableType) -> None:

@@ -1,7 +1,8 @@
-"""``python -m kdmarl_sat.export bundle=FOLDER satellite=NAME [c=FOLDER] [onnx=FILE]``: a student for other programs.
+"""``python -m kdmarl_sat.export bundle=FOLDER satellite=NAME [c=FOLDER] [onnx=FILE [batch=N]]``: for other programs.
 
 c=FOLDER    student.c and student.h: engine, weights and golden decisions for a bare-metal project, bit for bit.
 onnx=FILE   an ONNX graph, checked in onnxruntime against the reference.
+batch=N     its inputs and outputs have a first dimension, of N decisions at a time; batch=any: of any number.
 Nothing is overwritten.
 """
 
@@ -15,13 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from envs.files import write_whole
-from kdmarl_sat.command import verdict
+from kdmarl_sat.command import sentences
 from onboard import export_c
 from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
 from scenarios.messages import unknown_key
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, check
 
 PROGRAM = "kdmarl-sat export"
+MOST_BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Order:
     satellite: str
     c: str = ""
     onnx: str = ""
+    batch: str = ""
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Order:
@@ -54,6 +57,10 @@ class Order:
                 raise ConfigError(f"{key} is not set: it must be given, as {key}=VALUE")
         if not given.keys() & {"c", "onnx"}:
             raise ConfigError("neither c nor onnx is set: at least one of c=FOLDER and onnx=FILE must be given")
+        if "batch" in given:
+            check("batch", given["batch"], "onnx" in given, "left out without onnx=FILE")
+            sized = given["batch"] == "any" or given["batch"] in map(str, range(1, MOST_BATCH + 1))
+            check("batch", given["batch"], sized, f"any, or a whole number between 1 and {MOST_BATCH}")
         return cls(**given)
 
 
@@ -73,39 +80,33 @@ def export(order: Order) -> list[Path]:
         origin = f"bundle {Path(order.bundle).resolve().name}, SHA-256 of its manifest {manifest}"
         written += export_c.write(order.c, satellite, origin)
     if order.onnx:
-        written.append(_write_onnx(Path(order.onnx), satellite))
+        written.append(_write_onnx(Path(order.onnx), satellite, order.batch))
     return written
 
 
-def _write_onnx(path: Path, satellite: SatelliteBundle) -> Path:
+def _write_onnx(path: Path, satellite: SatelliteBundle, batch: str) -> Path:
     if os.path.lexists(path):
         raise ConfigError(f"onnx={path} already exists and is not overwritten")
     try:
-        from training.export_onnx import export_onnx  # here, because it needs packages that are optional
+        from training.export_onnx import ANY, export_onnx  # here, because it needs packages that are optional
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"onnx={path} needs the package {error.name}, which is not installed: "
             '`pip install -c constraints.txt -e ".[onnx]"` installs it'
         ) from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_whole(path, export_onnx(satellite))
+    size = ANY if batch == "any" else int(batch) if batch else None
+    return write_whole(path, export_onnx(satellite, size))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or {"-h", "--help"} & set(given):
-        print(__doc__)
-        return
-    try:
+    with sentences(PROGRAM):
+        if not given or {"-h", "--help"} & set(given):
+            print(__doc__)
+            return
         for path in export(Order.parse(given)):
             print(f"{path}: {path.stat().st_size} bytes")
-    except Exception as error:
-        known = verdict(error)
-        if known is None:
-            raise
-        code, sentence = known
-        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
-        sys.exit(code)
 
 
 if __name__ == "__main__":

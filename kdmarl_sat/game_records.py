@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from typing import Any, TypedDict
 
 from envs.files import write_json
 from scenarios.games.schema import GameRunConfig
+from scenarios.ranges import NAME, is_name, shown
 
 FORMAT = "kdmarl_sat.game_run"
 VERSION = 1
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")  # parts of a file name that "-" joins
 _APART = ("seed", "preset", "methods", "output", "compute", "variant")  # settings that do not make a run another one
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
 # Sections, or settings in them, that a family of methods does not read; all others count.
@@ -84,8 +83,8 @@ class GameRecord:
 
     def __post_init__(self) -> None:
         for field in ("scenario", "backend", "evaluated_on", "method"):
-            _require(field, value := getattr(self, field), _is_name(value), "letters, digits, _ and .")
-        _require("variant", self.variant, self.variant == "" or _is_name(self.variant), "empty or letters, digits, _")
+            _require(field, value := getattr(self, field), is_name(value), NAME)
+        _require("variant", self.variant, self.variant == "" or is_name(self.variant), f"empty or {NAME}")
         _require("map", self.map, isinstance(self.map, str) and bool(self.map), "the name of a map")
         _require("seed", self.seed, _whole(self.seed), "a whole number from 0")
         _require("environment_steps", self.environment_steps, _whole(self.environment_steps), "a whole number from 0")
@@ -261,14 +260,7 @@ def _flat(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]
 
 def _require(field: str, value: object, good: bool, allowed: str) -> None:
     if not good:
-        shown = repr(value)
-        raise RecordError(
-            f"{field}={shown if len(shown) < 80 else shown[:77] + '...'} is not allowed: it must be {allowed}"
-        )
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+        raise RecordError(f"{field}={shown(value)} is not allowed: it must be {allowed}")
 
 
 def _number(value: object) -> bool:

@@ -23,6 +23,7 @@ from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.flight_events import events_figure
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
+from onboard import emulation
 from onboard.budget import Measurement, estimate
 from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
@@ -32,7 +33,7 @@ from onboard.runners.isolated import IsolatedRunner
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import OnboardSimConfig, RunnerKind
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, check
 from scenarios.schema import to_dict
 from training.export import processor_of
 from training.flight import FlightPlan
@@ -61,10 +62,9 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     """
     scenario, path = config.scenario, Path(config.bundle).absolute()
     bundle = read_bundle(path)
-    processors = [
-        each.budget.processor if config.processor is None else processor_of(config.processor, config.processors)
-        for each in bundle.satellites
-    ]
+    named = config.processor
+    own = None if named is None else processor_of(named, config.processors, "processor")
+    processors = [own or each.budget.processor for each in bundle.satellites]
     costs = [
         estimate(each.spec, each.network.design, processor)
         for each, processor in zip(bundle.satellites, processors, strict=True)
@@ -77,6 +77,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     sensed = {block for blocks in scenario.visible for block in blocks}
     if "foretold" in sensed and (fault := twin_library_fault()):
         raise ConfigError(f"bundle={config.bundle} senses the block foretold, which is not computed here: {fault}")
+    _check_names(config, bundle)
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
     plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
     flights: dict[str, list[Flown]] = {}
@@ -119,6 +120,18 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         console.show(table(result, processors))
         console.say(f"flight logs, figures and onboard_sim.json: {folder}")
     return result
+
+
+def _check_names(config: OnboardSimConfig, bundle: Bundle) -> None:
+    """
+    Raises:
+        ConfigError: a name that nothing is found by.
+    """
+    check("target", config.target, config.target in emulation.TARGETS, f"one of {', '.join(emulation.TARGETS)}")
+    sensed = dict.fromkeys(block.name for each in bundle.satellites for block in each.spec.blocks)
+    block = config.faults.block
+    allowed = f"a block that a satellite of the bundle senses: {', '.join(sensed)}, or null for a random one"
+    check("faults.block", block, block is None or block in sensed, allowed)
 
 
 def _isolation(bundle: Bundle) -> dict[str, tuple[str, ...]]:
@@ -207,7 +220,7 @@ def table(result: dict[str, Any], processors: Sequence[Processor]) -> Table:
 
 
 def main() -> None:
-    command("kdmarl-sat onboard simulation", "onboard_sim", simulate)
+    command("kdmarl-sat onboard simulation", "onboard_sim", OnboardSimConfig, simulate)
 
 
 if __name__ == "__main__":

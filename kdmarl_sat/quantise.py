@@ -224,7 +224,7 @@ def _table(title: str, caption: str) -> Table:
 
 
 def main() -> None:
-    command("kdmarl-sat quantise", "quantise", quantise)
+    command("kdmarl-sat quantise", "quantise", QuantiseRunConfig, quantise)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from envs.files import write_whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.report.formats import MISSING
 from kdmarl_sat.run_records import Group, Measured, Record, grouped, read_records
+from kdmarl_sat.streams import prepare
 from training.artifact import ROOT
 
 BEGIN, END = "<!-- results: python -m kdmarl_sat.results_table -->", "<!-- end of results -->"
@@ -150,6 +151,7 @@ def inserted(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(prog="kdmarl_sat.results_table", description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
     options = parser.parse_args(arguments)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kdmarl_sat.command import command
+from kdmarl_sat.command import command, sentences
 from scenarios.games.schema import GameRunConfig
-from scenarios.roots import root_of
+from scenarios.roots import GAME, root_of
 from scenarios.schema import RunConfig
 
 
@@ -25,7 +25,9 @@ def run(config: RunConfig | GameRunConfig, folder: Path) -> None:
 
 
 def main() -> None:
-    command("kdmarl-sat", "config", run, root_of(sys.argv[1:]))
+    with sentences("kdmarl-sat"):
+        root = root_of(sys.argv[1:])
+    command("kdmarl-sat", "config", GameRunConfig if root == GAME else RunConfig, run, root)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
 from kdmarl_sat.provenance import provenance
+from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import RunConfig
@@ -61,6 +62,7 @@ class SoakError(RuntimeError):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(
         prog="kdmarl_sat.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -34,6 +34,7 @@ from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
 from kdmarl_sat.report.transfer import Flight, figure, markdown, short_name, table
 from kdmarl_sat.run_records import RecordError
+from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
@@ -48,6 +49,7 @@ LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MAR
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = argparse.ArgumentParser(
         prog="kdmarl_sat.transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

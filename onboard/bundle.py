@@ -174,7 +174,9 @@ def _decode(fetch: Fetch, shown: str, expect: Sequence[AgentSpec] | None) -> Bun
             provenance=manifest["provenance"],
         )
     except ValueError as error:
-        raise BundleError(f"bundle {shown}: {' '.join(str(error).split())}") from error  # one line, whatever numpy says
+        said = " ".join(str(error).split())  # one line, whatever numpy says, and whatever it quotes of a file
+        said = said if len(said) <= 400 else f"{said[:200]} ... {said[-195:]}"
+        raise BundleError(f"bundle {shown}: {said}") from error
 
 
 def _manifest(fetch: Fetch) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from omegaconf.errors import (
 )
 from yaml import YAMLError
 
+from scenarios.ranges import ConfigError, cut, shown
 from scenarios.roots import packaged
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
@@ -33,32 +34,62 @@ def explain(error: BaseException) -> str:
     """One sentence for one of ``COMPOSITION_ERRORS``."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return (
+                f"--config-name={shown(name)} is not known: a scenario of your own is named by scenario=NAME, with "
+                "--config-dir FOLDER that holds scenario/NAME.yaml"
+            )
         place = _first_line(error).partition(":")[0]  # "In 'scenario/mine'"
         where = "" if place == "In 'config'" else f", named {place.lower()}"
+        if group == "scenario" and name in packaged() and name not in (error.options or ()):
+            wanted = f"it must be one of {', '.join(error.options or ())}"
+            return f"scenario={name} is a game, and this is for missions{where}: {wanted}"
         options = {*(error.options or ()), *(packaged() if group == "scenario" and not where else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
-        return f"{group}={name!r} is not known{where}: it must be {known}"
+        return f"{group}={shown(name)} is not known{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         if dataclasses.is_dataclass(cause.object_type):
-            return unknown_key(cause.full_key, [field.name for field in dataclasses.fields(cause.object_type)])
+            return unknown_key(key_of(cause), [field.name for field in dataclasses.fields(cause.object_type)])
         present = [str(key) for key in cause.parent_node or ()]
-        return f"{unknown_key(cause.full_key, present)}; with a + before it, it is added"
+        return f"{unknown_key(key_of(cause), present)}; with a + before it, it is added"
     if isinstance(cause, MissingMandatoryValue) and cause.full_key:
-        return f"{cause.full_key} is not set: it must be {_kind(_hint(cause)) or 'given'}"
+        return f"{key_of(cause)} is not set: it must be {_kind(_hint(cause)) or 'given'}"
     if isinstance(cause, ValidationError) and cause.full_key and (kind := _kind(_hint(cause))):
-        instead = _instead(cause.full_key, _hint(cause), cause.value)
-        return f"{cause.full_key}={cause.value!r} is not allowed: it must be {kind}{instead}"
+        instead = _instead(key_of(cause), _hint(cause), cause.value)
+        return f"{key_of(cause)}={shown(cause.value)} is not allowed: it must be {kind}{instead}"
     if isinstance(cause, ValidationError) and (found := _VALUE_FOR_GROUP.match(_first_line(cause))):
         owner, value = found.groups()
         for key, config in _groups(cause.object_type):
             if config.__name__ == owner:
-                return f"{key}={value!r} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
+                return f"{key}={shown(value)} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
+    if isinstance(cause, ValidationError) and _first_line(cause).startswith("Invalid type assigned: dict is not"):
+        return f"{key_of(cause)} is not there yet: it must be added in a file of your own (--config-dir)"
+    if isinstance(cause, OmegaConfBaseException) and _first_line(cause).startswith("Cannot merge DictConfig with"):
+        return f"{key_of(cause) or 'the configuration'} is not allowed to be a list: it must be a group of keys"
     if isinstance(cause, OmegaConfBaseException):
-        return f"{cause.full_key or 'the configuration'} is not understood: {_first_line(cause)}"
+        return f"{key_of(cause) or 'the configuration'} is not understood: {_first_line(cause)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not understood: it must be KEY=VALUE, with VALUE as in YAML"
-    return " ".join(str(error).split())
+        return f"{shown(error.override)} is not understood: it must be KEY=VALUE, {_quoted(error.override)}"
+    return str(error)
+
+
+def not_composed(error: BaseException) -> ConfigError:
+    """Of an error that Hydra or OmegaConf did not mean for anybody to see."""
+    return ConfigError(f"the configuration is not understood: {type(error).__name__}: {_first_line(error)}")
+
+
+def key_of(error: OmegaConfBaseException) -> str:
+    """The key that an error is about, as it is typed: entries of lists by their numbers, a.0.b."""
+    return re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or ""))
+
+
+def _quoted(override: str) -> str:
+    """How a value that Hydra cannot read as it stands is typed."""
+    key, _, value = override.partition("=")
+    if not re.fullmatch(r"[+~]*[\w@/-]+(\.[\w-]+)*", key) or not value or set(value) & set("[]{}()'\"$\\"):
+        return "with VALUE as in YAML"
+    return f"with VALUE in quotes: {cut(chr(34) + key + '=' + repr(value) + chr(34))}"
 
 
 def unknown_key(full_key: str, known: Iterable[str]) -> str:

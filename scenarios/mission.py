@@ -12,7 +12,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
-from scenarios.ranges import check, positive, within
+from scenarios.ranges import check, check_name, listed, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -347,8 +347,13 @@ class ScenarioConfig:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
 
     def __post_init__(self) -> None:
+        check_name("scenario.name", self.name)
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
         within("scenario", 0, 1e7, duration_s=self.duration_s)
+        if self.training_duration_s is not None:
+            allowed = "[low, high] in seconds with 0 < low <= high <= 1e+07, or null"
+            window = self.training_duration_s
+            listed("scenario.training_duration_s", window, 2, lambda low, high: 0 < low <= high <= 1e7, allowed)
         within("scenario", 0.05, 2, sim_step_s=self.sim_step_s)  # beyond, the attitude control is unstable
         whole = abs(self.sim_step_s * 1e9 - round(self.sim_step_s * 1e9)) < 1e-3
         check("scenario.sim_step_s", self.sim_step_s, whole, "a whole number of nanoseconds")
@@ -358,7 +363,7 @@ class ScenarioConfig:
             clear = self.clouds is not None or not bus.needs_clear_view
             check(f"scenario.hardware.{name}.needs_clear_view", True, clear, "false, for there are no scenario.clouds")
         for index, member in enumerate(self.constellation.classes):
-            where = f"scenario.constellation.classes[{index}]"
+            where = f"scenario.constellation.classes.{index}"
             hardware, groups = sorted(self.hardware), sorted(self.sensing)
             check(f"{where}.hardware", member.hardware, member.hardware in hardware, f"one of {', '.join(hardware)}")
             check(f"{where}.sensing", member.sensing, member.sensing in groups, f"one of {', '.join(groups)}")
@@ -379,14 +384,6 @@ class ScenarioConfig:
                 allowed = f"among the blocks {', '.join(self.blocks)}"
                 check(f"scenario.{group}", block, block in self.blocks, allowed)
             check(f"scenario.{group}", list(blocks), bool(blocks), "at least one block")
-        window = self.training_duration_s
-        if window is not None:
-            check(
-                "scenario.training_duration_s",
-                window,
-                len(window) == 2 and 0 < window[0] <= window[1],
-                "[low, high] in seconds with 0 < low <= high, or null",
-            )
         self._check_downlink()
 
     def _check_features(self) -> None:

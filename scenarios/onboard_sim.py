@@ -9,8 +9,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from scenarios.mission import ScenarioConfig
+from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import check, positive, within
-from scenarios.schema import ComputeConfig, OutputConfig, ProcessorConfig
+from scenarios.schema import ComputeConfig, OutputConfig
 
 
 class RunnerKind(Enum):
@@ -67,10 +68,11 @@ class OnboardSimConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        within("onboard_sim", 1, 1e6, episodes=self.episodes)
+        within("", 1, 1e6, episodes=self.episodes)
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         if self.deadline_ms is not None:
-            positive("onboard_sim", deadline_ms=self.deadline_ms)
+            positive("", deadline_ms=self.deadline_ms)
+        check_processors(self.processors)
         check(
             "faults.hang",
             self.faults.hang,

@@ -26,7 +26,7 @@ class QuantiseRunConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
-        within("quantise", 1, 1e6, episodes=self.episodes)
+        within("", 1, 1e6, episodes=self.episodes)
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
 
 

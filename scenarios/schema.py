@@ -7,7 +7,6 @@ raises ``ConfigError`` with the field, its value and what is allowed.
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -17,7 +16,8 @@ from omegaconf import MISSING, OmegaConf
 
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
-from scenarios.ranges import ConfigError, check, positive, within
+from scenarios.processor import ProcessorConfig, check_processors
+from scenarios.ranges import ConfigError, check, check_folders, check_name, listed, positive, within
 
 
 class Labels(Enum):
@@ -98,11 +98,10 @@ class TeacherConfig:
         within("teacher", 0.5, 1, discount_per_s=self.discount_per_s, gae_lambda=self.gae_lambda)
         within("teacher", 0.01, 1, clip=self.clip)
         positive("teacher", target_kl=self.target_kl)
-        ends = self.entropy
-        check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
+        listed("teacher.entropy", self.entropy, 2, lambda *ends: min(ends) >= 0, "[first, last], neither below 0")
+        allowed = "[first, last], above 0 and not below 0"
         rates = self.imitation_learning_rate
-        falls = len(rates) == 2 and rates[0] > 0 and rates[1] >= 0 and all(map(math.isfinite, rates))
-        check("teacher.imitation_learning_rate", rates, falls, "[first, last], above 0 and not below 0")
+        listed("teacher.imitation_learning_rate", rates, 2, lambda first, last: first > 0 and last >= 0, allowed)
         positive("teacher", max_grad_norm=self.max_grad_norm)
         within("teacher", 0, 1e6, imitation_episodes=self.imitation_episodes)
         within("teacher", 1, 1e4, imitation_epochs=self.imitation_epochs)
@@ -195,25 +194,6 @@ class QuantiseConfig:
 
 
 @dataclass
-class ProcessorConfig:
-    """A flight processor of the user's own; onboard/processors.py has the built-in ones, and what the fields mean."""
-
-    core: str = MISSING
-    clock_mhz: float = MISSING
-    ram_bytes: int | None = None  # null: as much as its board carries
-    power_w: float = MISSING  # at work
-    cpi: float = MISSING  # cycles per instruction
-    counted_as: str = MISSING  # a core of onboard/closed_form.json: it needs that core's instructions,
-    factor: float = 1.0  # times this
-    basis: str = "the user's own figures"
-
-    def __post_init__(self) -> None:
-        positive("processor", clock_mhz=self.clock_mhz, power_w=self.power_w, cpi=self.cpi, factor=self.factor)
-        if self.ram_bytes is not None:
-            within("processor", 1, 2**53, ram_bytes=self.ram_bytes)
-
-
-@dataclass
 class BudgetConfig:
     """What one satellite's flight processor grants one decision."""
 
@@ -286,6 +266,9 @@ class OutputConfig:
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where the run record is also kept, e.g. results/runs
 
+    def __post_init__(self) -> None:
+        check_folders(self)
+
 
 @dataclass
 class RunConfig:
@@ -308,6 +291,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+        check_name("preset", self.preset)
+        check_processors(self.processors)
 
 
 def register() -> None:
@@ -328,12 +313,18 @@ def load(cfg: Any) -> Any:
 
 def _refuse_strays(node: Any, where: str) -> None:
     """Keys that no dataclass has: ``+key=value`` on the command line gets them past OmegaConf."""
-    known = [field.name for field in dataclasses.fields(node)]
-    for key, value in vars(node).items():
-        if key not in known:
-            raise ConfigError(unknown_key(where + key, known))
-        if dataclasses.is_dataclass(value):
-            _refuse_strays(value, f"{where}{key}.")
+    if dataclasses.is_dataclass(node):
+        known = [field.name for field in dataclasses.fields(node)]
+        for key in vars(node):
+            if key not in known:
+                raise ConfigError(unknown_key(where + key, known))
+        items: dict[Any, Any] = vars(node)
+    elif isinstance(node, dict | list):
+        items = node if isinstance(node, dict) else dict(enumerate(node))
+    else:
+        return
+    for key, value in items.items():
+        _refuse_strays(value, f"{where}{key}.")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from onboard.reference import choose
 from onboard.runners.reference import ReferenceRunner
 from scenarios.compose import composed
 from scenarios.messages import COMPOSITION_ERRORS, explain
+from scenarios.processor import ProcessorConfig
 from scenarios.ranges import ConfigError
-from scenarios.schema import BudgetConfig, ProcessorConfig
+from scenarios.schema import BudgetConfig
 from tests.toy import ToyEnv
 from training.export import budget_of, export_students
 from training.flight import onboard_spec
@@ -107,8 +108,8 @@ def test_a_profile_from_the_configuration() -> None:
     ("clock", "said"),
     [
         ("", "processors.mine.clock_mhz is not set: it must be a number"),
-        (", clock_mhz: 0", "processor.clock_mhz=0.0 is not allowed: it must be a number above 0"),
-        (", clock_mhz: inf", "processor.clock_mhz=inf is not allowed"),
+        (", clock_mhz: 0", "processors.mine.clock_mhz=0.0 is not allowed: it must be a number above 0"),
+        (", clock_mhz: inf", "processors.mine.clock_mhz=inf is not allowed"),
         (", clock_mhz: fast", "processors.mine.clock_mhz='fast' is not allowed: it must be a number"),
         (", clock: 600", "processors.mine.clock is not a known key (did you mean clock_mhz?)"),
     ],

@@ -13,7 +13,7 @@ from onboard import golden
 from onboard.network import Activation, Architecture, Design, Dtype, Network
 from onboard.spec import AgentSpec, Block
 from training import export_onnx
-from training.export_onnx import OnnxError, Session, fly, graph
+from training.export_onnx import ANY, OnnxError, Session, fly, graph
 
 RECURRENT = Architecture.RECURRENT
 SLOTS_ONLY = AgentSpec("s", "h", (Block("window", 3, "s", 1.0, slots=2),), ("charge",), 2)  # C = 0
@@ -56,6 +56,32 @@ def test_inputs_and_outputs_are_named_and_shaped_as_documented() -> None:
     assert props == {"actions": "charge,image_0,image_1", "satellite": "scout"}
 
 
+@pytest.mark.parametrize("dtype", Dtype)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("batch", [ANY, 3])
+def test_the_rows_of_a_batch_are_decided_each_by_itself(case: str, dtype: Dtype, batch: int | str) -> None:
+    spec, design = CASES[case]
+    network = draw_network(spec, replace(design, dtype=dtype), seed=21)
+    session = Session(export_onnx.export_onnx(fly_golden(spec, network, 21), batch))
+    flights = [golden.record(network, spec, *make_inputs(spec, 20, seed=seed)) for seed in (31, 32, 33)]
+    hidden = np.zeros((3, design.hidden), np.float32)
+    for t in range(20):
+        obs, mask = (np.stack([getattr(flight, name)[t] for flight in flights]) for name in ("obs", "mask"))
+        logits, hidden = session.step(obs, mask, hidden)
+        expected = np.stack([flight.logits[t] for flight in flights])
+        assert float(np.abs(logits - expected).max()) <= (1e-5 if dtype is Dtype.FLOAT32 else 1e-2)
+    assert hidden.shape == (3, design.hidden)
+
+
+def test_the_dimension_of_a_batch_has_a_name_or_its_size() -> None:
+    satellite = fly_golden(TINY, draw_network(TINY, Design(6), 1), 1)
+    for batch, said in ((ANY, "batch"), (4, 4)):
+        model = onnx.load_from_string(export_onnx.export_onnx(satellite, batch))
+        for value in (*model.graph.input, *model.graph.output):
+            first = value.type.tensor_type.shape.dim[0]
+            assert (first.dim_param or first.dim_value) == said
+
+
 def test_the_same_network_gives_the_same_bytes() -> None:
     satellite = fly_golden(TINY, draw_network(TINY, Design(6), 1), 1)
     assert export_onnx.export_onnx(satellite) == export_onnx.export_onnx(satellite)
@@ -78,7 +104,7 @@ def test_zero_inputs_are_zero_in_int8_too() -> None:
 def test_a_graph_of_other_weights_is_not_exported(monkeypatch: pytest.MonkeyPatch) -> None:
     network = draw_network(TINY, Design(6), 4)
     wrong = Network(network.design, {**network.tensors, "score.bias": network.tensors["score.bias"] + np.float32(1e-3)})
-    monkeypatch.setattr(export_onnx, "graph", lambda _, spec: graph(wrong, spec))
+    monkeypatch.setattr(export_onnx, "graph", lambda _, *how: graph(wrong, *how))
     with pytest.raises(OnnxError, match=r"satellite 'scout': onnxruntime gives logits 0\.\d+ off"):
         export_onnx.export_onnx(fly_golden(TINY, network, 4))
 

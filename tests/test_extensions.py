@@ -146,6 +146,15 @@ def test_a_rule_must_give_a_number(value: object) -> None:
         extensions.earned(lambda delivery: value, image)  # type: ignore[arg-type, return-value]
 
 
+def test_what_a_users_function_raises_is_one_sentence(user: Path) -> None:
+    image = Delivery("sat", "Ulm", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=1)
+    rule = extensions.reward_rule(mission(user, "scenario.reward.rule='os:system'"))
+    with pytest.raises(ConfigError, match=r"^scenario\.reward\.rule failed: TypeError: system\(\) [^\n]*$"):
+        extensions.earned(rule, image)
+    with pytest.raises(ConfigError, match="rule=os:getcwd is not allowed: it must be a function of a Delivery"):
+        extensions.reward_rule(mission(user, "scenario.reward.rule='os:getcwd'"))
+
+
 def test_a_name_that_is_taken_is_refused(user: Path) -> None:
     with pytest.raises(Exception, match=r"scenario.features='battery' is not allowed: it must be a name other than"):
         mission(user, "+scenario.features.battery='my_parts:ELEVATION'")

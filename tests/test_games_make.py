@@ -15,7 +15,8 @@ from envs.games.api import GameError
 from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import fixed
 from envs.sensing import SensingError
-from scenarios.games.schema import GameConfig, RandomMaskConfig, register
+from scenarios.games.schema import EnvironmentConfig, GameConfig, RandomMaskConfig, Suite, register
+from scenarios.ranges import ConfigError
 from scenarios.schema import load
 
 ROOT = Path(__file__).parents[1]
@@ -233,11 +234,9 @@ def test_leak_free_needs_enemies_and_groups() -> None:
 @pytest.mark.parametrize(
     "entry", [{"name": "clock"}, {"name": "clock", "siz": 1}, {"name": "clock", "size": "one"}, "clock"]
 )
-def test_a_block_is_a_name_and_a_size(relay: Path, entry: object) -> None:
-    config = composed("relay", folder=relay)
-    config.environment.blocks["carrier"] = [entry]  # type: ignore[list-item]
-    with pytest.raises(ValueError, match=r"blocks(\.carrier has .*: each block must be|\.size=)"):
-        make_game(config, 1)
+def test_a_block_is_a_name_and_a_size(entry: object) -> None:
+    with pytest.raises(ConfigError, match=r"^scenario\.environment\.blocks\.7\.0(\.size|)=.* is not allowed: it must"):
+        EnvironmentConfig(Suite.pettingzoo, parallel_env={"_target_": "x"}, blocks={7: [entry]})
 
 
 def test_groups_must_fit_the_game(relay: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete, Text
 from mpe2 import simple_speaker_listener_v4, simple_spread_v3
 from pettingzoo import ParallelEnv
 
@@ -201,9 +201,9 @@ class TwoChoices(Tiny):
         return MultiDiscrete([2, 2])
 
 
-class Numbered(Tiny):
+class Spoken(Tiny):
     def observation_space(self, agent: str) -> Any:
-        return Discrete(4)
+        return Text(4)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,7 @@ class Numbered(Tiny):
         (Tiny, {"c": [("all", 2)]}, "blocks names agent 'c'; allowed: a, b, or \\* for all others"),
         (Tiny, {"a": [("x", 1), ("x", 1)]}, "blocks of agent 'a' names 'x' twice"),
         (TwoChoices, {}, "agent 'a' has actions .*: they must be Discrete"),
-        (Numbered, {}, "agent 'a' has observations .*: they must be a Box"),
-        (lambda: Tiny(legal=(0, 0)), {}, "agent 'b' of 'mine' has no legal action"),
+        (Spoken, {}, "agent 'a' has observations Text.*: they must be a Box"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(make: Callable[[], Any], blocks: dict[str, Any], sentence: str) -> None:

@@ -12,14 +12,15 @@ import torch
 
 from envs.api import BoolArray, FloatArray
 from envs.sensing import Sensing
-from onboard import golden
+from onboard import closed_form, golden
 from onboard.budget import Budget
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, write_bundle
 from onboard.network import TORCH_NAMES, Design, Dtype, Network
-from onboard.processors import Processor, find
+from onboard.processors import PROCESSORS, Processor
 from onboard.quantise import quantised
-from scenarios.ranges import ConfigError
-from scenarios.schema import BudgetConfig, ProcessorConfig
+from scenarios.processor import ProcessorConfig
+from scenarios.ranges import ConfigError, check
+from scenarios.schema import BudgetConfig
 from training.flight import onboard_spec
 from training.networks import OpportunityActor, Team, individual_team
 from training.quantise import computes_in_int8
@@ -110,16 +111,22 @@ def budget_of(config: BudgetConfig, own: Mapping[str, ProcessorConfig]) -> Budge
         raise ConfigError(f"budget is not usable: {error}") from error
 
 
-def processor_of(name: str, own: Mapping[str, ProcessorConfig]) -> Processor:
-    """A profile by name: of the user's ``own``, or built in.
+def processor_of(name: str, own: Mapping[str, ProcessorConfig], key: str = "budget.processor") -> Processor:
+    """A profile by name: of the user's ``own``, or built in; ``key``: where the name is given.
 
     Raises:
         ConfigError: there is none of that name, or its figures are not usable.
     """
+    known = ", ".join([*PROCESSORS, *(each for each in own if each not in PROCESSORS)])
+    check(key, name, name in own or name in PROCESSORS, f"one of {known}, or another of your own, processors.NAME")
+    if name not in own:
+        return PROCESSORS[name]
+    counted, cores = own[name].counted_as, closed_form.cores()
+    check(f"processors.{name}.counted_as", counted, counted in cores, f"one of {', '.join(cores)}")
     try:
-        return Processor.from_dict({"name": name, **dataclasses.asdict(own[name])}) if name in own else find(name)
+        return Processor.from_dict({"name": name, **dataclasses.asdict(own[name])})
     except ValueError as error:
-        raise ConfigError(f"{error}") from error
+        raise ConfigError(f"processors.{name} is not usable: {error}") from error
 
 
 @torch.no_grad()

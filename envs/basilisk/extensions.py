@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.mission import HardwareConfig, ScenarioConfig
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, shown
 
 if TYPE_CHECKING:
     from envs.basilisk.snapshot import Snapshot
@@ -74,11 +75,13 @@ def earned(rule: RewardRule, delivery: Delivery) -> float:
     """What a rule says of a delivery.
 
     Raises:
-        ConfigError: that is no finite number.
+        ConfigError: that is no finite number, or it raises something itself.
     """
-    value = rule(delivery)
+    value = _called("scenario.reward.rule", rule, delivery)
     if not isinstance(value, float | int | np.number) or not math.isfinite(value):
-        raise ConfigError(f"scenario.reward.rule gave {value!r} for {delivery.target}: it must give a finite number")
+        raise ConfigError(
+            f"scenario.reward.rule gave {shown(value)} for {delivery.target}: it must give a finite number"
+        )
     return float(value)
 
 
@@ -86,27 +89,31 @@ def observed(name: str, feature: Feature, view: View) -> NDArray[np.float64]:
     """The columns of a feature.
 
     Raises:
-        ConfigError: they are of another shape, or not finite.
+        ConfigError: they are of another shape, or not finite, or their function raises something itself.
     """
-    columns = np.asarray(feature.columns(view), np.float64)
+    given = _called(f"scenario.features.{name}", feature.columns, view)
+    try:
+        columns = np.asarray(given, np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"scenario.features.{name} gave {shown(given)}: it must give numbers") from error
     shape = (len(view.priority), feature.size) if feature.per_target else (feature.size,)
     if columns.shape != shape:
         raise ConfigError(f"scenario.features.{name} gave an array {columns.shape}: it must be {shape}")
     if not np.isfinite(columns).all():
-        raise ConfigError(f"scenario.features.{name} gave {columns.tolist()}: all values must be finite")
+        raise ConfigError(f"scenario.features.{name} gave {shown(columns.tolist())}: all values must be finite")
     return columns
 
 
 def reward_rule(config: ScenarioConfig) -> RewardRule:
     """
     Raises:
-        ConfigError: it cannot be imported, or is no function.
+        ConfigError: it cannot be imported, or is no function of one argument.
     """
     place = config.reward.rule
     if place is None:
         return once
     rule = _imported("scenario.reward.rule", place)
-    if not callable(rule):
+    if not callable(rule) or not _takes_one(rule):
         raise ConfigError(f"scenario.reward.rule={place} is not allowed: it must be a function of a Delivery")
     return rule  # type: ignore[no-any-return]
 
@@ -121,6 +128,8 @@ def features(config: ScenarioConfig) -> dict[str, Feature]:
         feature = _imported(f"scenario.features.{name}", place)
         if not isinstance(feature, Feature):
             raise ConfigError(f"scenario.features.{name}={place} is not allowed: it must be a Feature")
+        if not _takes_one(feature.columns):
+            raise ConfigError(f"scenario.features.{name}={place} is not allowed: columns must be a function of a View")
         found[name] = feature
     return found
 
@@ -129,8 +138,35 @@ def _imported(name: str, place: str) -> Any:
     module, _, attribute = place.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{name}={place} cannot be used: {error}") from error
+    except Exception as error:  # the module is the user's own, and may raise anything
+        raise ConfigError(f"{name}={place} cannot be used: {_said(error)}") from error
+
+
+def _called(name: str, function: Callable[[Any], Any], argument: Any) -> Any:
+    """What a function of the user's own returns.
+
+    Raises:
+        ConfigError: it raises something; HYDRA_FULL_ERROR=1 shows where.
+    """
+    try:
+        return function(argument)
+    except Exception as error:
+        raise ConfigError(f"{name} failed: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    """Whether it can be called with one argument, as far as Python can tell."""
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions do not tell
+        return True
+    return True
 
 
 def digests(config: ScenarioConfig) -> dict[str, str]:

@@ -11,7 +11,8 @@ from pettingzoo import ParallelEnv
 
 from envs.games.api import Game, GameError
 from envs.sensing import sense
-from scenarios.games.schema import Backend, BlockConfig, EnvironmentConfig, GameConfig, Suite
+from scenarios.games.schema import Backend, EnvironmentConfig, GameConfig, Suite
+from scenarios.ranges import check, within
 
 
 def make_game(config: GameConfig, environments: int) -> Game:
@@ -31,9 +32,10 @@ def make_game(config: GameConfig, environments: int) -> Game:
 
         limit = environment.parallel_env.get("max_cycles")  # as PettingZoo's own environments call it
         horizon = limit if isinstance(limit, int) else None
-        return ParallelGame(
-            _parallel_env(environment), environments, _blocks(environment), name=config.name, horizon=horizon
-        )
+        if horizon is not None:
+            within("scenario.environment.parallel_env", 1, 1e9, max_cycles=horizon)
+        blocks = {agent: [(each.name, each.size) for each in own] for agent, own in environment.blocks.items()}
+        return ParallelGame(_parallel_env(environment), environments, blocks, name=config.name, horizon=horizon)
 
     from envs.games.smac import SmacGame, available
 
@@ -60,9 +62,17 @@ def visible_blocks(config: GameConfig, game: Game) -> list[list[str]]:
     """Each agent's sensed blocks, as its group says; all of them where masks are drawn at random.
 
     Raises:
+        ConfigError: a block is named that no agent has.
         GameError: ``scenario.agents`` does not fit the game.
         SensingError: a group names a block that its agent does not have.
     """
+    known = list(dict.fromkeys(block.name for spec in game.specs for block in spec.blocks))
+    named = {f"scenario.sensing.{group}": blocks for group, blocks in config.sensing.items()}
+    if config.random_mask is not None:
+        named["scenario.random_mask.always"] = config.random_mask.always
+    for key, blocks in named.items():
+        for block in blocks:
+            check(key, block, block in known, f"among the blocks {', '.join(known)}")
     if config.random_mask is not None:
         return [[block.name for block in spec.blocks] for spec in game.specs]
     if len(config.agents) != len(game.specs):
@@ -96,22 +106,6 @@ def _hidden_enemies(config: GameConfig) -> tuple[bool, ...]:
             "scenario.environment.leak_free=True is not allowed with scenario.random_mask: it needs sensing groups"
         )
     return tuple("enemy" not in config.sensing[group] for group in config.agents)
-
-
-def _blocks(environment: EnvironmentConfig) -> dict[str, list[tuple[str, int]]]:
-    """Agent -> names and sizes. OmegaConf leaves lists within a dict as plain ones, unchecked."""
-    blocks: dict[str, list[tuple[str, int]]] = {}
-    for agent, entries in environment.blocks.items():
-        blocks[agent] = []
-        for entry in entries:
-            try:
-                block = entry if isinstance(entry, BlockConfig) else BlockConfig(**entry)
-            except TypeError as error:
-                raise GameError(
-                    f"scenario.environment.blocks.{agent} has {entry!r}: each block must be a name and a size (columns)"
-                ) from error
-            blocks[agent].append((block.name, block.size))
-    return blocks
 
 
 def _parallel_env(environment: EnvironmentConfig) -> Callable[[], Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.ranges import check, positive, within
+from scenarios.ranges import check, check_folders, check_name, listed, positive, within
 
 
 class Suite(Enum):
@@ -31,8 +31,15 @@ class BlockConfig:
     name: str = MISSING
     size: int = MISSING
 
-    def __post_init__(self) -> None:
-        within("blocks", 1, 1e6, size=self.size)
+    def check_as(self, where: str) -> None:
+        """Called by the environment, which knows whose block it is.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        check(f"{where}.name", self.name, isinstance(self.name, str) and bool(self.name), "text")
+        whole = type(self.size) is int and 1 <= self.size <= 10**6
+        check(f"{where}.size", self.size, whole, "a whole number between 1 and 1e+06")
 
 
 @dataclass
@@ -43,9 +50,11 @@ class EnvironmentConfig:
     leak_free: bool = False  # smac: an agent that does not sense enemies may not see from its legal actions who is near
     sc2_path: str | None = None  # smac: StarCraft II's folder; null: the environment variable SC2PATH
     parallel_env: dict[str, Any] = field(default_factory=dict)  # pettingzoo: _target_, and its arguments
-    blocks: dict[str, list[BlockConfig]] = field(default_factory=dict)  # pettingzoo: agent ("*": the others) -> blocks
+    # pettingzoo: agent ("*": the others) -> a list of BlockConfig. Agents may be called 0, 1, ...
+    blocks: dict[Any, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.blocks = {str(agent): _blocks(str(agent), entries) for agent, entries in self.blocks.items()}
         if self.suite is Suite.pettingzoo:
             check(
                 "scenario.environment.parallel_env",
@@ -57,6 +66,21 @@ class EnvironmentConfig:
             check("scenario.environment.map", self.map, bool(self.map), "the name of a map")
 
 
+def _blocks(agent: str, entries: Any) -> list[BlockConfig]:
+    """OmegaConf leaves lists within a dict as plain ones, unchecked."""
+    where = f"scenario.environment.blocks.{agent}"
+    check(where, entries, isinstance(entries, list) and bool(entries), "a list of blocks, each a name and a size")
+    blocks = []
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, BlockConfig):
+            keyed = isinstance(entry, dict) and entry.keys() == {"name", "size"}
+            check(f"{where}.{index}", entry, keyed, "a name and a size (columns), as {name: clock, size: 1}")
+            entry = BlockConfig(entry["name"], entry["size"])
+        entry.check_as(f"{where}.{index}")
+        blocks.append(entry)
+    return blocks
+
+
 @dataclass
 class RandomMaskConfig:
     """What each agent senses, drawn anew for every episode; networks are told which columns those are."""
@@ -65,13 +89,8 @@ class RandomMaskConfig:
     always: list[str] = field(default_factory=list)  # blocks that are never hidden
 
     def __post_init__(self) -> None:
-        ends = self.visible
-        check(
-            "scenario.random_mask.visible",
-            ends,
-            len(ends) == 2 and 0 < ends[0] <= ends[1] <= 1,
-            "[low, high] with 0 < low <= high <= 1",
-        )
+        allowed = "[low, high] with 0 < low <= high <= 1"
+        listed("scenario.random_mask.visible", self.visible, 2, lambda low, high: 0 < low <= high <= 1, allowed)
 
 
 @dataclass
@@ -85,11 +104,12 @@ class GameConfig:
     random_mask: RandomMaskConfig | None = None
 
     def __post_init__(self) -> None:
+        check_name("scenario.name", self.name)
         for group, blocks in self.sensing.items():
             check(f"scenario.sensing.{group}", list(blocks), bool(blocks), "at least one block")
         for index, group in enumerate(self.agents):
             known = sorted(self.sensing)
-            check(f"scenario.agents[{index}]", group, group in known, f"one of {', '.join(known)}")
+            check(f"scenario.agents.{index}", group, group in known, f"one of {', '.join(known)}")
 
 
 @dataclass
@@ -100,10 +120,21 @@ class PhaseConfig:
     learning_rate: float = 1e-3  # falls to 0
     entropy: list[float] = field(default_factory=lambda: [0.01, 0.0])  # bonus, first and last
 
-    def __post_init__(self) -> None:
-        within("phase", 1, 1e10, steps=self.steps)
-        positive("phase", learning_rate=self.learning_rate)
-        check("phase.entropy", self.entropy, len(self.entropy) == 2 and min(self.entropy) >= 0, "[first, last], >= 0")
+    def check_as(self, where: str) -> None:
+        """Called by the phase's owner, which knows its place.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        within(where, 1, 1e10, steps=self.steps)
+        positive(where, learning_rate=self.learning_rate)
+        listed(f"{where}.entropy", self.entropy, 2, lambda *ends: min(ends) >= 0, "[first, last], neither below 0")
+
+
+def _check_phases(where: str, phases: list[PhaseConfig]) -> None:
+    check(where, [], bool(phases), "at least one phase")
+    for index, phase in enumerate(phases):
+        phase.check_as(f"{where}.{index}")
 
 
 @dataclass
@@ -126,7 +157,7 @@ class MappoConfig:
     def __post_init__(self) -> None:
         within("mappo", 1, 4096, hidden=self.hidden, critic_hidden=self.critic_hidden)
         within("mappo", 1, 65536, environments=self.environments, window=self.window)
-        check("mappo.phases", [], bool(self.phases), "at least one phase")
+        _check_phases("mappo.phases", self.phases)
         within("mappo", 1, 100, epochs=self.epochs, minibatches=self.minibatches)
         within("mappo", 0.5, 1, discount=self.discount, gae_lambda=self.gae_lambda)
         within("mappo", 0.01, 1, clip=self.clip)
@@ -140,7 +171,7 @@ class GameTeacherConfig:
     phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
 
     def __post_init__(self) -> None:
-        check("teacher.phases", [], bool(self.phases), "at least one phase")
+        _check_phases("teacher.phases", self.phases)
 
 
 @dataclass
@@ -173,8 +204,8 @@ class ValueDecompositionConfig:
         positive("values", learning_rate=self.learning_rate, max_grad_norm=self.max_grad_norm)
         within("values", 0, 1, td_lambda=self.td_lambda)
         within("values", 0.5, 1, discount=self.discount)
-        ends = self.epsilon
-        check("values.epsilon", ends, len(ends) == 2 and 0 <= ends[1] <= ends[0] <= 1, "[first, last], falling, 0 to 1")
+        allowed = "[first, last], falling, 0 to 1"
+        listed("values.epsilon", self.epsilon, 2, lambda first, last: 0 <= last <= first <= 1, allowed)
 
 
 @dataclass
@@ -261,6 +292,9 @@ class GameOutputConfig:
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where each method's run record is also kept, e.g. results/runs/benchmark
 
+    def __post_init__(self) -> None:
+        check_folders(self)
+
 
 # Algorithm, and what its agents see: FO everything, LH what their group senses, LH+A the same with a network each,
 # sized to what it senses. kdmarl_sat/methods.py says what each is made of.
@@ -291,6 +325,9 @@ class GameRunConfig:
 
     def __post_init__(self) -> None:
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
+        check_name("preset", self.preset)
+        if self.variant:
+            check_name("variant", self.variant)
         check("methods", [], bool(self.methods), "at least one method")
         for method in self.methods:
             check("methods", method, method in METHODS, f"one of {', '.join(METHODS)}")
