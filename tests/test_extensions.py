@@ -149,7 +149,7 @@ def test_a_rule_must_give_a_number(value: object) -> None:
 def test_what_a_users_function_raises_is_one_sentence(user: Path) -> None:
     image = Delivery("sat", "Ulm", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=1)
     rule = extensions.reward_rule(mission(user, "scenario.reward.rule='os:system'"))
-    with pytest.raises(ConfigError, match=r"^scenario\.reward\.rule failed: TypeError: system\(\) [^\n]*$"):
+    with pytest.raises(ConfigError, match=r"^scenario\.reward\.rule failed: TypeError: [^\n]*$"):
         extensions.earned(rule, image)
     with pytest.raises(ConfigError, match="rule=os:getcwd is not allowed: it must be a function of a Delivery"):
         extensions.reward_rule(mission(user, "scenario.reward.rule='os:getcwd'"))
