@@ -132,7 +132,7 @@ class Episode:
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
-        failed = died & (self.faults.failure_s <= self.constellation.time_s)
+        failed = died & self.constellation.has_failed(self.faults.failure_s)
         self._failed |= failed
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())

@@ -49,8 +49,8 @@ def episode_bound(
         iterations: see ``upper_bound``.
     """
     found = prospects(config, episode, turns)
-    step_s, limit_s = float(config.sim_step_s), float(episode.constellation.time_limit)
-    return upper_bound(episode.features.priority, found, math.ceil(limit_s / step_s), iterations)
+    ticks = episode.constellation.limit_ns // episode.constellation.tick_ns
+    return upper_bound(episode.features.priority, found, ticks, iterations)
 
 
 def prospects(config: ScenarioConfig, episode: Episode, turns: list[Turns] | None = None) -> list[Prospect]:

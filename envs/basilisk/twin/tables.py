@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from Basilisk.utilities import macros
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
@@ -82,8 +81,8 @@ def _of(
 ) -> Tables:
     windows = satellite.windows
     target = np.unique(windows.target)
-    tick_s, limit_s = float(constellation.sim_rate), float(constellation.time_limit)
-    ticks = int(np.ceil(limit_s / tick_s)) + BEYOND_TICKS + 1
+    tick_s, tick_ns, limit_ns = float(constellation.sim_rate), constellation.tick_ns, constellation.limit_ns
+    ticks = limit_ns // tick_ns + BEYOND_TICKS + 1
     now = np.arange(ticks) * tick_s
     before = np.maximum(0.0, now - tick_s)
     times = np.asarray(satellite.trajectory.times)
@@ -109,7 +108,7 @@ def _of(
         "pass_out": passes[:, 1],
     }
     record = np.zeros((), SATELLITE)
-    record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, macros.sec2nano(tick_s), macros.sec2nano(limit_s)
+    record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, tick_ns, limit_ns
     record["ticks"], record["targets"], record["windows"] = ticks, len(target), len(windows.target)
     record["slots"] = config.actions.image_slots
     record["sun_N"], record["sun_rate_N"] = sun_N, sun_rate_N
@@ -129,7 +128,8 @@ def _bus(record: NDArray[np.void], satellite: Imager) -> None:
     record["inertia"] = np.array(dynamics.I_mat).reshape(3, 3).diagonal()
     record["wheel_inertia"], record["wheel_torque_max"], record["wheel_torque_min"] = wheel.Js, wheel.u_max, wheel.u_min
     record["wheel_speed_max"] = wheel.Omega_max
-    record["wheel_speed_fails"] = dynamics.maxWheelSpeed * macros.rpm2radsec
+    record["wheel_speed_fails"] = satellite.wheels_fail_rad_s
+    record["radius_fails"] = dynamics.min_orbital_radius
     record["disturbance"] = np.array(dynamics.extForceTorqueObject.extTorquePntB_B).reshape(-1)
     record["gain_attitude"], record["gain_rate"] = fsw.mrpFeedbackControl.K, fsw.mrpFeedbackControl.P
     used = list(dynamics.thrFactory.thrusterList.values())
