@@ -24,6 +24,7 @@ import numpy as np
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json
+from envs.tether import tethered
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
@@ -142,7 +143,7 @@ def live(
         SoakError: it ended by itself before.
     """
     looks: list[Look] = []
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         while process.poll() is None:
             looks.append(Look(time.monotonic(), done(), memory_MB(process.pid)))
