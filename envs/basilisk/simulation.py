@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import permutations
 
 import numpy as np
-from bsk_rl import comm
 from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
 from numpy.typing import NDArray
 
 from envs.api import BoolArray
 from envs.basilisk.clock import limit_ns, nanoseconds
+from envs.basilisk.communicators import COMMUNICATORS
 from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
@@ -36,37 +35,10 @@ from envs.basilisk.satellites import (
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
 from envs.basilisk.vizard import Film
+from envs.trace import SAMPLE_S
 from scenarios.communication import Communication
 from scenarios.mission import ScenarioConfig
 from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
-
-
-class FreeCommunication(comm.FreeCommunication):  # type: ignore[misc]  # bsk_rl is untyped
-    """Upstream's, without the dead."""
-
-    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
-        return list(permutations([s for s in self.satellites if s.is_alive()], 2))
-
-
-class LineOfSightCommunication(comm.LOSCommunication):  # type: ignore[misc]
-    """Upstream's, without the dead, each pair once: it has every pair twice, and takes half of all for all of them."""
-
-    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
-        pairs = [pair for pair in super().communication_pairs() if all(s.is_alive() for s in pair)]
-        return list(dict.fromkeys(pairs))
-
-    def forget(self) -> None:
-        """Who has been in sight since they were last asked."""
-        for logs in self.los_logs.values():
-            for log in logs.values():
-                log.clear()
-
-
-COMMUNICATORS = {
-    Communication.none: comm.NoCommunication,
-    Communication.free: FreeCommunication,
-    Communication.line_of_sight: LineOfSightCommunication,
-}
 
 
 @contextlib.contextmanager
@@ -126,6 +98,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             log_level="ERROR",
         )
         self.film: Film | None = None
+        self.watch: Callable[[], None] | None = None  # called every SAMPLE_S within an action
         if filmed:
             self.scenario.built = self._begin_film
 
@@ -258,6 +231,8 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         failure_ns = min((ns for ns in fails_ns if ns > begun_ns), default=limit_ns)
         deadline_ns = min(limit_ns, failure_ns, *deadlines_ns)
         looks_ns = [self._next_look_ns(s) for s in living]
+        pause_ns = max(1, nanoseconds(SAMPLE_S) // tick_ns) * tick_ns if self.watch else limit_ns
+        watch_ns = begun_ns + pause_ns
         while True:
             now_ns = simulator.CurrentNanos
             captured = [s for s in in_flight if s.stored_bits() > s.stored_bits_before]
@@ -274,9 +249,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             ends = captured or lost or now_ns >= min(limit_ns, failure_ns)
             if ends or any(s not in in_flight for s in due):
                 break
+            if self.watch and now_ns >= watch_ns:
+                watch_ns += pause_ns
+                self.watch()
             # Without an image to watch for, nothing happens before the deadline or the next look.
             until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
-            simulator.StepUntilStop(min(until_ns, limit_ns, *looks_ns), -1)
+            simulator.StepUntilStop(min(until_ns, limit_ns, watch_ns, *looks_ns), -1)
         for satellite in due:
             if satellite not in in_flight:
                 satellite.requires_retasking = True
