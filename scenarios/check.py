@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from scenarios.folders import claim
+from scenarios.folders import check_writable, claim
 from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.schema import RunConfig, load
 
@@ -42,6 +42,8 @@ class CheckFirst(Callback):
         try:
             for overrides in runs:
                 run = load(compose(config.hydra.job.config_name, [*common, *overrides]))
+                if here:
+                    check_writable(run.output)
                 if here and isinstance(run, RunConfig):
                     check_workers(run.compute, run.scenario.constellation.size, available_bytes(), worlds_bytes(run))
             claim(config, mode)

@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from scenarios.ranges import ConfigError
+from scenarios.schema import OutputConfig
+
+
+def check_writable(output: OutputConfig, *others: Path) -> None:
+    """Refuse, before any compute, folders that cannot be written to later. Makes none of them.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    named = {f"output.{name}": getattr(output, name) for name in ("dir", "cache_dir", "records_dir")}
+    places = [(f"{name}={folder}", Path(folder)) for name, folder in named.items() if folder is not None]
+    for told, folder in [*places, *((str(folder), folder) for folder in others)]:
+        try:
+            there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"{told} is not allowed: it must be a folder that can be written to ({reason})") from error
 
 
 def own_folder(wanted: Path) -> Path:

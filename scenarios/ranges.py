@@ -23,3 +23,14 @@ def positive(owner: str, **values: float) -> None:
 def within(owner: str, low: float, high: float, **values: float) -> None:
     for name, value in values.items():
         check(f"{owner}.{name}", value, low <= value <= high, f"between {low:g} and {high:g}")
+
+
+LONGEST_NAME = 48
+
+
+def named(where: str, name: str) -> None:
+    """What a user calls a thing ends up in tables, in file names and in messages."""
+    fits = 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name
+    told = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    allowed = f"a name of 1 to {LONGEST_NAME} printable characters without / and \\"
+    check(where, told, fits and not any(mark in name for mark in "/\\"), allowed)

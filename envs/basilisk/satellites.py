@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -246,8 +247,9 @@ def _other_checks(model: type) -> tuple[str, ...]:
 
 
 def name_of(index: int, hardware: str) -> str:
-    """A satellite's name in the simulation, and in bundles."""
-    return f"sat_{index}_{hardware}"
+    """A satellite's name in the simulation, and in bundles: what else than ASCII letters and digits stands in the
+    hardware's becomes "_", for BSK-RL asks for a Python identifier and bundles for a file's name."""
+    return re.sub(r"\W", "_", f"sat_{index}_{hardware}", flags=re.ASCII)
 
 
 class LineOfSightImager(Imager):
