@@ -26,7 +26,9 @@ def check_writable(output: OutputConfig, *others: Path) -> None:
             tempfile.TemporaryFile(dir=there).close()
         except OSError as error:
             reason = error.strerror or error
-            raise ConfigError(f"{told} is not allowed: it must be a folder that can be written to ({reason})") from error
+            raise ConfigError(
+                f"{told} is not allowed: it must be a folder that can be written to ({reason})"
+            ) from error
 
 
 def own_folder(wanted: Path) -> Path:

@@ -216,7 +216,7 @@ class CloudsConfig:
 @dataclass
 class GroundStationsConfig:
     min_elevation_deg: float = 10.0  # from which a satellite is in view
-    # name -> [latitude_deg, longitude_deg]; Any, for OmegaConf takes whole numbers in a list within a dict for no floats
+    # name -> [latitude_deg, longitude_deg]; Any, for in lists within a dict OmegaConf refuses whole numbers
     at: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -10,6 +10,9 @@ class ConfigError(ValueError):
     """A configuration value that cannot be used; the message is one sentence for the user."""
 
 
+MOST = 1e15  # of what has no other limit: squares and products of such numbers are still finite
+
+
 def check(name: str, value: Any, ok: bool, allowed: str) -> None:
     if not ok:
         raise ConfigError(f"{name}={value!r} is not allowed: it must be {allowed}")
@@ -18,6 +21,7 @@ def check(name: str, value: Any, ok: bool, allowed: str) -> None:
 def positive(owner: str, **values: float) -> None:
     for name, value in values.items():
         check(f"{owner}.{name}", value, math.isfinite(value) and value > 0, "a number above 0")
+        check(f"{owner}.{name}", value, value <= MOST, f"at most {MOST:g}")
 
 
 def within(owner: str, low: float, high: float, **values: float) -> None:

@@ -99,7 +99,8 @@ class TeacherConfig:
         within("teacher", 0.01, 1, clip=self.clip)
         positive("teacher", target_kl=self.target_kl)
         ends = self.entropy
-        check("teacher.entropy", ends, len(ends) == 2 and min(ends) >= 0, "[first, last], neither below 0")
+        falls = len(ends) == 2 and all(math.isfinite(end) and end >= 0 for end in ends)
+        check("teacher.entropy", ends, falls, "[first, last], neither below 0")
         rates = self.imitation_learning_rate
         falls = len(rates) == 2 and rates[0] > 0 and rates[1] >= 0 and all(map(math.isfinite, rates))
         check("teacher.imitation_learning_rate", rates, falls, "[first, last], above 0 and not below 0")
@@ -162,6 +163,7 @@ class DistillConfig:
         within("distill", 1, 1e6, teacher_epochs=self.teacher_epochs, student_episodes=self.student_episodes)
         within("distill", 1, 1e4, student_epochs=self.student_epochs, minibatches=self.minibatches)
         positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
+        positive("distill", max_grad_norm=self.max_grad_norm)
         within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
         within("distill", 0, 1e3, entropy=self.entropy)
         positive("distill", labels_horizon_s=self.labels_horizon_s)

@@ -57,7 +57,7 @@ def test_whole_numbers_an_iso_epoch_and_a_name_with_a_dash(own: Path) -> None:
 
 @pytest.mark.parametrize("place", ["[90]", "[90,0,0]", "[91,0]", "pole", "[true,0]", "[nan,0]", "{a: 1}", "null"])
 def test_a_station_elsewhere_is_refused(place: str) -> None:
-    with pytest.raises(ConfigError, match="scenario.ground_stations.at.pole=.*latitude_deg, longitude_deg"):
+    with pytest.raises(ConfigError, match=r"scenario.ground_stations.at.pole=.*latitude_deg, longitude_deg"):
         composed("scenario=tip_and_cue", f"+scenario.ground_stations.at.pole={place}")
 
 
@@ -78,10 +78,11 @@ def test_names_of_satellites_are_identifiers() -> None:
 @pytest.mark.parametrize("name", ["../../escape", "x" * 300, "a\\\\b", "line\\nbreak"])
 @pytest.mark.parametrize("where", ["scenario.name=", "+scenario.sensing.", "+scenario.hardware."])
 def test_names_that_cannot_be_used_are_refused(where: str, name: str, own: Path) -> None:
+    bus = MINE.partition("hardware:")[2].partition("constellation")[0]
     content = {
         "scenario.name=": f'name: "{name}"\n',
         "+scenario.sensing.": f'sensing: {{"{name}": [battery]}}\n',
-        "+scenario.hardware.": MINE.partition("hardware:")[2].partition("constellation")[0].replace("6U-cubesat", f'"{name}"'),
+        "+scenario.hardware.": bus.replace("6U-cubesat", f'"{name}"'),
     }[where]
     head = "hardware:" if where.endswith("hardware.") else ""
     (own / "scenario" / "odd.yaml").write_text(f"defaults: [imaging_constellation, _self_]\n{head}{content}")
@@ -121,7 +122,7 @@ def test_transfer_knows_a_config_dir(own: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_config_dir_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--config-dir=.*/none is not allowed: it must be a folder"):
+    with pytest.raises(ConfigError, match=r"--config-dir=.*/none is not allowed: it must be a folder"):
         composed(config_dir=tmp_path / "none")
 
 
@@ -133,12 +134,22 @@ NUMBERS = (
 )  # fmt: skip
 
 
+PAIRS = ("initial_charge", "panel_normal_B", "training_duration_s")
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_odd_numbers_get_a_sentence(name: str) -> None:
     for value in (math.nan, math.inf, -math.inf):
-        text = {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)].replace(".", "")
-        text = f"[{text},{text}]" if name.rpartition(".")[2] in ("initial_charge", "panel_normal_B", "training_duration_s") else text
+        text = f"[{value},{value}]" if name.endswith(PAIRS) else str(value)
         with pytest.raises((ConfigError, *COMPOSITION_ERRORS)) as caught:
             composed(f"scenario.{name}={text}")
         said = explain(caught.value) if not isinstance(caught.value, ConfigError) else str(caught.value)
         assert said.startswith(f"scenario.{name}=") and "must be" in said
+
+
+def test_numbers_of_the_teacher_and_the_distillation_are_finite() -> None:
+    for odd in ("teacher.entropy=[0.1,nan]", "teacher.entropy=[inf,0]", "distill.max_grad_norm=nan"):
+        with pytest.raises(ConfigError, match=r"teacher\.entropy|distill\.max_grad_norm"):
+            composed(odd)
+    with pytest.raises(ConfigError, match=r"battery_Wh=1e\+308 is not allowed: it must be at most 1e\+15"):
+        composed("scenario.hardware.wide.battery_Wh=1e308")

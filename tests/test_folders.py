@@ -62,9 +62,7 @@ def test_runs_of_the_same_second(tmp_path: Path, mode: str) -> None:
 
 def test_commands_started_together_keep_their_own_results(tmp_path: Path) -> None:
     running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.launched_alone", f"seed={seed}", f"output.dir='{tmp_path}'"]
-        )
+        subprocess.Popen([sys.executable, "-m", "tests.launched_alone", f"seed={seed}", f"output.dir='{tmp_path}'"])
         for seed in (5, 6, 7)
     ]
     assert [each.wait(120) for each in running] == [0, 0, 0]

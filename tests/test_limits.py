@@ -97,7 +97,7 @@ def lowest(height_m: float, charge_s: float) -> float:
     found = env.episode(0).constellation
     _raise_floor(found, lambda radius_m: height_m + radius_m)
     step, now_s = None, 0.0
-    while step is None or bool(step.alive[0, 0]) and not step.truncated.any():
+    while step is None or (bool(step.alive[0, 0]) and not step.truncated.any()):
         step = env.step(np.zeros((1, 4), np.int64))
         now_s += float(step.duration_s[0])
     env.close()

@@ -19,7 +19,7 @@ def slack_s(satellite: Imager) -> float:
     wheels = dynamics.rwFactory.rwList.values()
     gains_rad_s2 = max(2.0 * wheel.u_max / wheel.Js for wheel in wheels) + _HUB_RAD_S2
     spare_rad_s = satellite.wheels_fail_rad_s - bus.wheels_rad_s[0]
-    return min(height_m / _FALL_M_S, spare_rad_s / gains_rad_s2, bus.battery_J / _most_W(satellite))
+    return float(min(height_m / _FALL_M_S, spare_rad_s / gains_rad_s2, bus.battery_J / _most_W(satellite)))
 
 
 def _most_W(satellite: Imager) -> float:

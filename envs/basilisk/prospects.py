@@ -66,9 +66,7 @@ def prospects(config: ScenarioConfig, episode: Episode, turns: list[Turns] | Non
     return found
 
 
-def _prospect(
-    of: Tables, satellite: Imager, shown: NDArray[np.bool_], extra_s: float, turns: Turns | None
-) -> Prospect:
+def _prospect(of: Tables, satellite: Imager, shown: NDArray[np.bool_], extra_s: float, turns: Turns | None) -> Prospect:
     """Of one satellite. shown [L]: of its targets, those that it can see; extra_s: by which a decision may be late."""
     record, arrays = of.record, of.arrays
     step_s = float(record["tick_s"])

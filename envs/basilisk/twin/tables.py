@@ -36,9 +36,7 @@ class Tables:
         return int(self.record.ctypes.data)
 
     @classmethod
-    def bound(
-        cls, record: NDArray[np.void], arrays: Mapping[str, NDArray[Any]], target: NDArray[np.int64]
-    ) -> Tables:
+    def bound(cls, record: NDArray[np.void], arrays: Mapping[str, NDArray[Any]], target: NDArray[np.int64]) -> Tables:
         """With the record's pointers set to the arrays."""
         ready = {name: np.ascontiguousarray(arrays[name], TABLES[name][0]) for name in TABLES}
         for name, array in ready.items():
@@ -174,9 +172,7 @@ def _guard(record: NDArray[np.void], guard: GuardConfig, satellite: Imager) -> N
     record["forecast_turn_s"], record["lookahead_s"] = TURN_TO_SUN_S, ECLIPSE_LOOKAHEAD_S
 
 
-def _in_pass(
-    satellite: Imager, r_N: NDArray[np.float64], PN: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _in_pass(satellite: Imager, r_N: NDArray[np.float64], PN: NDArray[np.float64]) -> NDArray[np.bool_]:
     """At which ticks [T] a ground station has the satellite in view; positions and the Earth of one tick before."""
     stations = [place for place in satellite.locations_for_access_checking if place["type"] == "ground_station"]
     r_P = np.einsum("tij,tj->ti", PN.reshape(-1, 3, 3), r_N)
