@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from numpy.typing import NDArray
 
 
 def write_whole(path: Path, content: bytes) -> Path:
-    """Write under a temporary name, flush to the disk, rename; on a failure nothing is left behind.
+    """Write under a temporary name of one's own, flush to the disk, rename; on a failure nothing is left behind.
 
     Raises:
         OSError: the file cannot be written (a full disk).
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "wb") as file:
             file.write(content)

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 
 from envs.files import read_arrays, write_arrays
 
+SAMPLE_S = 30.0
 ACTIVITIES = ("charging", "imaging", "downlinking", "desaturating")  # what the numbers of ``Trace.action`` mean
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Sampled at every decision step: T samples, N satellites, M targets."""
+    """Sampled at every decision step, and every ``SAMPLE_S`` between two: T samples, N satellites, M targets."""
 
     time_s: NDArray[np.float64]  # [T]
     latitude_deg: NDArray[np.float64]  # [T, N] sub-satellite points, planet-fixed
     longitude_deg: NDArray[np.float64]  # [T, N]
+    radius_km: NDArray[np.float64]  # [T, N] distance from the centre of the Earth
     battery: NDArray[np.float64]  # [T, N] fraction of capacity
     sunlit: NDArray[np.bool_]  # [T, N]
     storage: NDArray[np.float64]  # [T, N] fraction of capacity that is filled

@@ -21,6 +21,8 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
+from envs.tether import leave_with_parent
+
 PACKAGES = ("kdmarl_sat", "scenarios", "envs", "training", "onboard")  # whose errors carry a sentence for the user
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -230,6 +232,7 @@ class Processes:
 
 
 def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
+    leave_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to stop
     while True:
         try:

@@ -27,6 +27,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from envs.tether import tethered
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import GameRecord, read_all, settings
 from scenarios.games import schema
@@ -179,7 +180,7 @@ class _Running:
         self.begin = self.log.tell()
         limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS")}
         self.process = subprocess.Popen(
-            command,
+            tethered(command),
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,

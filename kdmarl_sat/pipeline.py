@@ -19,6 +19,7 @@ import torch
 from envs.api import AgentSpec
 from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.features import agent_specs
 from envs.basilisk.planner import PlannerSettings
 from envs.basilisk.support_data import data_digest
 from envs.basilisk.twin.environment import planner_fault, twin_fault
@@ -36,6 +37,7 @@ from onboard.bundle import read_bundle
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
+from scenarios.folders import check_writable
 from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.ranges import ConfigError
 from scenarios.schema import Dtype, Labels, RunConfig, Simulation, to_dict
@@ -172,6 +174,8 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     """
     start = time.monotonic()
     check_workers(config.compute, config.scenario.constellation.size, available_bytes(), worlds_bytes(config))
+    check_writable(config.output, folder)
+    check_designs(config)
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)
@@ -193,19 +197,27 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     return result
 
 
+def check_designs(config: RunConfig) -> None:
+    """
+    Raises:
+        BudgetError: students of the configured sizes will not fit into the budget.
+    """
+    scenario, dtype = config.scenario, OnboardDtype(config.student.dtype.value)
+    sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
+    for by_sensing in (False, True):
+        widths = student_widths(sensings, config.student, by_sensing)
+        designs = [
+            (onboard_spec(each), Design(width, dtype=dtype)) for each, width in zip(sensings, widths, strict=True)
+        ]
+        check_budget(designs, budget_of(config.budget, config.processors), scenario.communication.bits_per_decision)
+
+
 def _stages(mission: Mission) -> RunResult:
     config, scenario = mission.config, mission.config.scenario
     sensed = scenario.visible
     sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
     widths_lh = student_widths(sensings, config.student, by_sensing=False)
     widths_lh_a = student_widths(sensings, config.student, by_sensing=True)
-    dtype = OnboardDtype(config.student.dtype.value)
-    for plan_widths in (widths_lh, widths_lh_a):  # an impossible budget is refused before any compute
-        designs = [
-            (onboard_spec(each), Design(width, dtype=dtype)) for each, width in zip(sensings, plan_widths, strict=True)
-        ]
-        check_budget(designs, budget_of(config.budget, config.processors), scenario.communication.bits_per_decision)
-
     if config.distill.labels is not Labels.teacher and not mission.ground.worlds:
         reason = mission.twin_fault or "training.simulation=basilisk"
         raise ConfigError(

@@ -24,12 +24,14 @@ import numpy as np
 
 from envs.episode_result import EpisodeResult
 from envs.files import write_json
+from envs.tether import tethered
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
+from scenarios.folders import check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import RunConfig
 from training.evaluate import Evaluation
@@ -67,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="kdmarl_sat.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
     parser.add_argument("--episodes", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"), help="where it is flown")
@@ -79,13 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--kills={options.kills} is not allowed: it must be at least 0")
     with sentences(parser.prog):
         asked = [f"evaluation.episodes={options.episodes}", "evaluation.trace=false"]
-        run = composed(*FAULTS, *asked, *options.overrides, f"output.cache_dir={options.folder}")
+        folder = str(options.folder).replace("\\", "\\\\").replace("'", "\\'")
+        where = f"output.cache_dir='{folder}'"
+        run = composed(*FAULTS, *asked, *options.overrides, where, config_dir=options.config_dir)
+        check_writable(run.output, options.record.parent)
         check_workers(run.compute, run.scenario.constellation.size, available_bytes())
         if options.fly:
             with worker_pool(run.compute) as pool, Console() as console:
                 fly(mission_of(run, pool, console, {}), "soak", WHO, {})
             return
-        measured = soak(run, options.overrides, options.kills, options.folder)
+        own = [f"--config-dir={options.config_dir}"] if options.config_dir is not None else []
+        measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, {"run": provenance(run), **measured})
     for name, value in measured.items():
@@ -144,7 +151,7 @@ def live(
         SoakError: it ended by itself before.
     """
     looks: list[Look] = []
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         while process.poll() is None:
             looks.append(Look(time.monotonic(), done(), memory_MB(process.pid)))

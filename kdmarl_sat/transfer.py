@@ -36,6 +36,7 @@ from kdmarl_sat.report.transfer import Flight, figure, markdown, short_name, tab
 from kdmarl_sat.run_records import RecordError
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
+from scenarios.folders import check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="kdmarl_sat.transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
     parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
     parser.add_argument(
         "--vary", action="append", default=[], metavar="KEY=A,B,...", help="a mission for each value, beside every --to"
@@ -67,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise ConfigError("--redraw stands alone: it flies nothing, and writes where it reads")
             redraw(options.redraw)
             return
-        run = composed(*options.overrides)
+        run = composed(*options.overrides, config_dir=options.config_dir)
         missions = {
-            " ".join(extra) or "as trained": _mission(run, options.overrides, extra)
+            " ".join(extra) or "as trained": _mission(run, options.overrides, extra, options.config_dir)
             for extra in variations(options.to, options.vary)
         }
         work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, options.to, options.vary))
@@ -102,8 +104,10 @@ def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: Sequence[str]
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
 
 
-def _mission(run: RunConfig, overrides: Sequence[str], extra: Sequence[str]) -> ScenarioConfig:
-    target = composed(*overrides, *extra)
+def _mission(
+    run: RunConfig, overrides: Sequence[str], extra: Sequence[str], config_dir: Path | None = None
+) -> ScenarioConfig:
+    target = composed(*overrides, *extra, config_dir=config_dir)
     if dataclasses.replace(target, scenario=run.scenario) != run:
         raise ConfigError(f"--to {' '.join(extra)} is not allowed: it must change the scenario alone")
     ours, theirs = run.scenario.constellation, target.scenario.constellation
@@ -117,6 +121,7 @@ def _mission(run: RunConfig, overrides: Sequence[str], extra: Sequence[str]) -> 
 
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
     """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
+    check_writable(run.output, out)
     for scenario in missions.values():
         check_workers(run.compute, scenario.constellation.size, available_bytes())
     torch.set_num_threads(run.compute.threads)

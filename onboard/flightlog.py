@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import secrets
 from collections import Counter
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -58,7 +58,7 @@ class FlightLog:
         Raises OSError: the file cannot be written.
         """
         target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         try:
             with partial.open("w", encoding="utf-8") as stream:
                 for event in self._events:

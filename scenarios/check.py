@@ -1,4 +1,4 @@
-"""A look at every run of a command before the first one starts, and before Hydra makes a folder for it."""
+"""A look at every run of a command before the first one starts, and before there is a folder for it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from scenarios.folders import check_writable, claim
 from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.schema import RunConfig, load
 
@@ -23,7 +24,7 @@ class CheckFirst(Callback):
     """Hydra callback: composes and loads each configuration, so that a bad one is refused before any compute."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        self._check(config, [_given(config.hydra.overrides.task)])
+        self._check(config, [_given(config.hydra.overrides.task)], "run")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
@@ -33,16 +34,19 @@ class CheckFirst(Callback):
             else [str(override.input_line)]
             for override in parser.parse_overrides(_given(config.hydra.overrides.task))
         ]
-        self._check(config, [list(overrides) for overrides in itertools.product(*choices)])
+        self._check(config, [list(overrides) for overrides in itertools.product(*choices)], "sweep")
 
-    def _check(self, config: DictConfig, runs: list[list[str]]) -> None:
+    def _check(self, config: DictConfig, runs: list[list[str]], mode: str) -> None:
         common = _given(config.hydra.overrides.hydra)
         here = config.hydra.runtime.choices.get("launcher", "local") == "local"  # elsewhere each job looks for itself
         try:
             for overrides in runs:
                 run = load(compose(config.hydra.job.config_name, [*common, *overrides]))
+                if here:
+                    check_writable(run.output)
                 if here and isinstance(run, RunConfig):
                     check_workers(run.compute, run.scenario.constellation.size, available_bytes(), worlds_bytes(run))
+            claim(config, mode)
         except Exception as error:
             raise Stopped from error
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
-from scenarios.ranges import check, check_name, listed, positive, within
+from scenarios.epoch import in_basilisk_format
+from scenarios.ranges import check, check_name, listed, named, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -214,19 +216,19 @@ class CloudsConfig:
 @dataclass
 class GroundStationsConfig:
     min_elevation_deg: float = 10.0  # from which a satellite is in view
-    at: dict[str, list[float]] = field(default_factory=dict)  # name -> [latitude_deg, longitude_deg]
+    # name -> [latitude_deg, longitude_deg]; Any, for in lists within a dict OmegaConf refuses whole numbers
+    at: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         within("scenario.ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
         check("scenario.ground_stations.at", {}, bool(self.at), "at least one station")
         for name, place in self.at.items():
-            there = len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
-            check(
-                f"scenario.ground_stations.at.{name}",
-                list(place),
-                there,
-                "[latitude_deg, longitude_deg] within 90 and 180",
-            )
+            named("scenario.ground_stations.at", name)
+            numbers = isinstance(place, list) and all(type(angle) in (int, float) for angle in place)
+            there = numbers and len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
+            allowed = "[latitude_deg, longitude_deg] within 90 and 180"
+            check(f"scenario.ground_stations.at.{name}", place, there, allowed)
+        self.at = {name: [float(angle) for angle in place] for name, place in self.at.items()}
 
 
 class RewardAt(Enum):
@@ -325,7 +327,7 @@ class ScenarioConfig:
     """One mission (scenarios/scenario/*.yaml)."""
 
     name: str = MISSING
-    epoch_utc: str = "2026 MAR 20 12:00:00.000 (UTC)"
+    epoch_utc: str = "2026 MAR 20 12:00:00.000 (UTC)"  # or ISO 8601: 2026-03-20T12:00:00Z
     support_data_dir: str | None = None  # null: the excerpt carried in the project (2000-2029)
     duration_s: float = 2850.0
     training_duration_s: list[float] | None = None  # [low, high] drawn per training episode; null: duration_s
@@ -348,6 +350,10 @@ class ScenarioConfig:
 
     def __post_init__(self) -> None:
         check_name("scenario.name", self.name)
+        for group in ("hardware", "sensing", "features"):
+            for name in getattr(self, group):
+                named(f"scenario.{group}", name)
+        self.epoch_utc = in_basilisk_format(self.epoch_utc)
         positive("scenario", duration_s=self.duration_s, sim_step_s=self.sim_step_s)
         within("scenario", 0, 1e7, duration_s=self.duration_s)
         if self.training_duration_s is not None:

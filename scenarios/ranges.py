@@ -12,6 +12,7 @@ class ConfigError(ValueError):
     """A configuration value that cannot be used; the message is one sentence for the user."""
 
 
+LARGEST = 1e15  # of what has no other limit: squares and products of such numbers are still finite
 MOST = 100  # characters of what a sentence quotes
 
 
@@ -69,9 +70,22 @@ def listed(name: str, values: Sequence[float], number: int, ok: Callable[..., bo
 
 def positive(owner: str, **values: float) -> None:
     for name, value in values.items():
-        check(f"{owner}.{name}".lstrip("."), value, math.isfinite(value) and value > 0, "a number above 0")
+        name = f"{owner}.{name}".lstrip(".")
+        check(name, value, math.isfinite(value) and value > 0, "a number above 0")
+        check(name, value, value <= LARGEST, f"at most {LARGEST:g}")
 
 
 def within(owner: str, low: float, high: float, **values: float) -> None:
     for name, value in values.items():
         check(f"{owner}.{name}".lstrip("."), value, low <= value <= high, f"between {low:g} and {high:g}")
+
+
+LONGEST_NAME = 48
+
+
+def named(where: str, name: str) -> None:
+    """What a user calls a thing ends up in tables, in file names and in messages."""
+    fits = 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name
+    told = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+    allowed = f"a name of 1 to {LONGEST_NAME} printable characters without / and \\"
+    check(where, told, fits and not any(mark in name for mark in "/\\"), allowed)

@@ -161,6 +161,7 @@ class DistillConfig:
         within("distill", 1, 1e6, teacher_epochs=self.teacher_epochs, student_episodes=self.student_episodes)
         within("distill", 1, 1e4, student_epochs=self.student_epochs, minibatches=self.minibatches)
         positive("distill", learning_rate=self.learning_rate, role_temperature=self.role_temperature)
+        positive("distill", max_grad_norm=self.max_grad_norm)
         within("distill", 0, 1e3, ppo=self.ppo, kl=self.kl, ce=self.ce, relation=self.relation, role=self.role)
         within("distill", 0, 1e3, entropy=self.entropy)
         positive("distill", labels_horizon_s=self.labels_horizon_s)

@@ -54,3 +54,10 @@ def crash_at_seed_zero(folder: Path, kind: str, seeds: range) -> tuple[Counter[s
     if 0 in seeds:
         os.kill(os.getpid(), signal.SIGSEGV)
     return Counter({"BundleError": len(seeds)}), []
+
+
+def spin(folder: str) -> None:
+    """Never ends, and says who it is by a file of that name."""
+    (Path(folder) / str(os.getpid())).touch()
+    while True:
+        pass

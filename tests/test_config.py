@@ -108,8 +108,11 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
         (["seed 3"], "'seed 3' is not understood: it must be KEY=VALUE"),
         (["-m", "seed=0,-1"], "seed=-1 is not allowed: it must be between 0 and 2147483647"),
         (
-            ["-m", "compute.workers=1,1000", "scenario.constellation.planes=20", "scenario.constellation.per_plane=20"],
-            "compute.workers=1000 is not allowed: each takes about 13.9 GiB with 400 satellites",
+            [
+                *("-m", "compute.workers=1,1000", "training.worlds=1"),
+                *("scenario.constellation.planes=20", "scenario.constellation.per_plane=20"),
+            ],
+            "compute.workers=1000 is not allowed: each takes about 6.9 GiB with 400 satellites",
         ),
         (["-m", "scenario=imaging_constellation,mars"], "scenario='mars' is not known: it must be one of"),
     ],

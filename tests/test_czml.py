@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.interpolate import BarycentricInterpolator
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.heuristics import GreedyPolicy
 from envs.trace import ACTIVITIES, Trace
-from kdmarl_sat.report.czml import czml
+from kdmarl_sat.report.czml import czml, spaced
 from scenarios.compose import composed
 
 SCENARIO = dataclasses.replace(composed("scenario=imaging_constellation").scenario, duration_s=600.0)
@@ -29,7 +30,7 @@ def flown() -> tuple[ConstellationEnv, Trace, list[dict[str, Any]]]:
         step = env.step(policy.act(step))
     [trace] = env.traces()
     names = [spec.name for spec in env.specs]
-    text = czml(trace, names, SCENARIO.epoch_utc, SCENARIO.constellation.altitude_km, "a flight")
+    text = czml(trace, names, SCENARIO.epoch_utc, "a flight")
     return env, trace, json.loads(text)
 
 
@@ -53,7 +54,42 @@ def test_satellites_are_where_basilisk_had_them(flown: Any) -> None:
         samples = np.array(packet["position"]["cartesian"]).reshape(-1, 4)
         assert (np.diff(samples[:, 0]) > 0).all() and samples[-1, 0] == 600.0
         away_m = np.linalg.norm(samples[:, 1:] - satellite.position_P(samples[:, 0]), axis=-1)
-        assert away_m.max() < 20e3  # the orbit is drawn as a circle; J2 makes it breathe
+        assert away_m.max() < 5.0  # of the trajectory that was computed ahead
+
+
+def test_between_decisions_a_satellite_is_where_it_flew() -> None:
+    """It decides every quarter of an hour only. Interpolated as Cesium does, at instants that are no samples."""
+    scenario = composed(
+        "scenario=imaging_constellation",
+        "scenario.duration_s=5700",
+        "scenario.constellation.per_plane=1",
+        "scenario.constellation.inclination_deg=97.8",
+        "scenario.constellation.classes=[{hardware: wide, sensing: full}]",
+        "scenario.actions.charge_duration_s=900",
+    ).scenario
+    env = ConstellationEnv(scenario, traced=1)
+    step, decisions = env.reset([0]), 0
+    while not step.truncated.all():
+        step, decisions = env.step(np.zeros((1, 1), np.int64)), decisions + 1
+    [trace] = env.traces()
+    assert decisions == 7
+    assert np.diff(trace.time_s).max() <= 60.0
+    assert np.abs(trace.latitude_deg).max() == pytest.approx(82.2, abs=0.2)  # 180 - 97.8
+    [packet] = of_kind(json.loads(czml(trace, ["one"], scenario.epoch_utc, "a flight")), "satellite-")
+    samples = np.array(packet["position"]["cartesian"]).reshape(-1, 4)
+    flown = env.episode(0).constellation.satellites[0].position_P
+    asked_s = np.arange(1.0, 5700.0, 17.0)
+    for time_s in asked_s:
+        near = np.clip(np.searchsorted(samples[:, 0], time_s) - 3, 0, len(samples) - 6)
+        nodes = samples[near : near + 6]
+        found = np.array(BarycentricInterpolator(nodes[:, 0], nodes[:, 1:])(time_s))
+        assert np.linalg.norm(found - flown(time_s)) < 20.0
+
+
+def test_positions_stand_apart_and_keep_both_ends() -> None:
+    assert spaced(np.array([0.0, 1.0, 15.0, 16.0, 40.0, 41.0]), 15.0).tolist() == [0, 2, 5]
+    assert spaced(np.array([0.0, 3.0]), 15.0).tolist() == [0, 1]
+    assert spaced(np.array([0.0]), 15.0).tolist() == [0]
 
 
 def test_an_image_is_a_line_until_it_is_taken_and_then_a_colour(flown: Any) -> None:
@@ -80,7 +116,7 @@ def test_an_image_on_board_is_paler_until_it_is_delivered(flown: Any) -> None:
     late = np.full_like(trace.target_imaged_s, np.nan)
     late[m] = 500.0
     downlinked = dataclasses.replace(trace, target_delivered_s=late)
-    packets = json.loads(czml(downlinked, [spec.name for spec in env.specs], SCENARIO.epoch_utc, 500.0, "a flight"))
+    packets = json.loads(czml(downlinked, [spec.name for spec in env.specs], SCENARIO.epoch_utc, "a flight"))
     by_id = {packet["id"]: packet for packet in packets}
     _, on_board, delivered = by_id[f"target-{m}"]["point"]["color"]
     assert on_board["interval"].split("/")[1] == delivered["interval"].split("/")[0] == "2026-03-20T12:08:20.000Z"
@@ -109,7 +145,7 @@ def test_every_activity_has_its_name(flown: Any) -> None:
     action[:, 0] = np.minimum(np.arange(len(trace.time_s)), 4)  # a sample of each, and the rest
     action[action == 4] = -1
     names = [f"satellite {n}" for n in range(action.shape[1])]
-    packets = json.loads(czml(dataclasses.replace(trace, action=action), names, SCENARIO.epoch_utc, 500.0, "a flight"))
+    packets = json.loads(czml(dataclasses.replace(trace, action=action), names, SCENARIO.epoch_utc, "a flight"))
     [first, second, *_] = of_kind(packets, "satellite-")
     assert [span["string"] for span in first["properties"]["action"]] == [*ACTIVITIES, "lost"]
     assert [span["string"] for span in second["properties"]["action"]] == ["charging"]

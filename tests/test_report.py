@@ -113,6 +113,7 @@ def synthetic_trace(
         time_s=time_s,
         latitude_deg=latitude,
         longitude_deg=longitude,
+        radius_km=np.full(latitude.shape, 6878.0),
         battery=battery,
         sunlit=sunlit,
         storage=np.minimum(1, 0.02 + 0.006 * np.cumsum(action == 1, axis=0)),

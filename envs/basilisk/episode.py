@@ -73,6 +73,8 @@ class Episode:
         self._traced = traced
         self.silent = np.zeros(config.constellation.size, dtype=np.bool_)  # [N] who broadcasts no intents
         self.constellation = Constellation(config, training, filmed=traced)
+        if traced:
+            self.constellation.watch = self._watch
 
     def reset(self, seed: int) -> Moment:
         self._seed = seed
@@ -124,7 +126,7 @@ class Episode:
                 self._under_way[row] = order
                 satellites[row].charge(self._faults_config.late_s)
         if self._traced:
-            self._history.append(self._doing())
+            self._history.append(self._doing(self._now))
         already = set(self.constellation.rewarder.data.imaged) if self._traced else set()
         earned, duration_s = self.constellation.advance(self.faults.failure_s, self.faults.outage)
         by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
@@ -132,7 +134,7 @@ class Episode:
         self._remember_images(already)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
-        failed = died & (self.faults.failure_s <= self.constellation.time_s)
+        failed = died & self.constellation.has_failed(self.faults.failure_s)
         self._failed |= failed
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
@@ -211,10 +213,14 @@ class Episode:
                 index = self.features.knowledge.index_of(target)
                 self._imaged_at.setdefault(index, (row, self.constellation.time_s))
 
-    def _doing(self) -> _Doing:
+    def _watch(self) -> None:
+        """Remember an instant within an action."""
+        self._history.append(self._doing(snapshot(self.constellation)))
+
+    def _doing(self, now: Snapshot) -> _Doing:
         satellites = self.constellation.satellites
         activities = [_ACTIVITIES.get(s.running, 1) if s.is_alive() else -1 for s in satellites]
-        return _Doing(self._now, np.array(activities), self.features.pursued())
+        return _Doing(now, np.array(activities), self.features.pursued())
 
     def result(self) -> EpisodeResult:
         """What the episode has come to so far."""
@@ -250,7 +256,7 @@ class Episode:
 
     def trace(self) -> Trace:
         """The whole episode, if it was asked to be traced."""
-        history = [*self._history, self._doing()]
+        history = [*self._history, self._doing(self._now)]
         r_P = np.stack([doing.now.r_BP_P for doing in history])
         latitude, longitude = _geocentric(r_P)
         target_r_P = np.array([target.r_LP_P for target in self.constellation.targets]).reshape(-1, 3)
@@ -270,6 +276,7 @@ class Episode:
             time_s=np.array([doing.now.time_s for doing in history]),
             latitude_deg=latitude,
             longitude_deg=longitude,
+            radius_km=np.linalg.norm(r_P, axis=-1) / 1e3,
             battery=np.stack([doing.now.battery for doing in history]),
             sunlit=np.stack([doing.now.sunlit for doing in history]),
             storage=np.stack([doing.now.storage for doing in history]),

@@ -49,8 +49,8 @@ def episode_bound(
         iterations: see ``upper_bound``.
     """
     found = prospects(config, episode, turns)
-    step_s, limit_s = float(config.sim_step_s), float(episode.constellation.time_limit)
-    return upper_bound(episode.features.priority, found, math.ceil(limit_s / step_s), iterations)
+    ticks = episode.constellation.limit_ns // episode.constellation.tick_ns
+    return upper_bound(episode.features.priority, found, ticks, iterations)
 
 
 def prospects(config: ScenarioConfig, episode: Episode, turns: list[Turns] | None = None) -> list[Prospect]:
@@ -66,9 +66,7 @@ def prospects(config: ScenarioConfig, episode: Episode, turns: list[Turns] | Non
     return found
 
 
-def _prospect(
-    of: Tables, satellite: Imager, shown: NDArray[np.bool_], extra_s: float, turns: Turns | None
-) -> Prospect:
+def _prospect(of: Tables, satellite: Imager, shown: NDArray[np.bool_], extra_s: float, turns: Turns | None) -> Prospect:
     """Of one satellite. shown [L]: of its targets, those that it can see; extra_s: by which a decision may be late."""
     record, arrays = of.record, of.arrays
     step_s = float(record["tick_s"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -127,12 +128,12 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         return bool(self._is_alive)
 
     def _passes(self) -> bool:
-        bus, dynamics = self.bus(), self.dynamics
+        bus = self.bus()
         return bool(
-            math.hypot(*bus.r_BN_N) > dynamics.min_orbital_radius
+            self.radius_m > self.dynamics.min_orbital_radius
             and bus.battery_J > 0
-            and bus.wheels_rad_s[0] < dynamics.maxWheelSpeed * macros.rpm2radsec
-            and all(getattr(dynamics, check)() for check in _other_checks(self.dyn_type))
+            and bus.wheels_rad_s[0] < self.wheels_fail_rad_s
+            and all(getattr(self.dynamics, check)() for check in _other_checks(self.dyn_type))
             and all(getattr(self.fsw, check)() for check in _other_checks(self.fsw_type))
         )
 
@@ -213,9 +214,18 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         """Whether one more image fits into the buffer."""
         return self.bus().stored_bits <= (self.hardware.storage_images - 1 + ROUNDING) * IMAGE_BITS
 
+    @property
+    def radius_m(self) -> float:
+        """Distance from the centre of the Earth."""
+        return math.hypot(*self.bus().r_BN_N)
+
+    @property
+    def wheels_fail_rad_s(self) -> float:
+        return float(self.dynamics.maxWheelSpeed * macros.rpm2radsec)
+
     def wheels(self) -> float:
         """Speed of the fastest wheel, as a fraction of the speed at which it fails."""
-        return self.bus().wheels_rad_s[0] / float(self.dynamics.maxWheelSpeed * macros.rpm2radsec)
+        return self.bus().wheels_rad_s[0] / self.wheels_fail_rad_s
 
     def storage(self) -> float:
         """Fraction of the buffer that is filled."""
@@ -237,8 +247,9 @@ def _other_checks(model: type) -> tuple[str, ...]:
 
 
 def name_of(index: int, hardware: str) -> str:
-    """A satellite's name in the simulation, and in bundles."""
-    return f"sat_{index}_{hardware}"
+    """A satellite's name in the simulation, and in bundles: what else than ASCII letters and digits stands in the
+    hardware's becomes "_", for BSK-RL asks for a Python identifier and bundles for a file's name."""
+    return re.sub(r"\W", "_", f"sat_{index}_{hardware}", flags=re.ASCII)
 
 
 class LineOfSightImager(Imager):

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from itertools import permutations
 
 import numpy as np
-from Basilisk.utilities import macros
-from bsk_rl import comm
 from bsk_rl.gym import GeneralSatelliteTasking
 from bsk_rl.sats import AccessSatellite
 from numpy.typing import NDArray
 
 from envs.api import BoolArray
+from envs.basilisk.clock import limit_ns, nanoseconds
+from envs.basilisk.communicators import COMMUNICATORS
 from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
+from envs.basilisk.limits import slack_s
 from envs.basilisk.satellites import (
     DOWNLINK,
     ECLIPSE_LOOKAHEAD_S,
@@ -35,37 +35,10 @@ from envs.basilisk.satellites import (
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
 from envs.basilisk.vizard import Film
+from envs.trace import SAMPLE_S
 from scenarios.communication import Communication
 from scenarios.mission import ScenarioConfig
 from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
-
-
-class FreeCommunication(comm.FreeCommunication):  # type: ignore[misc]  # bsk_rl is untyped
-    """Upstream's, without the dead."""
-
-    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
-        return list(permutations([s for s in self.satellites if s.is_alive()], 2))
-
-
-class LineOfSightCommunication(comm.LOSCommunication):  # type: ignore[misc]
-    """Upstream's, without the dead, each pair once: it has every pair twice, and takes half of all for all of them."""
-
-    def communication_pairs(self) -> list[tuple[Imager, Imager]]:
-        pairs = [pair for pair in super().communication_pairs() if all(s.is_alive() for s in pair)]
-        return list(dict.fromkeys(pairs))
-
-    def forget(self) -> None:
-        """Who has been in sight since they were last asked."""
-        for logs in self.los_logs.values():
-            for log in logs.values():
-                log.clear()
-
-
-COMMUNICATORS = {
-    Communication.none: comm.NoCommunication,
-    Communication.free: FreeCommunication,
-    Communication.line_of_sight: LineOfSightCommunication,
-}
 
 
 @contextlib.contextmanager
@@ -125,6 +98,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             log_level="ERROR",
         )
         self.film: Film | None = None
+        self.watch: Callable[[], None] | None = None  # called every SAMPLE_S within an action
         if filmed:
             self.scenario.built = self._begin_film
 
@@ -143,6 +117,12 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             self.film.develop()
         self._sightings = [self._urgent_in_view(satellite) for satellite in self.satellites]
 
+    def _randomize_time_limit(self) -> None:
+        """In whole ticks, as upstream's, but for what a quotient of seconds is rounded by."""
+        self.tick_ns = nanoseconds(self.sim_rate)
+        self.limit_ns = limit_ns(self.time_limit_generator(), self.sim_rate)
+        self.time_limit = self.limit_ns / 1e9
+
     def _get_obs(self) -> tuple[()]:
         return ()  # features.py builds ours
 
@@ -155,7 +135,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         return self.scenario.targets
 
     def advance(self, failure_s: NDArray[np.float64], outage: Spells) -> tuple[dict[str, float], float]:
-        """Run until the first running action ends, a satellite fails, or to the time limit.
+        """Run until the first running action ends, a satellite fails or is lost, or to the time limit.
 
         Args:
             failure_s: [N] when each satellite fails; infinite: never.
@@ -170,8 +150,8 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         captured = self._run_until_decision(failure_s)
         if self.film:
             self.film.capture(captured, self.simulator.sim_time_ns)
-        for satellite, fails_s in zip(self.satellites, failure_s.tolist(), strict=True):
-            if fails_s <= self.time_s and satellite.is_alive():
+        for satellite, failed in zip(self.satellites, self.has_failed(failure_s), strict=True):
+            if failed and satellite.is_alive():
                 satellite.fail()
         dead = [s for s in self.satellites if not s.is_alive()]
         # Nobody else's storage has changed: asking all of them at every step costs N^2 in an episode.
@@ -190,6 +170,11 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         for satellite in dead:
             satellite.retire()
         return earned, self.time_s - start_s
+
+    def has_failed(self, failure_s: NDArray[np.float64]) -> BoolArray:
+        """[N] Whether each satellite's time to fail has come."""
+        now_ns = self.simulator.sim_time_ns
+        return np.array([nanoseconds(fails_s) <= now_ns for fails_s in failure_s.tolist()], dtype=np.bool_)
 
     def hearers(self, row: int, outage: Spells) -> BoolArray:
         """[N] Who hears what a satellite sends at this moment: the living in its reach, unless crosslinks are out."""
@@ -226,25 +211,28 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
                 self._untold = True
 
     def _run_until_decision(self, failure_s: NDArray[np.float64]) -> list[Imager]:
-        """Step Basilisk tick by tick until some satellite's action has ended or one fails; returns those that captured
-        an image.
+        """Step Basilisk tick by tick until some satellite's action has ended, or one fails or crosses a limit; returns
+        those that captured an image.
 
         As with upstream's events, an action ends at the first tick at or after its deadline, or at the tick at which
         its image has reached the storage. One flaw is not copied: an image that is triggered in the very tick of the
         deadline takes one more tick to be stored; upstream retasks the satellite in between, credits the image to the
-        next target and leaves the shutter open. Here the action waits for its image.
+        next target and leaves the shutter open. Here the action waits for its image. Nor is another: upstream asks
+        only at decisions whether a satellite lives, so that an empty battery that fills up again goes unnoticed.
         """
         simulator = self.simulator.TotalSim
-        tick_ns = macros.sec2nano(self.sim_rate)
-        limit_ns = macros.sec2nano(self.time_limit)
+        begun_ns, tick_ns, limit_ns = simulator.CurrentNanos, self.tick_ns, self.limit_ns
         living = [s for s in self.satellites if s.is_alive()]
-        deadlines_ns = [macros.sec2nano(s.deadline_s) if s.deadline_s < self.time_limit else limit_ns for s in living]
+        deadlines_ns = [min(nanoseconds(s.deadline_s), limit_ns) for s in living]
         # Reading a Basilisk message costs more than reading the controller's flag, which is set one tick earlier.
         imaging = [(s, s.fsw.insControl, ns) for s, ns in zip(living, deadlines_ns, strict=True) if s.imaging]
         in_flight: list[Imager] = []
-        fails_s = min((s for s in failure_s.tolist() if s > self.time_s), default=np.inf)
-        failure_ns = macros.sec2nano(fails_s) if fails_s < self.time_limit else limit_ns
+        fails_ns = (nanoseconds(fails_s) for fails_s in failure_s.tolist())
+        failure_ns = min((ns for ns in fails_ns if ns > begun_ns), default=limit_ns)
         deadline_ns = min(limit_ns, failure_ns, *deadlines_ns)
+        looks_ns = [self._next_look_ns(s) for s in living]
+        pause_ns = max(1, nanoseconds(SAMPLE_S) // tick_ns) * tick_ns if self.watch else limit_ns
+        watch_ns = begun_ns + pause_ns
         while True:
             now_ns = simulator.CurrentNanos
             captured = [s for s in in_flight if s.stored_bits() > s.stored_bits_before]
@@ -253,19 +241,33 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
                 satellite.requires_retasking = True
             in_flight = [s for s, controller, _ in imaging if controller.imaged and not s.requires_retasking]
             due = [s for s, ns in zip(living, deadlines_ns, strict=True) if ns <= now_ns]
-            if captured or now_ns >= min(limit_ns, failure_ns) or any(s not in in_flight for s in due):
+            lost = False
+            for row, satellite in enumerate(living):
+                if looks_ns[row] <= now_ns:
+                    looks_ns[row] = self._next_look_ns(satellite)
+                    lost |= not satellite.is_alive()
+            ends = captured or lost or now_ns >= min(limit_ns, failure_ns)
+            if ends or any(s not in in_flight for s in due):
                 break
-            # Without an image to watch for, nothing happens before the deadline.
+            if self.watch and now_ns >= watch_ns:
+                watch_ns += pause_ns
+                self.watch()
+            # Without an image to watch for, nothing happens before the deadline or the next look.
             until_ns = now_ns + tick_ns if imaging or due else -(-deadline_ns // tick_ns) * tick_ns
-            simulator.StepUntilStop(min(until_ns, limit_ns), -1)
+            simulator.StepUntilStop(min(until_ns, limit_ns, watch_ns, *looks_ns), -1)
         for satellite in due:
             if satellite not in in_flight:
                 satellite.requires_retasking = True
         return captured
 
+    def _next_look_ns(self, satellite: Imager) -> int:
+        """The last tick before which the satellite can cross no limit; the next one at least."""
+        ticks = max(1, nanoseconds(max(0.0, slack_s(satellite))) // self.tick_ns)
+        return int(self.simulator.sim_time_ns) + ticks * self.tick_ns
+
     def over(self) -> bool:
         """The time limit is reached."""
-        return self.time_s >= float(self.time_limit)
+        return bool(self.simulator.sim_time_ns >= self.limit_ns)
 
 
 def ground_targets(config: ScenarioConfig) -> GroundTargets:

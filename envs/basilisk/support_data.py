@@ -93,7 +93,8 @@ def parse_epoch(epoch_utc: str) -> datetime:
         return datetime.strptime(epoch_utc, _EPOCH_FORMAT)
     except ValueError:
         raise SupportDataError(
-            f"scenario.epoch_utc={epoch_utc!r} is not allowed: it must be a date like '2026 MAR 20 12:00:00.000 (UTC)'"
+            f"scenario.epoch_utc={epoch_utc!r} is not allowed: it must be a date like '2026 MAR 20 12:00:00.000 (UTC)' "
+            "or 2026-03-20T12:00:00Z"
         ) from None
 
 

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from envs.tether import leave_with_parent
 from kdmarl_sat.onboard_benchmark.attacks import DAMAGED, FLEW, REFUSALS, SIGNED, UNCHANGED, attack
 from kdmarl_sat.onboard_benchmark.record import Line, Part, Relation, Tell, within
 from onboard.bundle import BundleError
@@ -65,7 +66,7 @@ def attacked(bundles: Sequence[Path], count: int, kind: str, tell: Tell) -> dict
     spawning = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="kdmarl_sat_mutations.") as folder:
         copies = [Path(shutil.copytree(bundle, Path(folder) / str(n))) for n, bundle in enumerate(bundles)]
-        pool = ProcessPoolExecutor(1, spawning)
+        pool = ProcessPoolExecutor(1, spawning, leave_with_parent)
         try:
             for start in range(0, count, AT_ONCE):
                 copy = copies[start // AT_ONCE % len(copies)]
@@ -75,7 +76,7 @@ def attacked(bundles: Sequence[Path], count: int, kind: str, tell: Tell) -> dict
                 except BrokenProcessPool:
                     found, reasons = Counter({CRASHED: 1}), [f"{kind}, one of seeds {start} to {seeds[-1]}: {CRASHED}"]
                     pool.shutdown()
-                    pool = ProcessPoolExecutor(1, spawning)
+                    pool = ProcessPoolExecutor(1, spawning, leave_with_parent)
                     shutil.rmtree(copy)
                     shutil.copytree(bundles[copies.index(copy)], copy)
                 outcomes += found

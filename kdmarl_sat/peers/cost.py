@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from envs.tether import tethered
 from kdmarl_sat.peers.programs import WINDOW_STEPS, Program, Report, Started
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
@@ -106,7 +107,7 @@ def measure(program: Program, steps: int, seed: int, threads: int) -> Run:
         os.sched_setaffinity(0, sorted(cores)[:threads])  # what is started here inherits it
         try:
             process = subprocess.Popen(
-                program.command(round(steps * program.share), seed),
+                tethered(program.command(round(steps * program.share), seed)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

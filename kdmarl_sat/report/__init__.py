@@ -32,7 +32,7 @@ def write_report(result: RunResult, folder: Path) -> Path:
     if where is not None:
         for policy, trace in traces_to_show(result.policies):
             title = f"{result.config['scenario']['name']}: {policy.label}"
-            text = czml(trace, result.satellites, *where, title)
+            text = czml(trace, result.satellites, where[0], title)
             write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
             if policy.film is not None:
                 write_whole(folder / f"flight-{file_name(policy.label)}.bin", policy.film)

@@ -1,7 +1,7 @@
 """A traced flight as CZML, for Cesium (https://github.com/AnalyticalGraphicsInc/czml-writer/wiki/CZML-Guide).
 
 Satellites along their orbits with battery and what they do, targets by priority and state, and a line from a satellite
-to its target while it takes the image. Times are UTC, positions Earth-fixed in metres.
+to its target while it takes the image. Times are UTC, positions Earth-fixed in metres, as the simulation has them.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from kdmarl_sat.report.style import satellite_colour
 EARTH_RADIUS_KM = 6378.1366
 _LINE_S = 15.0  # before a capture, in which the line to the target is shown
 _TRAIL_S = 900.0
+_APART_S = 15.0  # at least, of positions: Cesium interpolates, which samples of unlike spacing make worse
 _WAITING, _MISSED = (255, 208, 90, 230), (150, 158, 170, 90)
 _ON_BOARD_ALPHA = 110  # imaged, and not yet delivered
 _EPOCH_FORMAT = "%Y %b %d %H:%M:%S.%f (UTC)"  # Basilisk's
 
 
-def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: float, title: str) -> str:
+def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str) -> str:
     """The document as JSON text.
 
     Args:
         trace: of N satellites.
         satellites: their N names.
         epoch_utc: the episode's start, in Basilisk's format.
-        altitude_km: of all orbits; they are circular.
         title: shown by Cesium.
     """
     epoch = start_of(epoch_utc)
@@ -45,10 +45,12 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: f
     whole = f"{at(0)}/{at(end_s)}"
     clock = {"interval": whole, "currentTime": at(0), "multiplier": 30, "range": "LOOP_STOP"}
     packets: list[dict[str, Any]] = [{"id": "document", "name": title, "version": "1.0", "clock": clock}]
-    positions = _cartesian_m(trace.latitude_deg[first], trace.longitude_deg[first], EARTH_RADIUS_KM + altitude_km)
+    kept = spaced(time_s, _APART_S)
+    at_kept = first[kept]
+    positions = _cartesian_m(trace.latitude_deg[at_kept], trace.longitude_deg[at_kept], trace.radius_km[at_kept])
     for n, name in enumerate(satellites):
         colour = {"rgba": _rgba(satellite_colour(n))}
-        rows = np.column_stack([time_s, positions[:, n]])
+        rows = np.column_stack([time_s[kept], positions[:, n]])
         packets.append(
             {
                 "id": _satellite(n),
@@ -59,7 +61,7 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, altitude_km: f
                     "referenceFrame": "FIXED",
                     "interpolationAlgorithm": "LAGRANGE",
                     "interpolationDegree": 5,
-                    "cartesian": np.round(rows, 1).ravel().tolist(),
+                    "cartesian": np.round(rows, 2).ravel().tolist(),
                 },
                 "point": {"pixelSize": 9, "color": colour},
                 "label": {"text": name, "font": "11pt sans-serif", "pixelOffset": {"cartesian2": [0, -18]}},
@@ -120,6 +122,19 @@ def start_of(epoch_utc: str) -> datetime:
     return datetime.strptime(epoch_utc, _EPOCH_FORMAT).replace(tzinfo=UTC)
 
 
+def spaced(time_s: NDArray[np.float64], apart_s: float) -> NDArray[np.int64]:
+    """Indices of rising times that are at least so far apart; the first and the last are among them."""
+    kept = [0]
+    for index in range(1, len(time_s) - 1):
+        if time_s[index] - time_s[kept[-1]] >= apart_s:
+            kept.append(index)
+    if len(time_s) > 1:
+        if len(kept) > 1 and time_s[-1] - time_s[kept[-1]] < apart_s:
+            kept.pop()
+        kept.append(len(time_s) - 1)
+    return np.array(kept)
+
+
 def _satellite(n: int) -> str:
     return f"satellite-{n}"
 
@@ -145,12 +160,12 @@ def _actions(action: NDArray[np.int64], time_s: NDArray[np.float64], at: Any) ->
 
 
 def _cartesian_m(
-    latitude_deg: NDArray[np.float64], longitude_deg: NDArray[np.float64], radius_km: float
+    latitude_deg: NDArray[np.float64], longitude_deg: NDArray[np.float64], radius_km: float | NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Earth-fixed positions [..., 3] of geocentric latitudes and longitudes."""
     latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
     x, y = np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude)
-    return np.asarray(1e3 * radius_km * np.stack([x, y, np.sin(latitude)], axis=-1))
+    return np.asarray(1e3 * np.stack([radius_km * x, radius_km * y, radius_km * np.sin(latitude)], axis=-1))
 
 
 def _rgba(colour: str) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import AgentSpec, IntArray, Step
+from envs.basilisk.clock import nanoseconds
 from envs.basilisk.clouds import draw_sky
 from envs.basilisk.features import PASS_SCALE, STATE_HORIZONS_S, TIME_SCALE, agent_specs, hardware_columns, state_size
 from envs.basilisk.features import shuffled as without_order
@@ -237,7 +238,7 @@ class Flight:
             sky = draw_sky(config.clouds, self.world.target_P, rng)
             self.clouded, self.chance = sky.clouded, sky.chance
         low, high = (config.training_duration_s if training else None) or (config.duration_s, config.duration_s)
-        limit_ns = int(rng.uniform(low, high) * 1e9 + 0.5)
+        limit_ns = nanoseconds(rng.uniform(low, high))
         self.states["sigma"] = rng.uniform(0.0, 1.0, (count, 3))
         outside = np.sum(self.states["sigma"] ** 2, axis=-1) > 1.0
         self.states["sigma"][outside] /= -np.sum(self.states["sigma"][outside] ** 2, axis=-1, keepdims=True)
@@ -245,8 +246,7 @@ class Flight:
         self.states["wheels"] = rng.uniform(-_WHEELS_RAD_S, _WHEELS_RAD_S, (count, 3))
         for each, hardware, row in zip(self.fleet, _classes(config, count), range(count), strict=True):
             low, high = hardware.initial_charge
-            charge_J = rng.uniform(low, high) * hardware.battery_Wh * WATT_HOUR_J
-            self.states["battery_J"][row] = self.states["lowest_J"][row] = charge_J
+            self.states["battery_J"][row] = rng.uniform(low, high) * hardware.battery_Wh * WATT_HOUR_J
             direction = rng.normal(size=3)
             each.record["disturbance"] = hardware.disturbance_torque_Nm * direction / np.linalg.norm(direction)
             each.record["limit_ns"] = limit_ns

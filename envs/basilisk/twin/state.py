@@ -31,7 +31,7 @@ def state_of(satellite: Imager, tables: Tables, running: int | None, taken: Iter
     state["sigma"], state["omega"] = motion.sigma_BN, motion.omega_BN_B
     state["wheels"] = dynamics.rwStateEffector.rwSpeedOutMsg.read().wheelSpeeds[:3]
     state["torque"] = [message.read().u_current for message in dynamics.rwStateEffector.rwOutMsgs]
-    state["battery_J"] = state["lowest_J"] = dynamics.powerMonitor.batPowerOutMsg.read().storageLevel
+    state["battery_J"] = dynamics.powerMonitor.batPowerOutMsg.read().storageLevel
     state["bits"] = round(satellite.stored_bits())
     now_ns = satellite.simulator.sim_time_ns
     state["tick"] = round(now_ns / int(tables.record["tick_ns"]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from Basilisk.utilities import macros
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
@@ -37,9 +36,7 @@ class Tables:
         return int(self.record.ctypes.data)
 
     @classmethod
-    def bound(
-        cls, record: NDArray[np.void], arrays: Mapping[str, NDArray[Any]], target: NDArray[np.int64]
-    ) -> Tables:
+    def bound(cls, record: NDArray[np.void], arrays: Mapping[str, NDArray[Any]], target: NDArray[np.int64]) -> Tables:
         """With the record's pointers set to the arrays."""
         ready = {name: np.ascontiguousarray(arrays[name], TABLES[name][0]) for name in TABLES}
         for name, array in ready.items():
@@ -82,8 +79,8 @@ def _of(
 ) -> Tables:
     windows = satellite.windows
     target = np.unique(windows.target)
-    tick_s, limit_s = float(constellation.sim_rate), float(constellation.time_limit)
-    ticks = int(np.ceil(limit_s / tick_s)) + BEYOND_TICKS + 1
+    tick_s, tick_ns, limit_ns = float(constellation.sim_rate), constellation.tick_ns, constellation.limit_ns
+    ticks = limit_ns // tick_ns + BEYOND_TICKS + 1
     now = np.arange(ticks) * tick_s
     before = np.maximum(0.0, now - tick_s)
     times = np.asarray(satellite.trajectory.times)
@@ -109,7 +106,7 @@ def _of(
         "pass_out": passes[:, 1],
     }
     record = np.zeros((), SATELLITE)
-    record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, macros.sec2nano(tick_s), macros.sec2nano(limit_s)
+    record["tick_s"], record["tick_ns"], record["limit_ns"] = tick_s, tick_ns, limit_ns
     record["ticks"], record["targets"], record["windows"] = ticks, len(target), len(windows.target)
     record["slots"] = config.actions.image_slots
     record["sun_N"], record["sun_rate_N"] = sun_N, sun_rate_N
@@ -129,7 +126,8 @@ def _bus(record: NDArray[np.void], satellite: Imager) -> None:
     record["inertia"] = np.array(dynamics.I_mat).reshape(3, 3).diagonal()
     record["wheel_inertia"], record["wheel_torque_max"], record["wheel_torque_min"] = wheel.Js, wheel.u_max, wheel.u_min
     record["wheel_speed_max"] = wheel.Omega_max
-    record["wheel_speed_fails"] = dynamics.maxWheelSpeed * macros.rpm2radsec
+    record["wheel_speed_fails"] = satellite.wheels_fail_rad_s
+    record["radius_fails"] = dynamics.min_orbital_radius
     record["disturbance"] = np.array(dynamics.extForceTorqueObject.extTorquePntB_B).reshape(-1)
     record["gain_attitude"], record["gain_rate"] = fsw.mrpFeedbackControl.K, fsw.mrpFeedbackControl.P
     used = list(dynamics.thrFactory.thrusterList.values())
@@ -174,9 +172,7 @@ def _guard(record: NDArray[np.void], guard: GuardConfig, satellite: Imager) -> N
     record["forecast_turn_s"], record["lookahead_s"] = TURN_TO_SUN_S, ECLIPSE_LOOKAHEAD_S
 
 
-def _in_pass(
-    satellite: Imager, r_N: NDArray[np.float64], PN: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _in_pass(satellite: Imager, r_N: NDArray[np.float64], PN: NDArray[np.float64]) -> NDArray[np.bool_]:
     """At which ticks [T] a ground station has the satellite in view; positions and the Earth of one tick before."""
     stations = [place for place in satellite.locations_for_access_checking if place["type"] == "ground_station"]
     r_P = np.einsum("tij,tj->ti", PN.reshape(-1, 3, 3), r_N)

@@ -54,12 +54,9 @@ static int32_t hold(int32_t held, int32_t limit, double beyond, double release)
 int32_t tw_guard(const tw_satellite *s, tw_state *x)
 {
     const double ahead = tw_lowest_ahead(s, x), now = x->battery_J / s->capacity_J;
-    double fastest = 0;
-    int i;
     if (!s->guarded) return TW_NONE;
-    for (i = 0; i < 3; i++) fastest = fabs(x->wheels[i]) > fastest ? fabs(x->wheels[i]) : fastest;
     x->held = hold(x->held, RESERVE, s->reserve_min - (ahead < now ? ahead : now), s->release);
-    x->held = hold(x->held, WHEELS, fastest / s->wheel_speed_fails - s->wheels_max, s->release);
+    x->held = hold(x->held, WHEELS, tw_fastest(x) / s->wheel_speed_fails - s->wheels_max, s->release);
     x->held = hold(x->held, STORAGE, (double)x->bits / s->storage_bits - s->storage_max, s->release);
     if (x->held & WHEELS) return s->can_desat ? TW_DESAT : TW_CHARGE;
     if (x->held & RESERVE) return TW_CHARGE;

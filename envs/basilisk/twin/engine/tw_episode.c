@@ -234,12 +234,8 @@ static int32_t lose(tw_episode *e)
 {
     int32_t n, lost = 0;
     for (n = 0; n < e->mission->satellites; n++) {
-        const tw_state *x = &e->x[n];
-        double fastest = 0;
-        int i;
         if (!e->alive[n]) continue;
-        for (i = 0; i < 3; i++) fastest = fabs(x->wheels[i]) > fastest ? fabs(x->wheels[i]) : fastest;
-        if (x->battery_J <= 0 || fastest >= e->fleet[n].wheel_speed_fails) {
+        if (tw_lost(&e->fleet[n], &e->x[n])) {
             e->alive[n] = 0;
             e->asked[n] = 0;
             lost++;
@@ -279,6 +275,7 @@ void tw_decide(tw_episode *e, const int64_t *actions, float *reward, float *dura
             }
         }
         e->tick++;
+        for (n = 0; n < m->satellites; n++) done |= e->alive[n] && tw_lost(&e->fleet[n], &e->x[n]);
         for (n = 0; n < m->satellites; n++) {
             if (e->alive[n] && !e->asked[n] && !e->x[n].shutter && clock_ns(e) >= e->deadline_ns[n]) {
                 e->asked[n] = 1;

@@ -61,7 +61,7 @@ static void dump_momentum(const tw_satellite *s, tw_state *x)
 
 static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
 {
-    double power = -s->base_W, cosine = dot(sun_B, s->panel_normal), fastest = 0;
+    double power = -s->base_W, cosine = dot(sun_B, s->panel_normal);
     int i;
     if (cosine > 0) {
         double line[3];
@@ -74,14 +74,11 @@ static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
     if (x->running >= 0) power -= s->instrument_W;
     if (x->running == TW_DOWNLINK) power -= s->transmitter_W;
     for (i = 0; i < 3; i++) {
-        const double mechanical = x->wheels[i] * x->torque[i], speed = fabs(x->wheels[i]);
+        const double mechanical = x->wheels[i] * x->torque[i];
         power -= s->wheels_idle_W / 3 + (mechanical > 0 ? 2 * mechanical : 0); /* half of it is lost, none regained */
-        fastest = speed > fastest ? speed : fastest;
     }
     x->battery_J += power * s->tick_s;
     x->battery_J = x->battery_J > s->capacity_J ? s->capacity_J : x->battery_J < 0 ? 0 : x->battery_J;
-    x->lowest_J = x->battery_J < x->lowest_J ? x->battery_J : x->lowest_J;
-    x->fastest = fastest > x->fastest ? fastest : x->fastest;
 }
 
 /* One tick. Gives 1 when an image reaches the storage in it. Without `powered` the battery keeps its charge: nothing
@@ -130,6 +127,22 @@ static inline int32_t tick(const tw_satellite *s, tw_state *x, int powered)
 
 int32_t tw_tick(const tw_satellite *s, tw_state *x) { return tick(s, x, 1); }
 
+/* The speed of the fastest wheel, rad/s. */
+double tw_fastest(const tw_state *x)
+{
+    double fastest = 0;
+    int i;
+    for (i = 0; i < 3; i++) fastest = fabs(x->wheels[i]) > fastest ? fabs(x->wheels[i]) : fastest;
+    return fastest;
+}
+
+/* Whether a limit is crossed at this tick, so that the satellite is lost. */
+int32_t tw_lost(const tw_satellite *s, const tw_state *x)
+{
+    const double *r = s->r_N + 3 * x->tick;
+    return x->battery_J <= 0 || tw_fastest(x) >= s->wheel_speed_fails || dot(r, r) <= s->radius_fails * s->radius_fails;
+}
+
 /* Give guidance its memory of the last tick, as if what runs had run already. */
 void tw_prime(const tw_satellite *s, tw_state *x)
 {
@@ -146,8 +159,6 @@ void tw_prime(const tw_satellite *s, tw_state *x)
 /* Begin an action; one that goes on is not begun anew, but for a desaturation. */
 void tw_begin(const tw_satellite *s, tw_state *x, int32_t action)
 {
-    x->lowest_J = x->battery_J;
-    x->fastest = 0;
     if (x->running == action && action != TW_DESAT) return;
     x->running = action;
     x->fresh = 1;
@@ -168,7 +179,7 @@ static int64_t deadline(const tw_satellite *s, double deadline_s)
     return ns < s->limit_ns ? ns : s->limit_ns;
 }
 
-/* Track a target until it is captured, its window closes, the timeout passes or the episode ends.
+/* Track a target until it is captured, its window closes, the timeout passes, the satellite is lost or the episode ends.
  * Gives the tick at which the image is in the storage, or -1. */
 static inline int32_t image(const tw_satellite *s, tw_state *x, int32_t target, double close_s, int powered)
 {
@@ -180,7 +191,7 @@ static inline int32_t image(const tw_satellite *s, tw_state *x, int32_t target, 
             if (s->earn_at_downlink && x->images < TW_BUFFER) x->buffer[x->images++] = (int16_t)target;
             return x->tick;
         }
-        if (!x->shutter && now_ns(s, x) >= until_ns) break;
+        if ((!x->shutter && now_ns(s, x) >= until_ns) || (powered && tw_lost(s, x))) break;
     }
     return -1;
 }
@@ -196,15 +207,18 @@ int32_t tw_foresee(const tw_satellite *s, tw_state *x, int32_t target, double cl
     return image(s, x, target, close_s, 0);
 }
 
-/* Charge, downlink or desaturate for as long as that lasts. Gives the number of images that have wholly left the
- * buffer: what is left has moved to its front. */
+/* Charge, downlink or desaturate for as long as that lasts, or until the satellite is lost. Gives the number of images
+ * that have wholly left the buffer: what is left has moved to its front. */
 int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action)
 {
     const double lasts_s = action == TW_DOWNLINK ? s->downlink_s : action == TW_DESAT ? s->desat_s : s->charge_s;
     const int64_t until_ns = deadline(s, now_s(s, x) + lasts_s);
     int32_t gone = 0, left, n;
     tw_begin(s, x, action);
-    while (now_ns(s, x) < until_ns) tw_tick(s, x);
+    while (now_ns(s, x) < until_ns) {
+        tw_tick(s, x);
+        if (tw_lost(s, x)) break;
+    }
     if (action != TW_DOWNLINK || !s->earn_at_downlink) return 0;
     left = (int32_t)ceil((double)x->bits / (double)s->image_bits - 1e-3);
     gone = x->images - left;

@@ -49,8 +49,7 @@ static void look(const tw_satellite *s, const tw_state *x, view *v)
             break;
         }
     }
-    v->fastest = 0;
-    for (i = 0; i < 3; i++) v->fastest = fabs(x->wheels[i]) > v->fastest ? fabs(x->wheels[i]) : v->fastest;
+    v->fastest = tw_fastest(x);
 }
 
 static double after_eclipse(const tw_satellite *s, const tw_state *x, const view *v)

@@ -55,7 +55,7 @@ int32_t tw_replay(const tw_satellite *s, const tw_state *root, const double *wor
     tw_state x = *root;
     int32_t n = 0, made = 0;
     *value = 0;
-    while (n < count && made < 2 * count + 64 && x.tick * s->tick_ns < s->limit_ns) {
+    while (n < count && made < 2 * count + 64 && x.tick * s->tick_ns < s->limit_ns && !tw_lost(s, &x)) {
         const int32_t ordered = tw_guard(s, &x);
         int32_t action = actions[n], windows[TW_SLOTS], offered, i;
         double close_s = 0;

@@ -109,11 +109,8 @@ static void extend(search *f, const partial *from, int32_t action, double close_
     partial p = *from;
     tw_step step;
     const double earned = tw_act(f->s, &p.x, action, close_s, f->worth, &step);
-    double fastest = 0;
-    int i;
     if (action >= 0 && step.captured < 0 && ++*fails > ATTEMPTS_THAT_FAIL) return;
-    for (i = 0; i < 3; i++) fastest = fabs(p.x.wheels[i]) > fastest ? fabs(p.x.wheels[i]) : fastest;
-    if (p.x.battery_J <= 0 || fastest >= f->s->wheel_speed_fails || step.ended == step.begun) return;
+    if (tw_lost(f->s, &p.x) || step.ended == step.begun) return;
     p.value += earned;
     p.promise = tw_promise(f->s, &p.x, f->worth);
     if (!grow((void **)&f->links, &f->link_room, sizeof *f->links, f->linked + 1)) { f->failed = 1; return; }
@@ -130,7 +127,6 @@ static void branch(search *f, const partial *from, int32_t bucket_index)
     partial p = *from;
     const int32_t ordered = tw_guard(s, &p.x);
     int32_t windows[TW_SLOTS], offered, n, fails = 0;
-    double fastest = 0;
     if (ordered != TW_NONE) {
         extend(f, &p, ordered, 0, bucket_index, &fails);
         return;
@@ -147,8 +143,7 @@ static void branch(search *f, const partial *from, int32_t bucket_index)
         for (tick = p.x.tick; tick <= soon && !near; tick++) near = s->in_pass[tick];
         if (near) extend(f, &p, TW_DOWNLINK, 0, bucket_index, &fails);
     }
-    for (n = 0; n < 3; n++) fastest = fabs(p.x.wheels[n]) > fastest ? fabs(p.x.wheels[n]) : fastest;
-    if (s->can_desat && fastest > DESATURATE_FROM * s->wheel_speed_fails) {
+    if (s->can_desat && tw_fastest(&p.x) > DESATURATE_FROM * s->wheel_speed_fails) {
         extend(f, &p, TW_DESAT, 0, bucket_index, &fails);
     }
     extend(f, &p, TW_CHARGE, 0, bucket_index, &fails);

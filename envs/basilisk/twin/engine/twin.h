@@ -38,6 +38,7 @@ typedef struct {
     double wheel_torque_min;       /* N m: below, a wheel does nothing */
     double wheel_speed_max;        /* rad/s: a wheel accelerates no further */
     double wheel_speed_fails;      /* rad/s: the satellite is lost */
+    double radius_fails;           /* m: at or below, too */
     double disturbance[3];         /* N m, body */
     double gain_attitude;          /* K of the MRP feedback */
     double gain_rate;              /* P */
@@ -99,7 +100,7 @@ typedef struct {
     double thrust_s[TW_THRUSTERS]; /* burn of the coming tick */
     double thrust_next_s[TW_THRUSTERS];
     double impulse_left_s[TW_THRUSTERS];
-    double battery_J, lowest_J, fastest; /* now; since the action began: lowest charge, fastest wheel */
+    double battery_J;
     int64_t bits;                  /* on board */
     int32_t tick;
     int32_t running;               /* TW_CHARGE ... or a local target */
@@ -117,6 +118,8 @@ typedef struct {
 /* tw_fly.c */
 void tw_begin(const tw_satellite *s, tw_state *x, int32_t action);
 int32_t tw_tick(const tw_satellite *s, tw_state *x);
+double tw_fastest(const tw_state *x);
+int32_t tw_lost(const tw_satellite *s, const tw_state *x);
 int32_t tw_image(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
 int32_t tw_foresee(const tw_satellite *s, tw_state *x, int32_t target, double close_s);
 int32_t tw_wait(const tw_satellite *s, tw_state *x, int32_t action);

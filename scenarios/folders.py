@@ -1,0 +1,72 @@
+"""A folder of its own for every run, also for runs that start in the same second."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from scenarios.ranges import ConfigError
+from scenarios.schema import OutputConfig
+
+
+def check_writable(output: OutputConfig, *others: Path) -> None:
+    """Refuse, before any compute, folders that cannot be written to later. Makes none of them.
+
+    Raises:
+        ConfigError: one cannot.
+    """
+    named = {f"output.{name}": getattr(output, name) for name in ("dir", "cache_dir", "records_dir")}
+    places = [(f"{name}={folder}", Path(folder)) for name, folder in named.items() if folder is not None]
+    for told, folder in [*places, *((str(folder), folder) for folder in others)]:
+        try:
+            there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+            tempfile.TemporaryFile(dir=there).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(
+                f"{told} is not allowed: it must be a folder that can be written to ({reason})"
+            ) from error
+
+
+def own_folder(wanted: Path) -> Path:
+    """Make the folder, or where it is taken, that with ``-2``, ``-3`` ... behind its name.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    wanted.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def claim(config: DictConfig, mode: str) -> None:
+    """Make the folder of a composed configuration's ``hydra.run`` or ``hydra.sweep`` (``mode``), and write its name
+    there; a folder that the user has typed stays as it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    key, given = f"hydra.{mode}.dir", config.hydra.overrides.hydra
+    if any(str(override).lstrip("+").startswith(f"{key}=") for override in given):
+        return
+    wanted = Path(str(OmegaConf.select(config, key)))
+    behind = own_folder(wanted).name.removeprefix(wanted.name)
+    if not behind:
+        return
+    group = OmegaConf.to_container(config.hydra[mode], resolve=False)
+    assert isinstance(group, dict)
+    name = f"{group['dir']}{behind}"
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra[mode].dir = name
+        if mode == "sweep":  # each job of a sweep is composed anew, of what was typed
+            quoted = name.replace("\\", "\\\\").replace("'", "\\'")
+            given.append(f"{key}='{quoted}'")
