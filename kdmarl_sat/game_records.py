@@ -21,7 +21,8 @@ from scenarios.ranges import NAME, is_name, shown
 FORMAT = "kdmarl_sat.game_run"
 VERSION = 1
 
-_APART = ("seed", "preset", "methods", "output", "compute", "variant")  # settings that do not make a run another one
+# Settings that do not make a run another one. Where a teacher was loaded, the record's settings are those that made it.
+_APART = ("seed", "preset", "methods", "output", "compute", "variant", "teacher.load", "teacher.resume")
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
 # Sections, or settings in them, that a family of methods does not read; all others count.
 _NOT_USED = {
@@ -70,6 +71,7 @@ class GameRecord:
     method: str
     seed: int
     variant: str = ""  # name of an ablation
+    teacher: dict[str, str] | None = None  # path and digest of one that was loaded; None: trained as config says
     environment_steps: int  # of this method's own training, a teacher's not counted
     curve: list[Point]
     final: Final
@@ -85,6 +87,12 @@ class GameRecord:
         for field in ("scenario", "backend", "evaluated_on", "method"):
             _require(field, value := getattr(self, field), is_name(value), NAME)
         _require("variant", self.variant, self.variant == "" or is_name(self.variant), f"empty or {NAME}")
+        named = self.teacher is None or (
+            isinstance(self.teacher, dict)
+            and {"path", "digest"} <= set(self.teacher)
+            and all(isinstance(value, str) for value in self.teacher.values())
+        )
+        _require("teacher", self.teacher, named, "null or a path and a digest")
         _require("map", self.map, isinstance(self.map, str) and bool(self.map), "the name of a map")
         _require("seed", self.seed, _whole(self.seed), "a whole number from 0")
         _require("environment_steps", self.environment_steps, _whole(self.environment_steps), "a whole number from 0")

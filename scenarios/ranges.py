@@ -75,3 +75,9 @@ def positive(owner: str, **values: float) -> None:
 def within(owner: str, low: float, high: float, **values: float) -> None:
     for name, value in values.items():
         check(f"{owner}.{name}".lstrip("."), value, low <= value <= high, f"between {low:g} and {high:g}")
+
+
+def given_once(load: str | None, resume: str | None) -> None:
+    """A teacher is loaded or its training goes on, not both."""
+    allowed = "null where teacher.load names a teacher that is finished"
+    check("teacher.resume", resume, load is None or resume is None, allowed)

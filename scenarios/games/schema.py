@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from scenarios.ranges import check, check_folders, check_name, listed, positive, within
+from scenarios.ranges import check, check_folders, check_name, given_once, listed, positive, within
 
 
 class Suite(Enum):
@@ -169,9 +169,12 @@ class GameTeacherConfig:
     """The teacher: MAPPO with full sight, as ``mappo`` says but for as long as the ground can afford."""
 
     phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
+    load: str | None = None  # folder of a finished teacher, which is then not trained
+    resume: str | None = None  # folder of an unfinished one, from whose checkpoint training goes on
 
     def __post_init__(self) -> None:
         _check_phases("teacher.phases", self.phases)
+        given_once(self.load, self.resume)
 
 
 @dataclass
