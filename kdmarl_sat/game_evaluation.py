@@ -46,6 +46,7 @@ def evaluated(benchmark: Benchmark, name: str, trained: Trained, taught: Taught 
         method=name,
         seed=config.seed,
         variant=config.variant,
+        budget=config.budget,
         teacher=loaded.source() if loaded else None,
         environment_steps=int(curve[-1]["steps"]),
         curve=[

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from envs.files import write_json
-from scenarios.games.schema import GameRunConfig
+from scenarios.games.schema import BUDGETS, GameRunConfig
 from scenarios.ranges import NAME, is_name, shown
 
 FORMAT = "kdmarl_sat.game_run"
 VERSION = 1
 
 # Settings that do not make a run another one. Where a teacher was loaded, the record's settings are those that made it.
-_APART = ("seed", "preset", "methods", "output", "compute", "variant", "teacher.load", "teacher.resume")
+_APART = ("seed", "preset", "methods", "output", "compute", "variant", "budget", "teacher.load", "teacher.resume")
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
 # Sections, or settings in them, that a family of methods does not read; all others count.
 _NOT_USED = {
@@ -71,6 +71,7 @@ class GameRecord:
     method: str
     seed: int
     variant: str = ""  # name of an ablation
+    budget: str = "equal"  # of training steps, see scenarios/games/budget; the teacher's stands for itself
     teacher: dict[str, str] | None = None  # path and digest of one that was loaded; None: trained as config says
     environment_steps: int  # of this method's own training, a teacher's not counted
     curve: list[Point]
@@ -87,6 +88,7 @@ class GameRecord:
         for field in ("scenario", "backend", "evaluated_on", "method"):
             _require(field, value := getattr(self, field), is_name(value), NAME)
         _require("variant", self.variant, self.variant == "" or is_name(self.variant), f"empty or {NAME}")
+        _require("budget", self.budget, self.budget in BUDGETS, f"one of {', '.join(BUDGETS)}")
         named = self.teacher is None or (
             isinstance(self.teacher, dict)
             and {"path", "digest"} <= set(self.teacher)
@@ -154,8 +156,11 @@ class GameRecord:
         return settings(self.config, self.method)
 
     def digest(self) -> str:
-        """SHA-256 of the settings and the variant."""
-        text = json.dumps({"settings": self.settings(), "variant": self.variant}, sort_keys=True)
+        """SHA-256 of the settings, the variant, and the budget unless it is equal steps."""
+        about = {"settings": self.settings(), "variant": self.variant}
+        if self.budget != "equal" and self.method != "teacher":  # a teacher trains as long in every budget
+            about["budget"] = self.budget
+        text = json.dumps(about, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def file_name(self) -> str:

@@ -30,7 +30,7 @@ given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 trace = Path(os.environ["TRACE"])
 with trace.open("a") as file:
     print(*sys.argv[1:], os.environ["OMP_NUM_THREADS"], file=file)
-apart = ("scenario", "seed", "methods", "variant", "compute.threads", "output.records_dir")
+apart = ("scenario", "seed", "methods", "variant", "budget", "compute.threads", "output.records_dir")
 overrides = tuple(argument for argument in sys.argv[1:] if argument.split("=")[0] not in apart)
 for method in given["methods"].strip("[]").split(","):
     if method == os.environ.get("FAILS"):
@@ -43,7 +43,7 @@ for method in given["methods"].strip("[]").split(","):
         time.sleep(60)
     record = smax_record(
         method, [True], int(given["seed"]), scenario=given["scenario"], map=given["scenario"].removeprefix("smac_"),
-        variant=given.get("variant", ""), overrides=overrides,
+        variant=given.get("variant", ""), budget=given["budget"], overrides=overrides,
     )
     write(record, Path(given["output.records_dir"].strip("'")))
 """

@@ -88,9 +88,9 @@ def test_students_are_kept_by_what_the_teacher_is_not_by_where(
 def test_a_teacher_is_used_with_the_settings_it_was_trained_with(mission: Path, tmp_path: Path) -> None:  # noqa: F811
     unusual = ("mappo.discount=0.7", "mappo.gae_lambda=0.55", "teacher.phases=[{steps: 480}]")
     folder = trained(mission, tmp_path / "home", *unusual)
-    expected = game_pipeline.run(
-        composed(mission, tmp_path / "whole", "methods=[kd_lh]", *unusual), tmp_path / "out"
-    )[0]
+    expected = game_pipeline.run(composed(mission, tmp_path / "whole", "methods=[kd_lh]", *unusual), tmp_path / "out")[
+        0
+    ]
     found = game_pipeline.run(
         composed(mission, tmp_path / "away", "methods=[kd_lh]", f"teacher.load={folder}"), tmp_path / "out"
     )[0]
@@ -234,7 +234,9 @@ def test_a_stopped_training_goes_on_elsewhere(
         (["seed=4"], "seed is 0 there, 4 here"),
     ):
         with pytest.raises(ConfigError, match=sentence):
-            game_pipeline.run(composed(mission, tmp_path / "no", only, f"teacher.resume={folder}", *overrides), tmp_path)
+            game_pipeline.run(
+                composed(mission, tmp_path / "no", only, f"teacher.resume={folder}", *overrides), tmp_path
+            )
     with pytest.raises(ConfigError, match=r"has not ended: teacher\.resume=.* goes on with it"):
         game_pipeline.run(composed(mission, tmp_path / "no", only, f"teacher.load={folder}"), tmp_path)
     (folder / "begun.json").unlink()  # as older versions left it: only the networks can be looked at
@@ -288,5 +290,5 @@ def test_the_stored_teachers_are_of_their_game_alone() -> None:
     config.teacher.load = str(next(folder for folder in STORED if "mpe_spread" in folder.name))
     assert load_teacher(config, game, learner).discount == 0.9  # it sees everything, whatever the groups are
     config.teacher.load = str(next(folder for folder in STORED if "3m" in folder.name))
-    with pytest.raises(ConfigError, match='environment.suite is "smac" there, "mpe" here'):
+    with pytest.raises(ConfigError, match=r'environment\.suite is "smac" there, "mpe" here'):
         load_teacher(config, game, learner)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from scenarios.ranges import check, check_folders, check_name, given_once, listed, positive, within
 
@@ -308,12 +309,16 @@ METHODS = (
 )
 
 
+BUDGETS = ("equal", "converged")  # how long methods train, in the order of tables; scenarios/games/budget/
+
+
 @dataclass
 class GameRunConfig:
     """The whole of a run on a game."""
 
     seed: int = 0
     preset: str = "default"
+    budget: str = "equal"  # what the budget group says: kept in the records, changes nothing itself
     variant: str = ""  # name of an ablation: kept in the records, changes nothing itself
     methods: list[str] = field(default_factory=lambda: ["teacher", "mappo_lh_a", "kd_lh", "kd_lh_a"])
     scenario: GameConfig = MISSING
@@ -332,10 +337,17 @@ class GameRunConfig:
         if self.variant:
             check_name("variant", self.variant)
         check("methods", [], bool(self.methods), "at least one method")
+        check("budget", self.budget, self.budget in BUDGETS, f"one of {', '.join(BUDGETS)}")
         for method in self.methods:
             check("methods", method, method in METHODS, f"one of {', '.join(METHODS)}")
 
 
+def steps_of(phases: Sequence[Any], less: int = 0) -> int:
+    """Environment steps of all phases, less some; never below 0. For ``${steps_of:...}`` in YAML."""
+    return int(max(0, sum(int(phase["steps"]) for phase in phases) - less))
+
+
 def register() -> None:
     """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    OmegaConf.register_new_resolver("steps_of", steps_of, replace=True)
     ConfigStore.instance().store(name="game_schema", node=GameRunConfig)
