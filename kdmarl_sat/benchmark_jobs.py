@@ -73,7 +73,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        return "-".join([*filter(None, [self.scenario, self.variant]), self.budget, f"seed{self.seed}"])
+        budget = self.budget if self.budget != "equal" else ""
+        return "-".join([*filter(None, [self.scenario, self.variant, budget]), f"seed{self.seed}"])
 
     def arguments(self, records: Path, threads: int) -> list[str]:
         quoted = str(records).replace("\\", "\\\\").replace("'", "\\'")
