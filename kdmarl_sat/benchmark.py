@@ -4,7 +4,8 @@ run        what has no record yet, several runs at a time; the same command agai
 ablation   a distilled method with one of its parts off, or otherwise, at a time
 reference  hand-written policies on MPE, to hold the trained teachers against
 table      Tables I to III with the paper's numbers beside ours, what is kept, what it costs (md, csv, tex, html)
-figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves (png)
+figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves, and over all games the probability of
+           improvement and performance profiles (png)
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
 from kdmarl_sat.results_table import inserted
 from kdmarl_sat.streams import prepare
-from scenarios.games.schema import METHODS
+from scenarios.games.schema import BUDGETS, METHODS
 from scenarios.ranges import ConfigError
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
@@ -89,7 +90,9 @@ def run(options: argparse.Namespace) -> int:
     methods = tuple(_listed(options.methods, METHODS, "--methods"))
     overrides = benchmark_jobs.checked_overrides(options.set)
     # Seeds outermost: early on there is one run of everything rather than all runs of one game.
-    jobs = [Job(name, seed, methods, "", overrides) for seed in _seeds(options.seeds) for name in scenarios]
+    budgets = _listed(options.budget, BUDGETS, "--budget")
+    seeds = _seeds(options.seeds)
+    jobs = [Job(name, seed, methods, "", overrides, each) for seed in seeds for each in budgets for name in scenarios]
     return _work_off(jobs, options)
 
 
@@ -99,8 +102,9 @@ def ablation(options: argparse.Namespace) -> int:
     [method] = _listed([options.method], [name for name in METHODS if name.startswith("kd_")], "--method")
     overrides = benchmark_jobs.checked_overrides(options.set)
     jobs = [
-        Job(name, seed, (method,), variant, (*overrides, *VARIANTS[variant]))
+        Job(name, seed, (method,), variant, (*overrides, *VARIANTS[variant]), budget)
         for seed in _seeds(options.seeds)
+        for budget in _listed(options.budget, BUDGETS, "--budget")
         for name in scenarios
         for variant in variants
     ]
@@ -184,7 +188,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(work=work)
         return sub
 
-    def jobs(sub: argparse.ArgumentParser, scenarios: Sequence[str]) -> None:
+    def jobs(sub: argparse.ArgumentParser, scenarios: Sequence[str], budgets: Sequence[str]) -> None:
+        sub.add_argument(
+            "--budget", nargs="+", default=list(budgets), metavar="NAME",
+            help="training steps: equal (the game's own number for all but the teacher), converged (the teacher's)",
+        )  # fmt: skip
         sub.add_argument("--scenarios", nargs="+", default=list(scenarios), metavar="NAME", help="games to run")
         sub.add_argument("--seeds", nargs="+", default=["0,1,2"], metavar="N,N", help="training seeds")
         sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one per game and seed")
@@ -199,11 +207,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("run", run, "Run what has no record yet; the same command again goes on where it was stopped.")
     sub.add_argument("--methods", nargs="+", default=list(METHODS), metavar="NAME", help="methods to run")
-    jobs(sub, benchmark_jobs.scenario_names())
+    jobs(sub, benchmark_jobs.scenario_names(), BUDGETS)
     sub = command("ablation", ablation, "Run a distilled method with one part off or otherwise at a time.")
     sub.add_argument("--method", default="kd_lh", help="the distilled method")
     sub.add_argument("--variants", nargs="+", default=list(VARIANTS), metavar="NAME", help="what is off")
-    jobs(sub, ["smac_3m"])
+    jobs(sub, ["smac_3m"], ["equal"])
     sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="what `reference` wrote")

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,15 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "constant_imitation": ("distill.imitation_left=1",),
     "frozen_critic": ("distill.tune_critic=false",),
 }
-OURS = ("scenario", "seed", "methods", "variant", "compute.threads", "output.records_dir")  # set for every job
+OURS = (
+    "scenario",
+    "seed",
+    "methods",
+    "variant",
+    "budget",
+    "compute.threads",
+    "output.records_dir",
+)  # set for every job
 
 _POLL_S = 0.1
 _GOODBYE_S = 10.0
@@ -55,23 +63,26 @@ _GOODBYE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The runs of one process: methods that have no record yet, of one scenario, seed and variant."""
+    """The runs of one process: methods that have no record yet, of one scenario, seed, variant and budget."""
 
     scenario: str
     seed: int
     methods: tuple[str, ...]
     variant: str = ""
     overrides: tuple[str, ...] = ()
+    budget: str = "equal"
 
     @property
     def name(self) -> str:
-        return "-".join([self.scenario, *([self.variant] if self.variant else []), f"seed{self.seed}"])
+        budget = self.budget if self.budget != "equal" else ""
+        return "-".join([*filter(None, [self.scenario, self.variant, budget]), f"seed{self.seed}"])
 
     def arguments(self, records: Path, threads: int) -> list[str]:
         quoted = str(records).replace("\\", "\\\\").replace("'", "\\'")
         return [
             *(f"scenario={self.scenario}", f"seed={self.seed}", f"methods=[{','.join(self.methods)}]"),
             *([f"variant={self.variant}"] if self.variant else []),
+            f"budget={self.budget}",
             *self.overrides,
             *(f"compute.threads={threads}", f"output.records_dir='{quoted}'"),
         ]
@@ -100,25 +111,26 @@ def composed(*overrides: str) -> dict[str, Any]:
 
 
 def missing(jobs: Iterable[Job], folder: Path) -> list[Job]:
-    """The same jobs without the methods that have a record of this scenario, seed, variant and configuration.
+    """The same jobs without the methods that have a record of this scenario, seed, variant, budget and configuration.
 
     Raises:
         RecordError: a record cannot be read.
     """
     records = read_all(folder)
     return [
-        Job(job.scenario, job.seed, methods, job.variant, job.overrides)
+        replace(job, methods=methods)
         for job in jobs
         if (methods := tuple(method for method in job.methods if not _recorded(job, method, records)))
     ]
 
 
 def _recorded(job: Job, method: str, records: Sequence[GameRecord]) -> bool:
-    config = composed(f"scenario={job.scenario}", *job.overrides)
+    config = composed(f"scenario={job.scenario}", f"budget={job.budget}", *job.overrides)
     wanted = settings(config, method)
     name, backend = config["scenario"]["name"], config["scenario"]["environment"]["backend"]
     return any(
         (record.scenario, record.method, record.seed, record.variant) == (name, method, job.seed, job.variant)
+        and (record.budget == job.budget or method == "teacher")
         and (record.backend == backend or backend == "auto" or record.backend not in ("smax", "smac"))
         and record.settings() == wanted
         for record in records

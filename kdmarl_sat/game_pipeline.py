@@ -8,8 +8,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,11 @@ from envs.games.make import always_visible, make_evaluation_game, make_game, vis
 from envs.games.sensing import RandomMasks, fixed
 from kdmarl_sat import game_records
 from kdmarl_sat.console import Console
+from kdmarl_sat.game_context import Benchmark, Taught, Trained
+from kdmarl_sat.game_evaluation import evaluated
 from kdmarl_sat.game_records import GameRecord
 from kdmarl_sat.game_report import write_figures, write_tables
+from kdmarl_sat.game_teacher import agents_of, load_teacher, open_training
 from kdmarl_sat.methods import BY_NAME, TEACHER, Method, sight_of, team_of
 from kdmarl_sat.provenance import code_versions
 from scenarios.games.schema import GameRunConfig, MappoConfig
@@ -31,11 +32,12 @@ from training import checkpoint
 from training.artifact import Artifact, code_digest, make
 from training.games import mappo
 from training.games.distill import Teacher, new_distiller
-from training.games.evaluate import evaluate, time_per_step_ms
+from training.games.evaluate import evaluate
+from training.games.mappo import Learner
 from training.games.networks import RecurrentTeam, Sight, StateCritic
 from training.games.training import train_mappo, train_students
 from training.games.value_training import train_values
-from training.networks import ValueNorm
+from training.stored import FINAL
 
 # The code that results depend on, for the cache.
 _SHARED = (
@@ -50,51 +52,9 @@ _VALUES = (
     *_SHARED,
     *("training/games/value_decomposition.py", "training/games/value_training.py", "training/games/replay.py"),
 )
-_PACKAGES = ("jax", "jaxmarl", "mpe2", "pettingzoo")
-_FINAL = "final.safetensors"
+_NETWORKS = ("team", "critic", "value_norm")
 _CURVE_EPISODES = 128  # of each evaluation along the way
-_FINAL_SEED = 2  # of the final evaluation: 0 are the curves, and settings were tried on 1
 _AT_ONCE = 128  # environments of the final evaluation at once
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What every stage needs to know of a run."""
-
-    config: GameRunConfig
-    game: Game  # what students and MAPPO train on
-    judged_on: Game  # the canonical implementation, for the final evaluation
-    visible: Tensor | RandomMasks
-    cache: Path
-    console: Console
-    origin: dict[str, Any]
-
-    @property
-    def common(self) -> dict[str, Any]:
-        """Part of every stage's digest."""
-        installed = {}
-        for package in _PACKAGES:
-            try:
-                installed[package] = version(package)
-            except PackageNotFoundError:
-                continue
-        return {
-            "scenario": to_dict(self.config.scenario),
-            "backend": self.game.backend,
-            "every_steps": self.config.evaluation.every_steps,
-            "seed": self.config.seed,
-            "packages": installed,
-            "threads": self.config.compute.threads,
-        }
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A method's networks, and how they came about."""
-
-    team: RecurrentTeam
-    sight: Sight
-    artifact: Artifact
 
 
 def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
@@ -135,16 +95,13 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
 
 def _methods(benchmark: Benchmark, folder: Path) -> list[GameRecord]:
     config = benchmark.config
-    records, teacher = [], None
-    needs_teacher = any(BY_NAME[name].algorithm in ("kd", "kd_buffer") for name in config.methods)
-    watching: tuple[RecurrentTeam, Sight] | None = None
-    if needs_teacher or TEACHER in config.methods:
-        taught, teacher = _mappo(benchmark, TEACHER)
-        watching = (taught.team, taught.sight)
+    records = []
+    distilled = any(BY_NAME[name].algorithm in ("kd", "kd_buffer") for name in config.methods)
+    named = config.teacher.load is not None or config.teacher.resume is not None
+    taught = _teach(benchmark) if distilled or named or TEACHER in config.methods else None
     for name in config.methods:
         started = time.monotonic()
-        trained = _train(benchmark, name, teacher)
-        record = _record(benchmark, name, trained, watching if name != TEACHER else None, started)
+        record = evaluated(benchmark, name, _train(benchmark, name, taught), taught, started)
         game_records.write(record, folder / "records")
         if config.output.records_dir is not None:
             game_records.write(record, Path(config.output.records_dir))
@@ -152,54 +109,77 @@ def _methods(benchmark: Benchmark, folder: Path) -> list[GameRecord]:
     return records
 
 
-def _train(benchmark: Benchmark, name: str, teacher: Teacher | None) -> Trained:
+def _train(benchmark: Benchmark, name: str, taught: Taught | None) -> Trained:
     algorithm = BY_NAME[name].algorithm
+    if name == TEACHER:
+        assert taught is not None
+        return taught.trained
     if algorithm == "mappo":
-        return _mappo(benchmark, name)[0]
+        learner = _learner(benchmark, name)
+        return Trained(learner.team, learner.sight, _mappo(benchmark, name, learner))
     if algorithm in ("qmix", "vdn"):
         return _values(benchmark, name)
-    assert teacher is not None
-    return _distil(benchmark, name, teacher)
+    assert taught is not None
+    return _distil(benchmark, name, taught)
 
 
-def _mappo(benchmark: Benchmark, name: str) -> tuple[Trained, Teacher]:
-    config, game, method = benchmark.config, benchmark.game, BY_NAME[name]
-    sight, team = _fresh(benchmark, method)
+def _teach(benchmark: Benchmark) -> Taught:
+    """The teacher: loaded, if a folder of one is named, else trained."""
+    config, learner, loaded = benchmark.config, _learner(benchmark, TEACHER), None
+    discount, gae_lambda = config.mappo.discount, config.mappo.gae_lambda
+    if config.teacher.load is not None:
+        loaded = load_teacher(config, benchmark.game, learner)
+        artifact, discount, gae_lambda = loaded.artifact, loaded.discount, loaded.gae_lambda
+        benchmark.console.say(f"the teacher is {loaded.path}, of {loaded.digest[:12]}")
+    else:
+        artifact = _mappo(benchmark, TEACHER, learner)
+    teacher = Teacher(learner.team, learner.sight, learner.critic, learner.value_norm, discount, gae_lambda)
+    return Taught(Trained(learner.team, learner.sight, artifact), teacher, loaded)
+
+
+def _learner(benchmark: Benchmark, name: str) -> Learner:
+    """Fresh networks of a method, to be trained by MAPPO."""
+    config = benchmark.config
+    sight, team = _fresh(benchmark, BY_NAME[name])
     critic_seed = torch.Generator().manual_seed(config.seed + 2**32)
-    critic = StateCritic(game.state_size, config.mappo.critic_hidden, critic_seed)
-    learner = mappo.new_learner(team, sight, critic, config.seed)
-    settings = _mappo_settings(config, name)
+    critic = StateCritic(benchmark.game.state_size, config.mappo.critic_hidden, critic_seed)
+    return mappo.new_learner(team, sight, critic, config.seed)
+
+
+def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
+    config, game, settings = benchmark.config, benchmark.game, _mappo_settings(benchmark.config, name)
+    kind = f"{config.scenario.name}-{name}"
+    part = _student_part(config, BY_NAME[name])
+    depends_on = {**benchmark.common, "mappo": to_dict(settings), "method": name, **part}
+    resumed = None
+    if name == TEACHER and config.teacher.resume is not None:
+        resumed = open_training(config, kind, depends_on, learner)
+        if resumed.depends_on is None:
+            benchmark.console.say(f"{resumed.folder} does not say its settings: only its networks have been checked")
 
     def work(folder: Path, key: str) -> dict[str, Any]:
+        if resumed is not None:
+            resumed.go_on(folder, key)
         with benchmark.console.stage(f"train {name}") as progress:
-            curve = train_mappo(
-                learner, game, settings, folder, key, progress, _measure(game, sight), config.evaluation.every_steps
-            )
-        final = {
-            "team": team.state_dict(),
-            "critic": critic.state_dict(),
-            "value_norm": learner.value_norm.state_dict(),
-        }
-        checkpoint.save(folder / _FINAL, final, key)
-        return {"curve": curve}
+            measure = _measure(game, learner.sight)
+            curve = train_mappo(learner, game, settings, folder, key, progress, measure, config.evaluation.every_steps)
+        final = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
+        checkpoint.save(folder / FINAL, final, key)
+        return {"curve": curve, "agents": agents_of(game.specs)}
 
-    depends_on = {**benchmark.common, "mappo": to_dict(settings), "method": name, **_student_part(config, method)}
-    artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _MAPPO, work, benchmark.console.say)
-    state = checkpoint.load(artifact.path / _FINAL, artifact.digest)
-    team.load_state_dict(state["team"])
-    critic.load_state_dict(state["critic"])
-    value_norm = ValueNorm()
-    value_norm.load_state_dict(state["value_norm"])
-    teacher = Teacher(team, sight, critic, value_norm, settings.discount, settings.gae_lambda)
-    return Trained(team, sight, artifact), teacher
+    artifact = make(benchmark.cache, kind, depends_on, _MAPPO, work, benchmark.console.say)
+    state = checkpoint.load(artifact.path / FINAL, artifact.digest)
+    for network in _NETWORKS:
+        getattr(learner, network).load_state_dict(state[network])
+    return artifact
 
 
 def _mappo_settings(config: GameRunConfig, name: str) -> MappoConfig:
     return dataclasses.replace(config.mappo, phases=config.teacher.phases) if name == TEACHER else config.mappo
 
 
-def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
-    config, method = benchmark.config, BY_NAME[name]
+def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:
+    config, method, teacher = benchmark.config, BY_NAME[name], taught.teacher
     distill = config.distill
     if method.algorithm == "kd_buffer":  # the paper's form: the teacher's steps are all there are
         distill = dataclasses.replace(
@@ -224,12 +204,13 @@ def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
                 _measure(game, sight),
                 config.evaluation.every_steps,
             )
-        checkpoint.save(folder / _FINAL, {"team": students.state_dict()}, key)
+        checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
         return {"curve": curve}
 
+    trained_by = {"mappo": to_dict(_mappo_settings(config, TEACHER))}
     depends_on = {
         **benchmark.common,
-        "mappo": to_dict(_mappo_settings(config, TEACHER)),
+        **(trained_by if taught.loaded is None else {"teacher": taught.loaded.digest}),
         "distill": to_dict(distill),
         "method": name,
         "student": to_dict(config.student),
@@ -237,7 +218,7 @@ def _distil(benchmark: Benchmark, name: str, teacher: Teacher) -> Trained:
     artifact = make(
         benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _STUDENTS, work, benchmark.console.say
     )
-    students.load_state_dict(checkpoint.load(artifact.path / _FINAL, artifact.digest)["team"])
+    students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(students, sight, artifact)
 
 
@@ -261,12 +242,12 @@ def _values(benchmark: Benchmark, name: str) -> Trained:
                 _measure(game, sight),
                 config.evaluation.every_steps,
             )
-        checkpoint.save(folder / _FINAL, {"team": team.state_dict()}, key)
+        checkpoint.save(folder / FINAL, {"team": team.state_dict()}, key)
         return {"curve": curve}
 
     depends_on = {**benchmark.common, "values": to_dict(config.values), "method": name, **_student_part(config, method)}
     artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _VALUES, work, benchmark.console.say)
-    team.load_state_dict(checkpoint.load(artifact.path / _FINAL, artifact.digest)["team"])
+    team.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(team, sight, artifact)
 
 
@@ -289,60 +270,3 @@ def _measure(game: Game, sight: Sight) -> Callable[[RecurrentTeam], dict[str, fl
         return {"return": measured.mean_return, "win_rate": measured.win_rate}
 
     return measure
-
-
-def _record(
-    benchmark: Benchmark, name: str, trained: Trained, teacher: tuple[RecurrentTeam, Sight] | None, started: float
-) -> GameRecord:
-    """The final evaluation, on the canonical implementation of the game."""
-    config, artifact, game = benchmark.config, trained.artifact, benchmark.judged_on
-    with benchmark.console.stage(f"evaluate {name}") as progress:
-        final = evaluate(game, (trained.team, trained.sight), config.evaluation.episodes, _FINAL_SEED, teacher)
-        chance = evaluate(game, None, config.evaluation.episodes, _FINAL_SEED)
-        won = f", {final.win_rate:.1%} won" if game.has_victory else ""
-        progress(1.0, f"return {final.mean_return:.2f}{won}")
-    curve = artifact.info()["curve"]
-    macs = trained.team.macs(trained.sight)
-    per_episode = sum(a * b for a, b in zip(macs, final.decisions, strict=True)) / len(final.returns)
-    victory = game.has_victory
-    record = GameRecord(
-        run={
-            **benchmark.origin,
-            "versions": {**benchmark.origin["versions"], **benchmark.common["packages"]},
-            "wall_s": round(time.monotonic() - started, 1),
-            "cpu_s": round(curve[-1]["cpu_s"], 1),
-            "reused": artifact.reused,
-        },
-        config=to_dict(config),
-        scenario=config.scenario.name,
-        backend=benchmark.game.backend,
-        evaluated_on=game.backend,
-        map=config.scenario.environment.map or config.scenario.name,
-        method=name,
-        seed=config.seed,
-        variant=config.variant,
-        environment_steps=int(curve[-1]["steps"]),
-        curve=[
-            {
-                "steps": int(point["steps"]),
-                "cpu_s": round(point["cpu_s"], 2),
-                "return": point["return"],
-                "win_rate": point["win_rate"] if victory else None,
-            }
-            for point in curve
-        ],
-        final={
-            "episodes": len(final.returns),
-            "returns": [round(value, 4) for value in final.returns],
-            "wins": final.won if victory else None,
-            "lengths": final.lengths,
-        },
-        random_return=chance.mean_return,
-        random_win_rate=chance.win_rate if victory else None,
-        macs={"per_decision": macs, "per_episode": per_episode},
-        time_per_step_ms=time_per_step_ms(game, trained.team, trained.sight),
-        agreement=final.agreement,
-        action_counts=final.action_counts.tolist(),
-        actions=list(max(game.specs, key=lambda spec: len(spec.actions)).actions),
-    )
-    return record

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from envs.files import write_json
-from scenarios.games.schema import GameRunConfig
+from scenarios.games.schema import BUDGETS, GameRunConfig
 from scenarios.ranges import NAME, is_name, shown
 
 FORMAT = "kdmarl_sat.game_run"
 VERSION = 1
 
-_APART = ("seed", "preset", "methods", "output", "compute", "variant")  # settings that do not make a run another one
+# Settings that do not make a run another one. Where a teacher was loaded, the record's settings are those that made it.
+_APART = ("seed", "preset", "methods", "output", "compute", "variant", "budget", "teacher.load", "teacher.resume")
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
 # Sections, or settings in them, that a family of methods does not read; all others count.
 _NOT_USED = {
@@ -70,6 +71,8 @@ class GameRecord:
     method: str
     seed: int
     variant: str = ""  # name of an ablation
+    budget: str = "equal"  # of training steps, see scenarios/games/budget; the teacher's stands for itself
+    teacher: dict[str, str] | None = None  # path and digest of one that was loaded; None: trained as config says
     environment_steps: int  # of this method's own training, a teacher's not counted
     curve: list[Point]
     final: Final
@@ -85,6 +88,13 @@ class GameRecord:
         for field in ("scenario", "backend", "evaluated_on", "method"):
             _require(field, value := getattr(self, field), is_name(value), NAME)
         _require("variant", self.variant, self.variant == "" or is_name(self.variant), f"empty or {NAME}")
+        _require("budget", self.budget, self.budget in BUDGETS, f"one of {', '.join(BUDGETS)}")
+        named = self.teacher is None or (
+            isinstance(self.teacher, dict)
+            and {"path", "digest"} <= set(self.teacher)
+            and all(isinstance(value, str) for value in self.teacher.values())
+        )
+        _require("teacher", self.teacher, named, "null or a path and a digest")
         _require("map", self.map, isinstance(self.map, str) and bool(self.map), "the name of a map")
         _require("seed", self.seed, _whole(self.seed), "a whole number from 0")
         _require("environment_steps", self.environment_steps, _whole(self.environment_steps), "a whole number from 0")
@@ -146,8 +156,11 @@ class GameRecord:
         return settings(self.config, self.method)
 
     def digest(self) -> str:
-        """SHA-256 of the settings and the variant."""
-        text = json.dumps({"settings": self.settings(), "variant": self.variant}, sort_keys=True)
+        """SHA-256 of the settings, the variant, and the budget unless it is equal steps."""
+        about = {"settings": self.settings(), "variant": self.variant}
+        if self.budget != "equal" and self.method != "teacher":  # a teacher trains as long in every budget
+            about["budget"] = self.budget
+        text = json.dumps(about, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def file_name(self) -> str:

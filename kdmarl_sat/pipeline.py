@@ -28,6 +28,7 @@ from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.claims import claims
 from kdmarl_sat.console import Console
+from kdmarl_sat.mission_teacher import as_teacher, load_teacher, open_training
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report import console_table, write_report
 from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
@@ -74,6 +75,7 @@ from training.simulate import (
     training_jobs,
     worker_pool,
 )
+from training.stored import Unfinished
 
 # The code that each stage's result depends on, for the cache.
 _SIMULATION = (
@@ -224,6 +226,11 @@ def _stages(mission: Mission) -> RunResult:
             f"distill.labels={config.distill.labels.value} is not allowed: "
             f"it must be teacher where nobody plans ({reason})"
         )
+    everything = [scenario.taught] * len(mission.specs)
+    teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
+    if config.teacher.load is not None or config.teacher.resume is not None:
+        _named(mission, teacher_plan, _fresh(mission, teacher_plan))  # refused before any compute, if it does not fit
+
     if fault := native_fault():
         mission.console.say(f"{fault}; the bundles fly with the reference runner, to the same bits")
     if mission.twin_fault:
@@ -231,13 +238,8 @@ def _stages(mission: Mission) -> RunResult:
     if scenario.foretell and (missing := twin_library_fault()):
         mission.console.say(f"{missing}; the block foretold reads 0")
     results = [_heuristic(mission, which) for which in rules(mission)]
-
-    everything = [scenario.taught] * len(mission.specs)
-    teacher_plan = mission.plan(everything, [config.teacher.hidden], shared=True)
     taught, learner = _teach(mission, "teacher", teacher_plan)
-    teacher = Teacher(
-        learner.team, learner.critic, learner.value_norm, config.teacher.discount_per_s, config.teacher.gae_lambda
-    )
+    teacher = as_teacher(learner, taught, config.teacher)
     results.append(_fly_team(mission, "teacher_fo", "teacher, FO", teacher_plan, learner.team, taught))
 
     expert = _expert(mission, teacher_plan, teacher, taught)
@@ -270,7 +272,7 @@ def _stages(mission: Mission) -> RunResult:
             curves.append(_curve(label, distilled))
 
     return RunResult(
-        run={**mission.origin, "stage_s": mission.console.stage_s},
+        run={**mission.origin, "stage_s": mission.console.stage_s, **_source(config, taught)},
         config=to_dict(config),
         satellites=tuple(spec.name for spec in mission.specs),
         policies=tuple(results),
@@ -288,9 +290,7 @@ def policies(mission: Mission) -> dict[str, tuple[TeamPlan, Team, Artifact]]:
     everything = [scenario.taught] * len(specs)
     plan = mission.plan(everything, [config.teacher.hidden], shared=True)
     taught, learner = _teach(mission, "teacher", plan)
-    teacher = Teacher(
-        learner.team, learner.critic, learner.value_norm, config.teacher.discount_per_s, config.teacher.gae_lambda
-    )
+    teacher = as_teacher(learner, taught, config.teacher)
     expert = _expert(mission, plan, teacher, taught)
     made = {"teacher_fo": (plan, learner.team, taught)}
     for name, by_sensing in (("kd_lh", False), ("kd_lh_a", True)):
@@ -302,14 +302,21 @@ def policies(mission: Mission) -> dict[str, tuple[TeamPlan, Team, Artifact]]:
 
 def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learner]:
     """MAPPO on a team's own observations: the teacher, or students trained directly under their masks."""
-    config = mission.config
+    config, resumed = mission.config, None
+    learner = _fresh(mission, plan)
+    if name == "teacher":
+        found = _named(mission, plan, learner)
+        if isinstance(found, Artifact):
+            return found, learner
+        resumed = found
     stream = "teacher" if name == "teacher" else "masked"
-    learner = fresh_learner(plan, mission.specs, mission.state_size, config.teacher, config.seed)
     shown = _demonstrations(mission)
     horizon_s = config.teacher.aggregation_horizon_s
     adviser = settings_of(config.planner, config.teacher.imitation_width, horizon_s) if mission.ground.worlds else None
 
     def work(folder: Path, key: str) -> dict[str, Any]:
+        if resumed is not None:
+            resumed.go_on(folder, key)
         with mission.console.stage(f"MAPPO: {name}") as progress:
             curve = train_mappo(
                 learner,
@@ -326,18 +333,48 @@ def _teach(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learn
             )
         return {"curve": curve}
 
-    depends_on = {
-        **mission.trained,
-        "teacher": to_dict(config.teacher),
-        "planner": to_dict(config.planner),
-        "demonstrations": shown.digest if shown else None,
-        "plan": dataclasses.asdict(plan),
-        "stream": stream,
-        "seed": config.seed,
-    }
+    depends_on = {**_settings(mission, plan, stream), "demonstrations": shown.digest if shown else None}
     artifact = make(mission.cache, name, depends_on, _TEACHER, work, mission.console.say)
     load_final(learner, artifact.path, artifact.digest)
     return artifact, learner
+
+
+def _fresh(mission: Mission, plan: TeamPlan) -> Learner:
+    return fresh_learner(plan, mission.specs, mission.state_size, mission.config.teacher, mission.config.seed)
+
+
+def _settings(mission: Mission, plan: TeamPlan, stream: str) -> dict[str, Any]:
+    """What decides MAPPO's result, but for what is cloned first."""
+    teacher = to_dict(mission.config.teacher)
+    return {
+        **mission.trained,
+        "teacher": {key: value for key, value in teacher.items() if key not in ("load", "resume")},
+        "planner": to_dict(mission.config.planner),
+        "plan": dataclasses.asdict(plan),
+        "stream": stream,
+        "seed": mission.config.seed,
+    }
+
+
+def _named(mission: Mission, plan: TeamPlan, learner: Learner) -> Artifact | Unfinished | None:
+    """The teacher that the run names, its networks in the learner, or the training that it is to go on with.
+
+    Raises:
+        ConfigError: it does not fit the run.
+    """
+    config = mission.config
+    if config.teacher.load is not None:
+        return load_teacher(config, plan, learner)
+    if config.teacher.resume is not None:
+        return open_training(config, _settings(mission, plan, "teacher"), learner)
+    return None
+
+
+def _source(config: RunConfig, taught: Artifact) -> dict[str, Any]:
+    """Whence a teacher came that the run has not trained, for its record."""
+    if config.teacher.load is None:
+        return {}
+    return {"teacher": {"path": config.teacher.load, "digest": taught.digest}}
 
 
 def _demonstrations(mission: Mission) -> Artifact | None:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 RESAMPLES = 5000
 APART_FROM = ("seed", "output", "compute")  # settings of runs that are still averaged
-ADDING = ("evaluation.controls",)  # settings that add policies and change none
+ADDING = ("evaluation.controls", "teacher.resume")  # settings that add policies or say where one comes from
+LOADED = "teacher.load"  # each seed may have a folder of its own; a loaded teacher is unlike one of the run's
 READABLE = 1
 
 Record = dict[str, Any]
@@ -167,6 +168,8 @@ def _settings(record: Record) -> dict[str, Any]:
                 yield f"{where}{key}", value
 
     every = dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
+    if every.pop(LOADED, None) is not None:
+        every[LOADED] = "a folder"
     return {key: value for key, value in every.items() if key not in ADDING}
 
 

@@ -89,3 +89,9 @@ def named(where: str, name: str) -> None:
     told = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
     allowed = f"a name of 1 to {LONGEST_NAME} printable characters without / and \\"
     check(where, told, fits and not any(mark in name for mark in "/\\"), allowed)
+
+
+def given_once(load: str | None, resume: str | None) -> None:
+    """A teacher is loaded or its training goes on, not both."""
+    allowed = "null where teacher.load names a teacher that is finished"
+    check("teacher.resume", resume, load is None or resume is None, allowed)

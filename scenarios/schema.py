@@ -17,7 +17,7 @@ from omegaconf import MISSING, OmegaConf
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
 from scenarios.processor import ProcessorConfig, check_processors
-from scenarios.ranges import ConfigError, check, check_folders, check_name, listed, positive, within
+from scenarios.ranges import ConfigError, check, check_folders, check_name, given_once, listed, positive, within
 
 
 class Labels(Enum):
@@ -89,6 +89,8 @@ class TeacherConfig:
     aggregation_horizon_s: float = 200.0
     imitation_epochs: int = 10
     imitation_learning_rate: list[float] = field(default_factory=lambda: [2e-3, 1e-4])  # at first, after the last epoch
+    load: str | None = None  # folder of a finished teacher, which is then not trained
+    resume: str | None = None  # folder of an unfinished one, from whose checkpoint training goes on
 
     def __post_init__(self) -> None:
         within("teacher", 1, 4096, hidden=self.hidden)
@@ -109,6 +111,7 @@ class TeacherConfig:
         within("teacher", 0, 1000, aggregation_rounds=self.aggregation_rounds)
         within("teacher", 1, 1e6, aggregation_episodes=self.aggregation_episodes)
         positive("teacher", aggregation_horizon_s=self.aggregation_horizon_s)
+        given_once(self.load, self.resume)
 
 
 class Dtype(Enum):

@@ -16,7 +16,7 @@ def smax_record(method: str, wins: list[bool], seed: int = 0, **changes: Any) ->
     scenario = changes.get("scenario", "smac_3m")
     fields: dict[str, Any] = {
         "run": {"commit": "0" * 40, "versions": {}, "wall_s": 9.0, "cpu_s": 8.0 + seed, "date": "2026-01-01"},
-        "config": composed(f"scenario={scenario}", *overrides),
+        "config": composed(f"scenario={scenario}", f"budget={changes.get('budget', 'equal')}", *overrides),
         "scenario": scenario,
         "backend": "smax",
         "evaluated_on": "smax",

@@ -30,7 +30,7 @@ given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 trace = Path(os.environ["TRACE"])
 with trace.open("a") as file:
     print(*sys.argv[1:], os.environ["OMP_NUM_THREADS"], file=file)
-apart = ("scenario", "seed", "methods", "variant", "compute.threads", "output.records_dir")
+apart = ("scenario", "seed", "methods", "variant", "budget", "compute.threads", "output.records_dir")
 overrides = tuple(argument for argument in sys.argv[1:] if argument.split("=")[0] not in apart)
 for method in given["methods"].strip("[]").split(","):
     if method == os.environ.get("FAILS"):
@@ -43,7 +43,7 @@ for method in given["methods"].strip("[]").split(","):
         time.sleep(60)
     record = smax_record(
         method, [True], int(given["seed"]), scenario=given["scenario"], map=given["scenario"].removeprefix("smac_"),
-        variant=given.get("variant", ""), overrides=overrides,
+        variant=given.get("variant", ""), budget=given["budget"], overrides=overrides,
     )
     write(record, Path(given["output.records_dir"].strip("'")))
 """
@@ -87,9 +87,9 @@ def test_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_every_ablation_composes() -> None:
-    whole = benchmark_jobs.composed("scenario=smac_3m")["distill"]
+    whole = benchmark_jobs.composed("scenario=smac_3m", "budget=equal")["distill"]
     for name, overrides in benchmark_jobs.VARIANTS.items():
-        without = benchmark_jobs.composed("scenario=smac_3m", *overrides)["distill"]
+        without = benchmark_jobs.composed("scenario=smac_3m", "budget=equal", *overrides)["distill"]
         changed = {key: without[key] for key in whole if whole[key] != without[key]}
         on = {"constant_imitation": {"imitation_left": 1}, "frozen_critic": {"tune_critic": False}}
         assert changed == on.get(name, dict.fromkeys(changed, 0)) and len(changed) == 1, name
@@ -101,15 +101,15 @@ def test_run_does_what_is_missing_and_nothing_twice(
     records = tmp_path / "re cords"
     write(smax_record("mappo_fo", [True], 0, overrides=("mappo.hidden=8",)), records)
     asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "mappo_fo,kd_lh", "--seeds", "0", "1"]
-    asked += ["--threads-per-job", "3", "--set", "mappo.hidden=8"]
+    asked += ["--threads-per-job", "3", "--set", "mappo.hidden=8", "--budget", "equal"]
     assert called(*asked, "--dry-run") == 0
     assert not (tmp_path / "trace").exists()
     assert called(*asked) == 0
     lines = sorted((tmp_path / "trace").read_text().splitlines())
     end = f"mappo.hidden=8 compute.threads=3 output.records_dir='{records}' 3"
     assert lines == [
-        f"scenario=smac_3m seed=0 methods=[kd_lh] {end}",
-        f"scenario=smac_3m seed=1 methods=[mappo_fo,kd_lh] {end}",
+        f"scenario=smac_3m seed=0 methods=[kd_lh] budget=equal {end}",
+        f"scenario=smac_3m seed=1 methods=[mappo_fo,kd_lh] budget=equal {end}",
     ]
     assert len(read_all(records)) == 4
     assert "1 of 4 runs have a record" in capfd.readouterr().out
@@ -118,10 +118,20 @@ def test_run_does_what_is_missing_and_nothing_twice(
     assert "4 of 4 runs have a record" in capfd.readouterr().out
 
 
+def test_both_budgets_are_run_unless_one_is_named(tmp_path: Path, stand_in: list[str]) -> None:
+    asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "teacher,kd_lh", "--seeds", "0", "--jobs", "1"]
+    assert called(*asked) == 0
+    found = sorted((record.method, record.budget) for record in read_all(tmp_path / "re cords"))
+    assert [name for name in found if name[0] == "kd_lh"] == [("kd_lh", "converged"), ("kd_lh", "equal")]
+    assert len(found) == 3  # one teacher for both
+    assert called(*asked) == 0
+    assert len((tmp_path / "trace").read_text().splitlines()) == 2
+
+
 def test_a_failed_job_is_named_and_the_others_go_on(
     tmp_path: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["run", *stand_in, "--scenarios", "smac_3m", "smac_8m", "--seeds", "0", "--jobs", "1"]
+    asked = ["run", *stand_in, "--scenarios", "smac_3m", "smac_8m", "--seeds", "0", "--jobs", "1", "--budget", "equal"]
     monkeypatch.setenv("FAILS", "kd_lh")
     assert called(*asked, "--methods", "mappo_fo", "kd_lh") == 1
     said = capfd.readouterr().err
@@ -138,6 +148,7 @@ def test_an_interrupted_run_ends_its_processes_and_goes_on(
     tmp_path: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "mappo_fo", "kd_lh", "--seeds", "0"]
+    asked += ["--budget", "equal"]
     command = [sys.executable, "-m", "kdmarl_sat.benchmark", *asked]
     process = subprocess.Popen(command, env={**os.environ, "HANGS": "kd_lh"}, stderr=subprocess.PIPE, text=True)
     pid = tmp_path / "trace.pid"
@@ -167,7 +178,7 @@ def test_ablation_passes_variant_and_override(tmp_path: Path, stand_in: list[str
     found = {record.variant: record.config["distill"] for record in read_all(tmp_path / "re cords")}
     assert set(found) == {"no_kl", "own_only"}
     assert found["no_kl"]["kl"] == 0 and found["own_only"]["teacher_steps"] == 0
-    assert "variant=no_kl distill.kl=0 compute.threads=1 " in (tmp_path / "trace").read_text()
+    assert "variant=no_kl budget=equal distill.kl=0 compute.threads=1 " in (tmp_path / "trace").read_text()
 
 
 def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

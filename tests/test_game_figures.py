@@ -112,10 +112,12 @@ def test_texts_do_not_overlap(results: Results) -> None:
 def test_flops_are_twice_the_macs_and_compared_with_the_teacher(results: Results) -> None:
     [axes] = figures.flops(results, ("smax", "smax")).axes
     texts = [text.get_text() for text in axes.texts]
-    assert texts[0] == "246\u202f912 FLOP"  # 2 x 123456
-    assert texts[1] == "123\u202f456 FLOP, 2.00× fewer"
+    # 123456 = 128 (C + A) + 6 x 128^2; with 256 units 256 (C + A) + 6 x 256^2 = 2 (123456 - 98304) + 393216.
+    assert texts[0] == "887\u202f040 FLOP"  # 2 x 443520
+    assert texts[1] == "246\u202f912 FLOP"  # 2 x 123456
+    assert texts[2] == "123\u202f456 FLOP, 2.00× fewer (7.19× than 256 units)"
     ends = [bar.get_x() + bar.get_width() for bar in axes.patches]
-    assert ends[:2] == pytest.approx([246912, 123456])
+    assert ends[:3] == pytest.approx([887040, 246912, 123456])
 
 
 def test_rows_of_actions_are_shares_over_all_seeds() -> None:

@@ -10,7 +10,7 @@ import pytest
 from envs.games.api import Frame
 from envs.games.mpe import Mpe2Game
 from kdmarl_sat import game_reference
-from kdmarl_sat.game_pipeline import _FINAL_SEED
+from kdmarl_sat.game_evaluation import FINAL_SEED
 from kdmarl_sat.game_records import RecordError
 from kdmarl_sat.game_reference import POLICIES, read, returns, speaker_listener, spread
 from training.games.evaluate import evaluate
@@ -61,7 +61,7 @@ def test_they_play_the_episodes_of_the_final_evaluation(monkeypatch: pytest.Monk
             seeds.append(seed)
             return super().reset(seed)
 
-    evaluate(Noted("simple_spread", 3), None, 6, _FINAL_SEED)
+    evaluate(Noted("simple_spread", 3), None, 6, FINAL_SEED)
     monkeypatch.setattr(game_reference, "Mpe2Game", Noted)
     returns("simple_spread", 6, at_once=3)
     assert len(seeds) == 4 and seeds[:2] == seeds[2:]

@@ -85,7 +85,7 @@ def test_retention_by_hand() -> None:
 def test_costs_by_hand() -> None:
     row = found(toy(), "3m: what it costs").rows[2]
     assert row[:7] == ("KD-MARL LH", "2\u202f000", "4\u202f000", "40\u202f000", "80\u202f000", "30.0", "30.0")
-    assert row[7:] == ("0.500", "5.5 ± 0.3", "1\u202f000", "8")  # 8.5 CPU-seconds to even
+    assert row[7:] == ("0.500", "5.5 ± 0.3", "1\u202f000", "–", "8")  # 8.5 CPU-seconds to even
 
 
 def test_gaps_and_ablations() -> None:

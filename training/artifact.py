@@ -17,7 +17,8 @@ from training.checkpoint import digest
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = "checkpoint.safetensors"  # where a stage goes on from; dropped once it is done
-_DONE = "done.json"
+DONE = "done.json"
+BEGUN = "begun.json"  # which settings a stage that is not done has; dropped once it is
 _SOURCES = (".py", ".c", ".h", ".json")  # onboard/ holds the C engine, and the closed form of its instructions
 _PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may change results
 
@@ -37,7 +38,7 @@ class Artifact:
 
     def info(self) -> dict[str, Any]:
         """What the stage wrote down when it was done."""
-        info: dict[str, Any] = json.loads((self.path / _DONE).read_text())["info"]
+        info: dict[str, Any] = json.loads((self.path / DONE).read_text())["info"]
         return info
 
 
@@ -82,7 +83,7 @@ def make(
     """
     key = digest({"kind": kind, **depends_on, "code": code_digest(sources), "versions": versions()})
     folder = cache_dir / f"{kind}-{key[:16]}"
-    if (folder / _DONE).is_file():
+    if (folder / DONE).is_file():
         return Artifact(kind, folder, key, reused=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,10 +93,13 @@ def make(
             except BlockingIOError:
                 say(f"waiting for another process that is making {folder}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (folder / _DONE).is_file():
+            if not (folder / DONE).is_file():
+                about = {"kind": kind, "digest": key, "depends_on": depends_on}
+                write_json(folder / BEGUN, about)
                 info = work(folder, key)
-                write_json(folder / _DONE, {"kind": kind, "digest": key, "depends_on": depends_on, "info": info})
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+                write_json(folder / DONE, {**about, "info": info})
+        for temporary in (CHECKPOINT, BEGUN):
+            (folder / temporary).unlink(missing_ok=True)
     except OSError as error:
         raise ArtifactError(f"artifact {folder} could not be written: {error.strerror or error}") from error
     return Artifact(kind, folder, key)

@@ -9,7 +9,7 @@ from typing import Any
 
 from envs.files import write_whole
 from kdmarl_sat.game_records import GameRecord
-from kdmarl_sat.game_report import figures, formats
+from kdmarl_sat.game_report import across_figures, figures, formats
 from kdmarl_sat.game_report.summary import grouped
 from kdmarl_sat.game_report.tables import tables
 from kdmarl_sat.report.render import png
@@ -42,7 +42,9 @@ def write_tables(
 def write_figures(
     records: Sequence[GameRecord], folder: Path, maps: Sequence[str] | None = None, pair: Sequence[str] = figures.PAIR
 ) -> list[Path]:
-    """flops-*.png per simulator; curves-*.png and actions-*.png per game, of ``maps`` alone if given.
+    """flops-*.png per simulator; improvement-*.png and profiles-*.png per simulator and budget.
+
+    Per game, and per budget where there are two: curves-*.png and actions-*.png per game, of ``maps`` alone if given.
 
     Actions are drawn of the methods in ``pair``, where at least one has run.
     """
@@ -52,6 +54,13 @@ def write_figures(
     compared = [place for place in results.places if results.methods(place)]
     simulators = dict.fromkeys((place.backend, place.evaluated_on) for place in compared)
     drawn = {f"flops-{'-'.join(dict.fromkeys(each))}": figures.flops(results, each) for each in simulators}
+    for backend, evaluated_on, budget in dict.fromkeys((p.backend, p.evaluated_on, p.budget) for p in compared):
+        here = [p for p in compared if (p.backend, p.evaluated_on, p.budget) == (backend, evaluated_on, budget)]
+        name = "-".join(dict.fromkeys([backend, evaluated_on, *([budget] if budget != "equal" else [])]))
+        for kind, draw in (("improvement", across_figures.improvement), ("profiles", across_figures.profiles)):
+            figure = draw(results, [p for p in here if not p.otherwise])
+            if figure is not None:
+                drawn[f"{kind}-{name}"] = figure
     for place in compared:
         if maps is not None and place.map not in maps:
             continue

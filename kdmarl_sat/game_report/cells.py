@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kdmarl_sat.game_report import paper
 from kdmarl_sat.game_report.statistics import CONFIDENCE, RESAMPLES
-from kdmarl_sat.game_report.summary import Group, Place, Results
+from kdmarl_sat.game_report.summary import BUDGET_LABELS, Group, Place, Results
 from kdmarl_sat.report.formats import MISSING, count, number, spread
 from kdmarl_sat.report.statistics import Interval
 
@@ -37,6 +37,8 @@ def place_name(results: Results, place: Place) -> str:
     name = row.name if row else place.map
     several = len({p.scenario for p in results.places if p.map == place.map}) > 1
     apart = [*([place.scenario] if several else []), *([place.otherwise] if place.otherwise else [])]
+    if len(results.budgets) > 1:
+        apart.append(BUDGET_LABELS[place.budget])
     return f"{name} ({', '.join(apart)})" if apart else name
 
 

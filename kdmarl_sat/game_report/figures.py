@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,6 +30,7 @@ from kdmarl_sat.report.style import (
 LineStyle = str | tuple[float, tuple[float, ...]]
 _STYLES: dict[str, LineStyle] = {"buffer": (0, (1.5, 1.5)), "small": (0, (5, 2)), "wide": (0, (5, 2))}
 _SIGHTS = (("fo", "full sight"), ("lh", "under the mask (LH)"), ("lh_a", "under the mask (LH+A)"))
+PAPER_UNITS = 256  # of the paper's teacher
 PAIR = ("kd_lh_a", "mappo_lh_a")
 _HEAT = LinearSegmentedColormap.from_list("heat", [SURFACE, "#fbd7b5", "#f08a3c", "#b3350b", "#4a0d05"])
 
@@ -41,30 +43,50 @@ def method_colour(method: str) -> str:
     return {"qmix": satellite_colour(0), "vdn": satellite_colour(2)}.get(family, family_colour("other"))
 
 
+def paper_teacher_macs(teacher: Group) -> float:
+    """MACs per decision, mean over agents, of the same teacher with ``PAPER_UNITS`` units.
+
+    Of C h + 6 h^2 + h A (C input columns, A actions) the record has the sum, and the settings h.
+    """
+    units = teacher.records[0].config["mappo"]["hidden"]
+    return float((teacher.macs_per_decision - 6 * units**2) / units * PAPER_UNITS + 6 * PAPER_UNITS**2)
+
+
 @styled
 def flops(results: Results, simulator: tuple[str, str]) -> Figure:
-    """FLOP (2 MAC) per decision, mean over agents: a panel per game, a bar per method, its ratio to the teacher."""
+    """FLOP (2 MAC) per decision, mean over agents: a panel per game, a bar per method, its ratio to the teacher.
+
+    The first bar is what the teacher would cost with the paper's number of units: counted, not trained.
+    """
     here = [place for place in results.places if (place.backend, place.evaluated_on) == simulator]
-    places = [place for place in here if results.methods(place)]  # in others variants alone have run
+    # In others variants alone have run; what a decision costs is the same in every budget.
+    places = list({replace(p, budget=""): p for p in reversed(here) if results.methods(p)}.values())[::-1]
     groups = {place: [g for m in results.methods(place) if (g := results.get(place, m))] for place in places}
-    heights = [0.75 + 0.24 * len(groups[place]) for place in places]
+    wider = {place: paper_teacher_macs(teacher) for place in places if (teacher := results.get(place, TEACHER))}
+    heights = [0.75 + 0.24 * (len(groups[place]) + (place in wider)) for place in places]
     figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.6), layout="constrained")
     figure.get_layout_engine().set(hspace=0.05)  # type: ignore[union-attr, call-arg]
     grid = figure.add_gridspec(len(places), 1, height_ratios=heights)
     values = [2 * group.macs_per_decision for each in groups.values() for group in each]
+    values += [2 * macs for macs in wider.values()]
     floor = 10.0 ** np.floor(np.log10(max(min(values), 1)) - 0.1)
     for line, place in enumerate(places):
         axes = figure.add_subplot(grid[line])
         teacher = results.get(place, TEACHER)
         axes.set_xscale("log")
-        axes.set_yticks(range(len(groups[place])), [plain(label(g.method)) for g in groups[place]], color=INK)
-        axes.set_ylim(len(groups[place]) - 0.4, -0.6)
+        bars = [(label(g.method), g.macs_per_decision, method_colour(g.method)) for g in groups[place]]
+        if place in wider:
+            bars.insert(0, (f"Teacher, {PAPER_UNITS} units", wider[place], family_colour("other")))
+        axes.set_yticks(range(len(bars)), [plain(name) for name, _, _ in bars], color=INK)
+        axes.set_ylim(len(bars) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
-        for row, group in enumerate(groups[place]):
-            value = 2 * group.macs_per_decision
-            axes.barh(row, value - floor, left=floor, height=0.66, color=method_colour(group.method), linewidth=0)
-            times = teacher.macs_per_decision / group.macs_per_decision if teacher else None
-            text = f"{count(value)} FLOP" + (f", {factor(times)} fewer" if times and times > 1.005 else "")
+        for row, (_, macs, colour) in enumerate(bars):
+            value = 2 * macs
+            axes.barh(row, value - floor, left=floor, height=0.66, color=colour, linewidth=0)
+            text = f"{count(value)} FLOP"
+            if teacher and teacher.macs_per_decision / macs > 1.005:
+                text += f", {factor(teacher.macs_per_decision / macs)} fewer"
+                text += f" ({factor(wider[place] / macs)} than {PAPER_UNITS} units)"
             axes.annotate(
                 text, (value, row), (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK
             )  # fmt: skip

@@ -17,7 +17,7 @@ from kdmarl_sat.game_report.cells import (
     with_interval,
 )
 from kdmarl_sat.game_report.statistics import CONFIDENCE
-from kdmarl_sat.game_report.summary import TEACHER, Group, Place, Results, in_order, label
+from kdmarl_sat.game_report.summary import BUDGET_LABELS, TEACHER, Group, Place, Results, in_order, label
 from kdmarl_sat.report.formats import MISSING, count, number, spread
 
 
@@ -52,6 +52,8 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
         f"Paper: {paper.source()}. Ours: {simulator}; results from different simulators are never averaged.",
         "KD-MARL, ours: with own rollouts, which the teacher labels and its values go on learning from. The paper's "
         'form, the expert buffer alone, is "buffer only" in the tables of what is kept.',
+        "Budgets: with equal steps all but the teacher train for the game's own number of environment steps, else for "
+        "as many as the teacher; runs of one budget are never averaged with those of the other.",
         "The teacher is MAPPO FO that has trained for longer: the tables of what it costs have everybody's steps.",
         *(paper.defects(name) if name else ()),
     )
@@ -105,5 +107,6 @@ def _peers(results: Results, place: Place) -> Table:
         rows.append((peer.name, peer.agents, number(peer.win_rate_percent, 2), *ours))
     head = ("method", "agents in the paper", "paper, win rate, %", "ours, win rate, %", "seeds × episodes")
     notes = (f"Paper: {paper.source()}.", *paper.defects("III"))
-    title = f"Table III: {paper.title('III')}, on {place.simulator}"
+    budget = f", {BUDGET_LABELS[place.budget]}" if len(results.budgets) > 1 else ""
+    title = f"Table III: {paper.title('III')}, on {place.simulator}{budget}"
     return Table(title, (*head, "MAC per decision", "FLOP per decision"), tuple(rows), notes, (INTERVALS, COUNTING))

@@ -26,7 +26,7 @@ from kdmarl_sat.game_report.statistics import (
     share,
 )
 from kdmarl_sat.report.statistics import Interval
-from scenarios.games.schema import METHODS
+from scenarios.games.schema import BUDGETS, METHODS
 
 TEACHER, CEILING = "teacher", "mappo_lh"  # with full sight; reinforcement learning under the mask, wide networks
 CONTROLS = ("kd_fo_small", "kd_lh_wide")
@@ -46,6 +46,9 @@ _LABELS = {
 }
 _FAMILIES = {"mappo": "MAPPO", "qmix": "QMIX", "vdn": "VDN", "kd": "KD-MARL"}
 _SIGHTS = {"fo": "FO", "lh": "LH", "lh_a": "LH+A"}
+
+
+BUDGET_LABELS = {"equal": "equal steps", "converged": "as many steps as the teacher"}
 
 
 def label(method: str) -> str:
@@ -68,6 +71,7 @@ class Place:
     backend: str
     evaluated_on: str
     otherwise: str = ""  # settings of the scenario that are unlike those of most runs under its name
+    budget: str = "equal"  # how long its methods train
 
     @property
     def simulator(self) -> str:
@@ -80,7 +84,8 @@ class Place:
     @property
     def slug(self) -> str:
         parts = (self.scenario, self.backend, *((self.evaluated_on,) * (self.evaluated_on != self.backend)))
-        return "-".join([*parts, *filter(None, [re.sub(r"[^A-Za-z0-9_.]+", "_", self.otherwise)])])
+        apart = [re.sub(r"[^A-Za-z0-9_.]+", "_", self.otherwise), self.budget if self.budget != "equal" else ""]
+        return "-".join([*parts, *filter(None, apart)])
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,17 @@ class Results:
         """In the paper's order, then by name."""
         order = [row.map for table in ("I", "II") for row in paper.rows(table)]
         places = {place for place, _, _ in self.main}
-        return sorted(places, key=lambda p: (order.index(p.map) if p.map in order else len(order), p))
+
+        def key(place: Place) -> tuple[object, ...]:
+            at = order.index(place.map) if place.map in order else len(order)
+            return at, replace(place, budget=""), BUDGETS.index(place.budget)
+
+        return sorted(places, key=key)
+
+    @property
+    def budgets(self) -> list[str]:
+        """Those that have runs."""
+        return [budget for budget in BUDGETS if any(place.budget == budget for place, _, _ in self.main)]
 
     @property
     def simulators(self) -> list[tuple[str, str]]:
@@ -209,9 +224,12 @@ def grouped(records: Sequence[GameRecord]) -> Results:
     """Runs of unlike configurations stand apart: the main group is the one with most seeds, then most steps."""
     kinds: dict[tuple[Place, str, str], dict[str, list[GameRecord]]] = defaultdict(lambda: defaultdict(list))
     for place, here in _by_place(records):
+        # A teacher trains as long in every budget, so it stands in each that others have run in.
+        others = {record.budget for record in here if record.method != TEACHER} or {BUDGETS[0]}
         for record in here:
             settings = json.dumps(record.settings(), sort_keys=True)
-            kinds[place, record.method, record.variant][settings].append(record)
+            for budget in sorted(others) if record.method == TEACHER else [record.budget]:
+                kinds[replace(place, budget=budget), record.method, record.variant][settings].append(record)
     main: dict[tuple[Place, str, str], Group] = {}
     otherwise: list[tuple[Group, Group]] = []
     for key, unlike in sorted(kinds.items(), key=lambda item: item[0]):

@@ -22,10 +22,11 @@ from kdmarl_sat.game_report.cells import (
     unit,
     with_interval,
 )
+from kdmarl_sat.game_report.convergence import FLAT, flat_runs
 from kdmarl_sat.game_report.paper_tables import paper_tables
 from kdmarl_sat.game_report.peers import peers
 from kdmarl_sat.game_report.statistics import common_seeds, interval, middle_half
-from kdmarl_sat.game_report.summary import CEILING, TEACHER, Place, Results, in_order, label
+from kdmarl_sat.game_report.summary import BUDGET_LABELS, CEILING, TEACHER, Place, Results, in_order, label
 from kdmarl_sat.game_report.teachers import teachers
 from kdmarl_sat.report.formats import MISSING, count, number, percent
 from kdmarl_sat.report.statistics import Interval
@@ -151,16 +152,17 @@ def _costs(results: Results, place: Place) -> Table:
                 number(time_ms, 3),
                 stated(row.time_per_step_ms.get(method) if row else None),
                 count(group.mean(lambda r: r.environment_steps)),
+                flat_runs(group.records),
                 count(group.mean(lambda r: r.run["cpu_s"])),
             )
         )
     head = (
         *("method", "MAC per decision", "FLOP per decision", "MAC per episode", "FLOP per episode"),
         *("times fewer than the teacher, per decision", "per episode", "ms per step", "paper, ms per step"),
-        *("environment steps", "CPU-seconds"),
+        *("environment steps", "learning curve flat", "CPU-seconds"),
     )
     _, fewer = paper.headlines()
-    common = (COUNTING, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
+    common = (COUNTING, FLAT, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
     return Table(f"{place_name(results, place)}: what it costs, on {place.simulator}", head, tuple(rows), (), common)
 
 
@@ -207,15 +209,18 @@ def _ablations(results: Results, place: Place) -> list[Table]:
 
 
 def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
-    """Normalised retention over all games of one simulator, for random masks and fixed groups each by itself."""
+    """Normalised retention over all games of one simulator, for each budget, random masks and fixed groups apart."""
     places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator and not p.otherwise]
-    kinds: dict[str, list[Place]] = {}
+    kinds: dict[tuple[str, str], list[Place]] = {}
     for place in places:
-        kinds.setdefault(results.masks(place), []).append(place)
+        kinds.setdefault((BUDGET_LABELS[place.budget], results.masks(place)), []).append(place)
+    several = [len({kind[axis] for kind in kinds}) > 1 for axis in range(2)]
     return [
         table
         for kind, each in kinds.items()
-        for table in _over_games(results, each, f", {kind}" if len(kinds) > 1 else "")
+        for table in _over_games(
+            results, each, "".join(f", {name}" for name, told in zip(kind, several, strict=True) if told)
+        )
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -60,13 +60,14 @@ _STYLE = {
 }
 
 P = ParamSpec("P")
+Drawn = TypeVar("Drawn", Figure, Figure | None)
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     """Run a drawing function under the common style, leaving matplotlib's own settings as they were."""
 
     @functools.wraps(draw)
-    def under_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def under_style(*args: P.args, **kwargs: P.kwargs) -> Drawn:
         with matplotlib.rc_context(_STYLE):
             return draw(*args, **kwargs)
 

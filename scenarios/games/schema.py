@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
-from scenarios.ranges import check, check_folders, check_name, listed, positive, within
+from scenarios.ranges import check, check_folders, check_name, given_once, listed, positive, within
 
 
 class Suite(Enum):
@@ -169,9 +170,12 @@ class GameTeacherConfig:
     """The teacher: MAPPO with full sight, as ``mappo`` says but for as long as the ground can afford."""
 
     phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
+    load: str | None = None  # folder of a finished teacher, which is then not trained
+    resume: str | None = None  # folder of an unfinished one, from whose checkpoint training goes on
 
     def __post_init__(self) -> None:
         _check_phases("teacher.phases", self.phases)
+        given_once(self.load, self.resume)
 
 
 @dataclass
@@ -305,12 +309,16 @@ METHODS = (
 )
 
 
+BUDGETS = ("equal", "converged")  # how long methods train, in the order of tables; scenarios/games/budget/
+
+
 @dataclass
 class GameRunConfig:
     """The whole of a run on a game."""
 
     seed: int = 0
     preset: str = "default"
+    budget: str = "equal"  # what the budget group says: kept in the records, changes nothing itself
     variant: str = ""  # name of an ablation: kept in the records, changes nothing itself
     methods: list[str] = field(default_factory=lambda: ["teacher", "mappo_lh_a", "kd_lh", "kd_lh_a"])
     scenario: GameConfig = MISSING
@@ -329,10 +337,17 @@ class GameRunConfig:
         if self.variant:
             check_name("variant", self.variant)
         check("methods", [], bool(self.methods), "at least one method")
+        check("budget", self.budget, self.budget in BUDGETS, f"one of {', '.join(BUDGETS)}")
         for method in self.methods:
             check("methods", method, method in METHODS, f"one of {', '.join(METHODS)}")
 
 
+def steps_of(phases: Sequence[Any], less: int = 0) -> int:
+    """Environment steps of all phases, less some; never below 0. For ``${steps_of:...}`` in YAML."""
+    return int(max(0, sum(int(phase["steps"]) for phase in phases) - less))
+
+
 def register() -> None:
     """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    OmegaConf.register_new_resolver("steps_of", steps_of, replace=True)
     ConfigStore.instance().store(name="game_schema", node=GameRunConfig)

@@ -1,0 +1,130 @@
+"""A game's teacher that is given by name: whether it fits the run, and what of the run it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from envs.api import AgentSpec
+from envs.games.api import Game
+from scenarios.games.schema import GameRunConfig
+from scenarios.schema import to_dict
+from training.artifact import Artifact
+from training.games.mappo import Learner
+from training.stored import Finished, Unfinished, check_shapes, check_sizes, differences, read_finished, read_unfinished
+
+_NETWORKS = ("team", "critic", "value_norm")
+# What of a game's settings does not change what the teacher plays: it sees everything, wherever the game runs.
+_PLACE = ("name", "environment.backend", "environment.sc2_path")
+_SIGHT = ("sensing", "agents", "random_mask")
+# Settings in which a training may go on otherwise than it began: where and how fast it runs.
+_APART = ("packages", "threads", "scenario.environment.sc2_path", "scenario.environment.backend")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTeacher:
+    """Where a teacher came from, and the settings that are used with it."""
+
+    path: str  # as the user named it
+    digest: str  # of its networks and of the next two
+    discount: float
+    gae_lambda: float
+    artifact: Artifact
+    mappo: Mapping[str, Any]  # all that it was trained with
+
+    def source(self) -> dict[str, str]:
+        """For the run record."""
+        return {"path": self.path, "digest": self.digest}
+
+    def config(self, config: GameRunConfig) -> dict[str, Any]:
+        """The run's settings as plain JSON, with the teacher's in place of those that this run did not use."""
+        said = to_dict(config)
+        said["teacher"]["phases"] = self.mappo.get("phases", said["teacher"]["phases"])
+        said["mappo"] |= {key: value for key, value in self.mappo.items() if key in said["mappo"] and key != "phases"}
+        return said
+
+
+def load_teacher(config: GameRunConfig, game: Game, learner: Learner) -> LoadedTeacher:
+    """Put the networks in ``teacher.load`` into a fresh learner.
+
+    Raises:
+        ConfigError: it holds no teacher of this game, with these feature blocks, actions and sizes.
+    """
+    assert config.teacher.load is not None
+    stored = read_finished(Path(config.teacher.load))
+    made = stored.depends_on
+    if made.get("method") != "teacher":
+        stored.refuse(f"a teacher of a game, and it holds {stored.kind}")
+    if "teacher" in config.methods and made.get("seed", config.seed) != config.seed:
+        stored.refuse(
+            f"of this run's seed where methods name the teacher too, and its seed is {made['seed']}: add "
+            f"seed={made['seed']}, or leave teacher out of methods"
+        )
+    scenario = to_dict(config.scenario)
+    told = config.scenario.environment.leak_free  # legal actions then tell what an agent senses
+    unlike = differences(scenario, made.get("scenario", {}), (*_PLACE, *(() if told else _SIGHT)))
+    if made.get("backend", game.backend) != game.backend:
+        unlike.append(f"it was trained on {made['backend']}, and this is {game.backend}")
+    if unlike:
+        stored.refuse(f"a teacher of this game: {'; '.join(unlike)}")
+    agents = stored.info.get("agents")
+    if agents is not None and agents != agents_of(game.specs):
+        stored.refuse("a teacher of agents with the feature blocks and actions of this game's, and its agents' differ")
+    mappo = made.get("mappo", {})
+    if mappo.get("last_action", config.mappo.last_action) != config.mappo.last_action:
+        stored.refuse(f"a teacher with mappo.last_action={config.mappo.last_action}, and it has the other")
+    _check_networks(stored, stored.state, learner)
+    for name in _NETWORKS:
+        getattr(learner, name).load_state_dict(stored.state[name])
+    discount = mappo.get("discount", config.mappo.discount)
+    gae_lambda = mappo.get("gae_lambda", config.mappo.gae_lambda)
+    digest = stored.digest(discount=discount, gae_lambda=gae_lambda)
+    return LoadedTeacher(config.teacher.load, digest, discount, gae_lambda, stored.artifact(digest), mappo)
+
+
+def open_training(config: GameRunConfig, kind: str, depends_on: Mapping[str, Any], learner: Learner) -> Unfinished:
+    """The training in ``teacher.resume``.
+
+    Raises:
+        ConfigError: it is not one of this game with these settings and sizes.
+    """
+    assert config.teacher.resume is not None
+    stored = read_unfinished(Path(config.teacher.resume))
+    stored.check_settings(kind, depends_on, _APART)
+    state = stored.state.get("learner")
+    if not isinstance(state, Mapping) or not {*_NETWORKS, "updates", "actor_optimiser"} <= set(state):
+        stored.refuse("a training of a teacher (MAPPO)")
+    _check_networks(stored, state, learner)
+    return stored
+
+
+def agents_of(specs: Sequence[AgentSpec]) -> list[dict[str, Any]]:
+    """What each agent sees and can do, as plain JSON."""
+    return [
+        {
+            "name": spec.name,
+            "blocks": [[block.name, block.columns] for block in spec.blocks],
+            "actions": [*spec.actions],
+        }
+        for spec in specs
+    ]
+
+
+def _check_networks(stored: Finished | Unfinished, state: Mapping[str, Any], learner: Learner) -> None:
+    fresh = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
+    sizes = []
+    for network, name, axis, said in (
+        ("team", "head_weight", 1, "mappo.hidden (units)"),
+        ("critic", "value.0.weight", 0, "mappo.critic_hidden (units)"),
+        ("team", "encoder_weight", 1, "input columns"),
+        ("team", "head_weight", 2, "actions"),
+        ("critic", "value.0.weight", 1, "columns of the critic's state"),
+    ):
+        there, here = state[network].get(name), fresh[network][name]
+        if there is not None and there.ndim == here.ndim:
+            sizes.append((said, there.shape[axis], here.shape[axis]))
+    check_sizes(stored, sizes)
+    for network, values in fresh.items():
+        check_shapes(stored, state[network], values)
