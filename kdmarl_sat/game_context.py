@@ -16,6 +16,7 @@ from kdmarl_sat.game_teacher import LoadedTeacher
 from scenarios.games.schema import GameRunConfig
 from scenarios.schema import to_dict
 from training.artifact import Artifact
+from training.games.appended import AppendedGame, Columns
 from training.games.distill import Teacher
 from training.games.networks import RecurrentTeam, Sight
 
@@ -60,6 +61,11 @@ class Trained:
     team: RecurrentTeam
     sight: Sight
     artifact: Artifact
+    columns: Columns | None = None  # appended to what the team observes in the final evaluation
+
+    def played_on(self, game: Game) -> Game:
+        """The game with the appended columns that the team reads."""
+        return game if self.columns is None else AppendedGame(game, self.columns)
 
 
 @dataclass(frozen=True)

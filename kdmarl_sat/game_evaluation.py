@@ -6,7 +6,7 @@ import time
 
 from kdmarl_sat.game_context import Benchmark, Taught, Trained
 from kdmarl_sat.game_records import GameRecord
-from kdmarl_sat.methods import TEACHER
+from kdmarl_sat.methods import BY_NAME, DISTILS, TEACHER
 from scenarios.schema import to_dict
 from training.games.evaluate import evaluate, time_per_step_ms
 
@@ -18,9 +18,9 @@ def evaluated(benchmark: Benchmark, name: str, trained: Trained, taught: Taught 
 
     ``taught``: the run's teacher, None where no method needs one; ``started``: when the method began, monotonic.
     """
-    config, artifact, game = benchmark.config, trained.artifact, benchmark.judged_on
+    config, artifact, game = benchmark.config, trained.artifact, trained.played_on(benchmark.judged_on)
     teacher = (taught.teacher.team, taught.teacher.sight) if taught and name != TEACHER else None
-    loaded = taught.loaded if taught and (name == TEACHER or name.startswith("kd_")) else None
+    loaded = taught.loaded if taught and (name == TEACHER or BY_NAME[name].algorithm in DISTILS) else None
     with benchmark.console.stage(f"evaluate {name}") as progress:
         final = evaluate(game, (trained.team, trained.sight), config.evaluation.episodes, FINAL_SEED, teacher)
         chance = evaluate(game, None, config.evaluation.episodes, FINAL_SEED)

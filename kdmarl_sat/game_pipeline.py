@@ -7,53 +7,39 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from envs.games.api import Game
 from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import RandomMasks, fixed
-from kdmarl_sat import game_records
+from kdmarl_sat import game_peers, game_records
 from kdmarl_sat.console import Console
 from kdmarl_sat.game_context import Benchmark, Taught, Trained
 from kdmarl_sat.game_evaluation import evaluated
 from kdmarl_sat.game_records import GameRecord
 from kdmarl_sat.game_report import write_figures, write_tables
+from kdmarl_sat.game_stage import PLAY, SHARED, STUDENTS, VALUES, fresh, measure_on
 from kdmarl_sat.game_teacher import agents_of, load_teacher, open_training
-from kdmarl_sat.methods import BY_NAME, TEACHER, Method, sight_of, team_of
+from kdmarl_sat.methods import BY_NAME, DISTILS, TEACHER, Method, message_bits
 from kdmarl_sat.provenance import code_versions
 from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
 from training import checkpoint
 from training.artifact import Artifact, code_digest, make
 from training.games import mappo
+from training.games.appended import AppendedGame
 from training.games.distill import Teacher, new_distiller
-from training.games.evaluate import evaluate
 from training.games.mappo import Learner
-from training.games.networks import RecurrentTeam, Sight, StateCritic
+from training.games.messages import Links
+from training.games.networks import StateCritic
 from training.games.training import train_mappo, train_students
 from training.games.value_training import train_values
 from training.stored import FINAL
 
-# The code that results depend on, for the cache.
-_SHARED = (
-    *("envs/games", "envs/api.py", "envs/sensing.py", "kdmarl_sat/methods.py", "training/checkpoint.py"),
-    *("training/games/networks.py", "training/games/gru.py", "training/games/evaluate.py", "training/networks.py"),
-    *("training/losses.py", "training/optimisation.py"),
-)
-_PLAY = (*_SHARED, "training/games/windows.py", "training/games/training.py", "training/games/mappo.py")
-_MAPPO = _PLAY
-_STUDENTS = (*_PLAY, "training/games/distill.py", "training/distill.py")
-_VALUES = (
-    *_SHARED,
-    *("training/games/value_decomposition.py", "training/games/value_training.py", "training/games/replay.py"),
-)
 _NETWORKS = ("team", "critic", "value_norm")
-_CURVE_EPISODES = 128  # of each evaluation along the way
 _AT_ONCE = 128  # environments of the final evaluation at once
 
 
@@ -65,7 +51,8 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
     """
     torch.set_num_threads(config.compute.threads)
     origin = code_versions()
-    for sources in (_SHARED, _MAPPO, _STUDENTS, _VALUES):  # noted now: code may be edited while a long run goes on
+    # Noted now: code may be edited while a long run goes on.
+    for sources in (SHARED, PLAY, STUDENTS, VALUES, *game_peers.SOURCES.values()):
         code_digest(sources)
     cache = Path(config.output.cache_dir)
     with Console() as console:
@@ -96,7 +83,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
 def _methods(benchmark: Benchmark, folder: Path) -> list[GameRecord]:
     config = benchmark.config
     records = []
-    distilled = any(BY_NAME[name].algorithm in ("kd", "kd_buffer") for name in config.methods)
+    distilled = any(BY_NAME[name].algorithm in DISTILS for name in config.methods)
     named = config.teacher.load is not None or config.teacher.resume is not None
     taught = _teach(benchmark) if distilled or named or TEACHER in config.methods else None
     for name in config.methods:
@@ -119,7 +106,13 @@ def _train(benchmark: Benchmark, name: str, taught: Taught | None) -> Trained:
         return Trained(learner.team, learner.sight, _mappo(benchmark, name, learner))
     if algorithm in ("qmix", "vdn"):
         return _values(benchmark, name)
+    if algorithm == "ctds":
+        return game_peers.ctds(benchmark)
+    if algorithm == "ptde":
+        return game_peers.ptde(benchmark)
     assert taught is not None
+    if algorithm == "tseng":
+        return game_peers.tseng(benchmark, taught.teacher, _taught_by(benchmark.config, taught))
     return _distil(benchmark, name, taught)
 
 
@@ -140,7 +133,7 @@ def _teach(benchmark: Benchmark) -> Taught:
 def _learner(benchmark: Benchmark, name: str) -> Learner:
     """Fresh networks of a method, to be trained by MAPPO."""
     config = benchmark.config
-    sight, team = _fresh(benchmark, BY_NAME[name])
+    sight, team = fresh(benchmark, BY_NAME[name])
     critic_seed = torch.Generator().manual_seed(config.seed + 2**32)
     critic = StateCritic(benchmark.game.state_size, config.mappo.critic_hidden, critic_seed)
     return mappo.new_learner(team, sight, critic, config.seed)
@@ -161,13 +154,13 @@ def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
         if resumed is not None:
             resumed.go_on(folder, key)
         with benchmark.console.stage(f"train {name}") as progress:
-            measure = _measure(game, learner.sight)
+            measure = measure_on(game, learner.sight)
             curve = train_mappo(learner, game, settings, folder, key, progress, measure, config.evaluation.every_steps)
         final = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
         checkpoint.save(folder / FINAL, final, key)
         return {"curve": curve, "agents": agents_of(game.specs)}
 
-    artifact = make(benchmark.cache, kind, depends_on, _MAPPO, work, benchmark.console.say)
+    artifact = make(benchmark.cache, kind, depends_on, PLAY, work, benchmark.console.say)
     state = checkpoint.load(artifact.path / FINAL, artifact.digest)
     for network in _NETWORKS:
         getattr(learner, network).load_state_dict(state[network])
@@ -176,6 +169,13 @@ def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
 
 def _mappo_settings(config: GameRunConfig, name: str) -> MappoConfig:
     return dataclasses.replace(config.mappo, phases=config.teacher.phases) if name == TEACHER else config.mappo
+
+
+def _taught_by(config: GameRunConfig, taught: Taught) -> dict[str, Any]:
+    """Part of the digest of what learns from the teacher."""
+    if taught.loaded is not None:
+        return {"teacher": taught.loaded.digest}
+    return {"mappo": to_dict(_mappo_settings(config, TEACHER))}
 
 
 def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:
@@ -188,7 +188,10 @@ def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:
     game = benchmark.game
     if distill.environments != game.environments:
         game = make_game(config.scenario, distill.environments)
-    sight, students = _fresh(benchmark, method)
+    bits = message_bits(method, config)
+    if bits:
+        game = AppendedGame(game, Links(config.student.message_loss))
+    sight, students = fresh(benchmark, method)
     distiller = new_distiller(students, sight, teacher, distill, config.seed)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
@@ -201,31 +204,30 @@ def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:
                 folder,
                 key,
                 progress,
-                _measure(game, sight),
+                measure_on(game, sight),
                 config.evaluation.every_steps,
             )
         checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
         return {"curve": curve}
 
-    trained_by = {"mappo": to_dict(_mappo_settings(config, TEACHER))}
     depends_on = {
         **benchmark.common,
-        **(trained_by if taught.loaded is None else {"teacher": taught.loaded.digest}),
+        **_taught_by(config, taught),
         "distill": to_dict(distill),
         "method": name,
         "student": to_dict(config.student),
     }
     artifact = make(
-        benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _STUDENTS, work, benchmark.console.say
+        benchmark.cache, f"{config.scenario.name}-{name}", depends_on, STUDENTS, work, benchmark.console.say
     )
     students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
-    return Trained(students, sight, artifact)
+    return Trained(students, sight, artifact, Links(config.evaluation.message_loss) if bits else None)
 
 
 def _values(benchmark: Benchmark, name: str) -> Trained:
     config, method = benchmark.config, BY_NAME[name]
     game = make_game(config.scenario, config.values.environments)
-    sight, team = _fresh(benchmark, method)
+    sight, team = fresh(benchmark, method)
 
     def work(folder: Path, key: str) -> dict[str, Any]:
         with benchmark.console.stage(f"train {name}") as progress:
@@ -239,34 +241,18 @@ def _values(benchmark: Benchmark, name: str) -> Trained:
                 folder,
                 key,
                 progress,
-                _measure(game, sight),
+                measure_on(game, sight),
                 config.evaluation.every_steps,
             )
         checkpoint.save(folder / FINAL, {"team": team.state_dict()}, key)
         return {"curve": curve}
 
     depends_on = {**benchmark.common, "values": to_dict(config.values), "method": name, **_student_part(config, method)}
-    artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, _VALUES, work, benchmark.console.say)
+    artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, VALUES, work, benchmark.console.say)
     team.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(team, sight, artifact)
-
-
-def _fresh(benchmark: Benchmark, method: Method) -> tuple[Sight, RecurrentTeam]:
-    specs = benchmark.game.specs
-    sight = sight_of(method, benchmark.config, specs, benchmark.visible)
-    return sight, team_of(method, benchmark.config, specs, sight, benchmark.config.seed)
 
 
 def _student_part(config: GameRunConfig, method: Method) -> dict[str, Any]:
     """Student settings, where the method's networks are of student size."""
     return {"student": to_dict(config.student)} if method.individual else {}
-
-
-def _measure(game: Game, sight: Sight) -> Callable[[RecurrentTeam], dict[str, float]]:
-    """A point of a learning curve: greedy episodes on seeds that are the same each time."""
-
-    def measure(team: RecurrentTeam) -> dict[str, float]:
-        measured = evaluate(game, (team, sight), min(_CURVE_EPISODES, game.environments), seed=0)
-        return {"return": measured.mean_return, "win_rate": measured.win_rate}
-
-    return measure

@@ -24,13 +24,18 @@ VERSION = 1
 # Settings that do not make a run another one. Where a teacher was loaded, the record's settings are those that made it.
 _APART = ("seed", "preset", "methods", "output", "compute", "variant", "budget", "teacher.load", "teacher.resume")
 _BACKEND = ("scenario.environment.backend", "scenario.environment.sc2_path")  # a record says what it came to
+_PEERS = ("ctds", "tseng", "ptde")
+_MESSAGES = ("student.message_bits", "student.message_loss", "evaluation.message_loss")
 # Sections, or settings in them, that a family of methods does not read; all others count.
 _NOT_USED = {
-    "teacher": ("mappo.phases", "student", "values", "distill"),
-    "mappo": ("teacher", "values", "distill"),
-    "qmix": ("teacher", "mappo", "distill"),
-    "vdn": ("teacher", "mappo", "distill"),
-    "kd": ("mappo.phases", "values"),
+    "teacher": ("mappo.phases", "student", "values", "distill", *_PEERS, *_MESSAGES),
+    "mappo": ("teacher", "values", "distill", *_PEERS, *_MESSAGES),
+    "qmix": ("teacher", "mappo", "distill", *_PEERS, *_MESSAGES),
+    "vdn": ("teacher", "mappo", "distill", *_PEERS, *_MESSAGES),
+    "kd": ("mappo.phases", "values", *_PEERS),
+    "ctds": ("teacher", "mappo", "distill", "tseng", "ptde", *_MESSAGES),
+    "tseng": ("mappo.phases", "values", "ctds", "ptde", *_MESSAGES),
+    "ptde": ("teacher", "values", "ctds", "tseng", *_MESSAGES),
 }
 
 

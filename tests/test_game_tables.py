@@ -237,6 +237,10 @@ def test_table_three() -> None:
     table = found(records, "Table III")
     assert [row[2] for row in table.rows] == ["46.08", "54.92", "61.56", "58.17"]
     assert [row[3].split(" ")[0] for row in table.rows] == ["–", "–", "–", "50.0"]
+    there = {"scenario": "smac_3s5z", "map": "3s5z"}
+    records += [smax_record(name, wins(won), **there) for name, won in (("ctds", 4), ("tseng", 6), ("ptde", 8))]
+    table = found(records, "Table III")
+    assert [row[3].split(" ")[0] for row in table.rows] == ["20.0", "30.0", "40.0", "50.0"]
 
 
 def test_a_teacher_no_better_than_chance_leaves_retention_unknown() -> None:

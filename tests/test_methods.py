@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from envs.games.sensing import RandomMasks, fixed
-from kdmarl_sat.methods import BY_NAME, sight_of, team_of
+from kdmarl_sat.methods import BY_NAME, message_bits, sight_of, team_of
 from tests.test_games_networks import SPECS
 from tests.test_roots import composed
+from training.games.messages import MessagingTeam
 
 MASKS = fixed(SPECS, [["x", "y"], ["x"], ["z"]])
 
@@ -24,6 +25,9 @@ MASKS = fixed(SPECS, [["x", "y"], ["x"], ["z"]])
         ("kd_lh", ((0,), (1,), (2,)), (32, 32, 32), [9, 6, 3]),
         ("kd_lh_a", ((0,), (1,), (2,)), (32, 16, 16), [9, 6, 3]),
         ("kd_buffer_lh_a", ((0,), (1,), (2,)), (32, 16, 16), [5, 2, 1]),  # without its last action
+        ("kd_lh_m", ((0,), (1,), (2,)), (32, 32, 32), [9, 6, 3]),
+        ("ctds", ((0,), (1,), (2,)), (32, 32, 32), [9, 6, 3]),
+        ("tseng", ((0,), (1,), (2,)), (32, 32, 32), [5, 2, 1]),  # without its last action
         ("kd_lh_wide", ((0,), (1,), (2,)), (128, 128, 128), [9, 6, 3]),
         ("kd_fo_small", ((0,), (1,), (2,)), (32, 32, 32), [9, 9, 3]),
     ],
@@ -46,6 +50,16 @@ def test_under_random_masks_the_students_of_lh_a_are_all_small() -> None:
     assert team_of(method, config, SPECS, sight, seed=0).widths == (16, 16, 16)
     assert sight.random
     assert not sight_of(BY_NAME["mappo_fo"], config, SPECS, masks).random
+
+
+def test_who_tells_how_much() -> None:
+    silent, chatty = composed("scenario=smac_3m"), composed("scenario=smac_3m", "student.message_bits=3")
+    names = ("kd_lh", "kd_lh_m", "kd_buffer_lh", "mappo_lh_a", "tseng")
+    assert [message_bits(BY_NAME[name], silent) for name in names] == [0, 8, 0, 0, 0]
+    assert [message_bits(BY_NAME[name], chatty) for name in names] == [3, 3, 3, 0, 0]
+    sight = sight_of(BY_NAME["kd_lh_m"], silent, SPECS, MASKS)
+    team = team_of(BY_NAME["kd_lh_m"], silent, SPECS, sight, seed=0)
+    assert isinstance(team, MessagingTeam) and team.bits == 8
 
 
 def test_networks_are_functions_of_the_seed() -> None:

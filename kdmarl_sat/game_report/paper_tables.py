@@ -106,7 +106,13 @@ def _peers(results: Results, place: Place) -> Table:
             ours = (with_interval(group.score), sample(group), count(group.macs_per_decision), flops(group))
         rows.append((peer.name, peer.agents, number(peer.win_rate_percent, 2), *ours))
     head = ("method", "agents in the paper", "paper, win rate, %", "ours, win rate, %", "seeds × episodes")
-    notes = (f"Paper: {paper.source()}.", *paper.defects("III"))
+    notes = (
+        f"Paper: {paper.source()}.",
+        "Ours: all under the masks. CTDS, Tseng et al. and PTDE have students of LH's size and by default as many "
+        "environment steps as KD-MARL; the teachers of CTDS and PTDE are paid from these, that of Tseng et al. is "
+        "KD-MARL's (docs/peers.md).",
+        *paper.defects("III"),
+    )
     budget = f", {BUDGET_LABELS[place.budget]}" if len(results.budgets) > 1 else ""
     title = f"Table III: {paper.title('III')}, on {place.simulator}{budget}"
     return Table(title, (*head, "MAC per decision", "FLOP per decision"), tuple(rows), notes, (INTERVALS, COUNTING))

@@ -39,10 +39,14 @@ BACKENDS = {
 
 _LABELS = {
     TEACHER: "Teacher",
+    "kd_lh_m": "KD-MARL LH, messages",
     "kd_buffer_lh": "KD-MARL LH, buffer only",
     "kd_buffer_lh_a": "KD-MARL LH+A, buffer only",
     "kd_fo_small": "KD, small, full sight",
     "kd_lh_wide": "KD, wide, LH",
+    "ctds": "CTDS, LH",
+    "tseng": "Tseng et al., LH",
+    "ptde": "PTDE, LH",
 }
 _FAMILIES = {"mappo": "MAPPO", "qmix": "QMIX", "vdn": "VDN", "kd": "KD-MARL"}
 _SIGHTS = {"fo": "FO", "lh": "LH", "lh_a": "LH+A"}

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from scenarios.games.peers import CtdsConfig, PtdeConfig, TsengConfig
 from scenarios.ranges import check, check_folders, check_name, given_once, listed, positive, within
 
 
@@ -220,10 +221,13 @@ class GameStudentConfig:
     hidden_small: int = 16
     small_below: float = 0.75  # LH+A: agents with a smaller share of the widest one's columns get the small network
     last_action: bool = True
+    message_bits: int = 0  # each KD-MARL student tells the others so many bits per step; 0: none (kd_lh_m: 8)
+    message_loss: float = 0.1  # share of messages that are lost in training, on each link by itself
 
     def __post_init__(self) -> None:
         within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
-        within("student", 0, 1, small_below=self.small_below)
+        within("student", 0, 1, small_below=self.small_below, message_loss=self.message_loss)
+        within("student", 0, 64, message_bits=self.message_bits)
 
 
 @dataclass
@@ -276,10 +280,12 @@ class GameDistillConfig:
 class GameEvaluationConfig:
     episodes: int = 512  # of the final evaluation, greedy actions, seeds never trained on
     every_steps: int = 100_000  # environment steps between evaluations along the way
+    message_loss: float = 0.0  # share of the students' messages that are lost in the final evaluation
 
     def __post_init__(self) -> None:
         within("evaluation", 1, 1e6, episodes=self.episodes)
         within("evaluation", 1, 1e10, every_steps=self.every_steps)
+        within("evaluation", 0, 1, message_loss=self.message_loss)
 
 
 @dataclass
@@ -305,7 +311,8 @@ class GameOutputConfig:
 METHODS = (
     "teacher",
     *("mappo_fo", "mappo_lh", "mappo_lh_a", "qmix_fo", "qmix_lh", "qmix_lh_a", "vdn_fo", "vdn_lh", "vdn_lh_a"),
-    *("kd_lh", "kd_lh_a", "kd_buffer_lh", "kd_buffer_lh_a", "kd_fo_small", "kd_lh_wide"),
+    *("kd_lh", "kd_lh_a", "kd_lh_m", "kd_buffer_lh", "kd_buffer_lh_a", "kd_fo_small", "kd_lh_wide"),
+    *("ctds", "tseng", "ptde"),  # the paper's Table III
 )
 
 
@@ -327,6 +334,9 @@ class GameRunConfig:
     values: ValueDecompositionConfig = field(default_factory=ValueDecompositionConfig)
     student: GameStudentConfig = field(default_factory=GameStudentConfig)
     distill: GameDistillConfig = field(default_factory=GameDistillConfig)
+    ctds: CtdsConfig = field(default_factory=CtdsConfig)
+    tseng: TsengConfig = field(default_factory=TsengConfig)
+    ptde: PtdeConfig = field(default_factory=PtdeConfig)
     evaluation: GameEvaluationConfig = field(default_factory=GameEvaluationConfig)
     compute: GameComputeConfig = field(default_factory=GameComputeConfig)
     output: GameOutputConfig = field(default_factory=GameOutputConfig)

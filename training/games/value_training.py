@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from envs.games.api import Frame, Game
 from scenarios.games.schema import ValueDecompositionConfig
 from training import checkpoint
 from training.games.networks import RecurrentTeam, Sight
-from training.games.replay import Replay
+from training.games.replay import Episodes, Replay
 from training.games.training import CHECKPOINT, Curve, DivergedError, Evaluate, Progress
 from training.games.value_decomposition import MixerName, ValueLearner, greedy, new_learner, update
 from training.optimisation import means
@@ -129,21 +131,76 @@ def train_values(
         Points with ``steps``, ``updates`` and ``cpu_s`` (of training alone, all threads), the mean statistics of the
         rounds since the point before, and the evaluation's.
     """
+    collector = new_collector(game, team, sight, config, seed)
+    learner = new_value_learner(mixer, team, game.state_size, config, seed)
+    return train_on_replay(
+        learner,
+        collector,
+        lambda batch: update(learner, sight, batch, config),
+        team,
+        seed,
+        folder,
+        key,
+        progress,
+        evaluate,
+        every_steps,
+    )
+
+
+class Learner(Protocol):
+    """What learns from a replay, and what a checkpoint keeps of it."""
+
+    @property
+    def updates(self) -> int: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+def new_collector(
+    game: Game, team: RecurrentTeam, sight: Sight, config: ValueDecompositionConfig, seed: int
+) -> Collector:
+    """An empty replay, and the team that will fill it."""
     generator = torch.Generator().manual_seed(_derived(seed, _BEHAVIOUR))
-    replay = Replay(game, config.buffer_episodes)
-    mixer_generator = torch.Generator().manual_seed(_derived(seed, _MIXER))
-    learner = new_learner(mixer, team, game.state_size, config, mixer_generator)
-    collector = Collector(game, team, sight, replay, config, generator)
+    return Collector(game, team, sight, Replay(game, config.buffer_episodes), config, generator)
+
+
+def new_value_learner(
+    mixer: MixerName, team: RecurrentTeam, state_size: int, config: ValueDecompositionConfig, seed: int
+) -> ValueLearner:
+    generator = torch.Generator().manual_seed(_derived(seed, _MIXER))
+    return new_learner(mixer, team, state_size, config, generator)
+
+
+def train_on_replay(
+    learner: Learner,
+    collector: Collector,
+    learn: Callable[[Episodes], dict[str, Tensor]],
+    judged: RecurrentTeam,
+    seed: int,
+    folder: Path,
+    key: str,
+    progress: Progress,
+    evaluate: Evaluate,
+    every_steps: int,
+) -> Curve:
+    """Collect and learn for as many environment steps as the collector's config says.
+
+    ``learn`` makes one update from a batch of episodes and counts it in ``learner.updates``; ``judged`` is the team
+    that is evaluated. Other arguments and the result as of ``train_values``.
+    """
+    steps = collector.config.steps
     saved = _Saved(folder, key, learner, collector)
     curve = saved.load()
     spent = curve[-1]["cpu_s"] if curve else 0.0
-    while collector.steps < config.steps:
+    while collector.steps < steps:
         clock = time.process_time() - spent
-        statistics = _stretch(learner, collector, config, seed, every_steps, progress)
+        statistics = _stretch(collector, learn, seed, every_steps, progress)
         spent = time.process_time() - clock
         counts = {"steps": collector.steps, "updates": learner.updates, "cpu_s": spent}
-        curve.append({**counts, **statistics, **evaluate(team)})
-        saved.save(curve, finished=collector.steps >= config.steps)
+        curve.append({**counts, **statistics, **evaluate(judged)})
+        saved.save(curve, finished=collector.steps >= steps)
     return curve
 
 
@@ -155,9 +212,8 @@ def _derived(seed: int, purpose: int, steps: int = 0) -> int:
 
 
 def _stretch(
-    learner: ValueLearner,
     collector: Collector,
-    config: ValueDecompositionConfig,
+    learn: Callable[[Episodes], dict[str, Tensor]],
     seed: int,
     every_steps: int,
     progress: Progress,
@@ -169,6 +225,7 @@ def _stretch(
     Raises:
         DivergedError: one of them is NaN or infinite, so the networks are no longer usable.
     """
+    config = collector.config
     until = min(config.steps, (collector.steps // every_steps + 1) * every_steps)
     collector.start(_derived(seed, _GAME, collector.steps))
     rounds: list[dict[str, float]] = []
@@ -178,7 +235,7 @@ def _stretch(
             records: list[dict[str, Tensor]] = []
             for _ in range(config.updates_per_round):
                 batch = collector.replay.sample(config.batch_episodes, collector.generator)
-                records.append(update(learner, collector.sight, batch, config))
+                records.append(learn(batch))
             record |= means(records)
         rounds.append(record)
         progress(min(collector.steps / config.steps, 1.0), _said(record))
@@ -199,7 +256,7 @@ def _said(record: dict[str, float]) -> str:
 class _Saved:
     """The checkpoint: the learner and how far it is, and beside it the parts of the replay that it names."""
 
-    def __init__(self, folder: Path, key: str, learner: ValueLearner, collector: Collector) -> None:
+    def __init__(self, folder: Path, key: str, learner: Learner, collector: Collector) -> None:
         self.folder, self.key, self.learner, self.collector = folder, key, learner, collector
         self.parts: list[int] = []  # each holds the episodes up to this number, from where the one before ends
 
