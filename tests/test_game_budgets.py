@@ -39,7 +39,7 @@ def test_equal_is_the_games_own_number_and_converged_the_teachers() -> None:
 def _typed() -> Any:
     from scenarios.games.schema import GameConfig, GameRunConfig
 
-    return GameRunConfig(scenario=GameConfig())
+    return GameRunConfig(scenario=GameConfig(name="mine"))
 
 
 def test_records_carry_their_budget_and_older_ones_are_of_equal_steps(tmp_path: Any) -> None:

@@ -28,7 +28,10 @@ from kdmarl_sat.report.style import (
 )
 
 LineStyle = str | tuple[float, tuple[float, ...]]
-_STYLES: dict[str, LineStyle] = {"buffer": (0, (1.5, 1.5)), "small": (0, (5, 2)), "wide": (0, (5, 2))}
+_STYLES: dict[str, LineStyle] = {
+    **{"buffer": (0, (1.5, 1.5)), "small": (0, (5, 2)), "wide": (0, (5, 2)), "lh_m": (0, (4, 1, 1, 1))},
+    **{"tseng": (0, (5, 2)), "ptde": (0, (1.5, 1.5))},
+}
 _SIGHTS = (("fo", "full sight"), ("lh", "under the mask (LH)"), ("lh_a", "under the mask (LH+A)"))
 PAPER_UNITS = 256  # of the paper's teacher
 PAIR = ("kd_lh_a", "mappo_lh_a")
@@ -148,7 +151,7 @@ def curves(results: Results, place: Place) -> Figure:
     groups = [g for m in results.methods(place) if (g := results.get(place, m)) and any(r.curve for r in g.records)]
     panels = [(title, [g for g in groups if _sight(g.method) == sight]) for sight, title in _SIGHTS]
     panels = [(title, members) for title, members in panels if members]
-    figure = Figure(figsize=(WIDTH_IN, 4.3), layout="constrained")
+    figure = Figure(figsize=(WIDTH_IN, 4.8), layout="constrained")
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     teacher = next((_band(group)[1][-1] for group in groups if group.method == TEACHER), None)
     for axes, (title, members) in zip(all_axes, panels, strict=True):
@@ -162,7 +165,7 @@ def curves(results: Results, place: Place) -> Figure:
         axes.set_xlim(left=0)  # each to its own end: the teacher trains for longer
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _steps(x)))
-        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.17), handlelength=2.4, borderaxespad=0)
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.22), handlelength=2.4, borderaxespad=0)
     all_axes[0].set_ylabel("win rate, %" if groups[0].has_victory else "return, mean over agents")
     all_axes[len(panels) // 2].set_xlabel("environment steps of the method's own training")
     names = f"{plain(place_name(results, place), 40)} on {plain(place.simulator, 60)}"
