@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from onboard import table
-from onboard.network import Activation, Architecture, Design, Dtype
+from onboard.network import Activation, Architecture, Design, Dtype, count_storage_words
 from tests.onboard_samples import BLIND, PLAIN, TINY, draw_network
 
 DESIGNS = {
@@ -26,6 +27,13 @@ def write_seeds(folder: Path) -> list[Path]:
     for path, (spec, design) in zip(paths, DESIGNS.values(), strict=True):
         path.write_bytes(table.dump(draw_network(spec, design, seed=1), spec))
     return paths
+
+
+def cases() -> Iterator[tuple[str, bytes, int, int]]:
+    """Of every seed: name, the table's dimensions from byte 16 to the first tensor, its length, words of storage."""
+    for name, (spec, design) in DESIGNS.items():
+        data = table.dump(draw_network(spec, design, seed=1), spec)
+        yield name, data[16 : 48 + 4 * len(spec.blocks)], len(data), count_storage_words(spec, design)
 
 
 if __name__ == "__main__":
