@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,15 +83,16 @@ def _coverage() -> tuple[str, Any]:
 def _eva() -> tuple[str, Any]:
     from tests.engine.seeds import cases  # a checkout's tests; an installed program has none
 
-    version, proven = eva.version(), []
-    for name, dimensions, length, words in cases():
+    version, proven = eva.version(), {}
+    for case in itertools.starmap(eva.Case, cases()):
         for machine in eva.MACHINES:
-            eva.prove(eva.Case(name, dimensions, length, words), machine)
-            proven.append(f"{name}, {machine}")
-            print(f"eva: {proven[-1]}: no alarm", flush=True)
+            proven[f"{case.name}, {machine}"] = eva.prove(case, machine)
+            print(f"eva: {case.name}, {machine}: nothing that is not justified", flush=True)
     open_ends = {machine: eva.unknown_dimensions(machine) for machine in eva.MACHINES}
-    said = f"Frama-C {version}: no alarm in {len(proven)} analyses; of a table with unknown dimensions not proven:"
-    listed = [f"  {machine}: {alarm}" for machine, alarms in open_ends.items() for alarm in alarms]
+    said = f"Frama-C {version}: {len(proven)} analyses; not proven, and justified:"
+    listed = [f"  {place}" for place in sorted({each for places in proven.values() for each in places})]
+    listed += ["of a table with unknown dimensions not proven (the fuzzer and sanitizers are the evidence):"]
+    listed += [f"  {machine}: {alarm}" for machine, alarms in open_ends.items() for alarm in alarms]
     return "\n".join((said, *listed)), {"version": version, "proven": proven, "not_proven_of_any_table": open_ends}
 
 
