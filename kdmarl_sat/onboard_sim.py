@@ -23,6 +23,7 @@ from kdmarl_sat.report.flight_events import events_figure
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
 from onboard.budget import Measurement, estimate
+from onboard.authentic import Trust
 from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
 from onboard.processors import Processor
@@ -59,7 +60,10 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     scenario, path = config.scenario, Path(config.bundle).absolute()
-    bundle = read_bundle(path)
+    trust = None
+    if config.key is not None:
+        trust = Trust(Path(config.key).absolute(), Path(config.ledger or f"{config.key}.accepted").absolute())
+    bundle = read_bundle(path, trust=trust)
     processors = [
         each.budget.processor if config.processor is None else processor_of(config.processor, config.processors)
         for each in bundle.satellites
@@ -74,7 +78,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
             f"{scenario.constellation.size}; it must be made for this scenario"
         )
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
-    plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
+    plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed, trust=trust)
     flights: dict[str, list[Flown]] = {}
     check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:

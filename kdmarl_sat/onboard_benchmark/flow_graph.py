@@ -48,10 +48,10 @@ class Graph:
     calls: list[tuple[int, str]] = field(default_factory=list)  # from node, to function
 
     def callees(self, function: str) -> set[str]:
-        owner = self._owners()
+        owner = self.owners()
         return {callee for node, callee in self.calls if owner[node] == function}
 
-    def _owners(self) -> dict[int, str]:
+    def owners(self) -> dict[int, str]:
         following = defaultdict(list)
         for start, end in self.edges:
             following[start].append(end)

@@ -53,7 +53,9 @@ enum {
     KD_ERR_MASK = -10,       /* no action is legal */
     KD_ERR_STATE = -11,      /* the hidden state is not finite or leaves [-1, 1] */
     KD_ERR_OUTPUT = -12,     /* a logit or the next hidden state is not finite, or the latter leaves [-1, 1] */
-    KD_ERR_UPSET = -13       /* the weights in memory, or the model's own fields, are not those that were loaded */
+    KD_ERR_UPSET = -13,      /* the weights in memory, or the model's own fields, are not those that were loaded */
+    KD_ERR_SIGNATURE = -14,  /* the table's signature is not the key's */
+    KD_ERR_REPLAY = -15      /* the table was signed before the one that was accepted last */
 };
 
 enum { KD_FLOAT32 = 1, KD_INT8 = 2 };        /* types of weights */
