@@ -22,8 +22,8 @@ from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.flight_events import events_figure
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
-from onboard.budget import Measurement, estimate
 from onboard.authentic import Trust
+from onboard.budget import Measurement, estimate
 from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
 from onboard.processors import Processor

@@ -149,7 +149,7 @@ def test_a_bundle_without_signature_flies_where_no_key_is_configured(tmp_path: P
 
 def test_a_foreign_key_is_refused(tmp_path: Path, signed: Path) -> None:
     new_key(tmp_path / "other")
-    with pytest.raises(BundleError, match="signed by key .* the configured one is another"):
+    with pytest.raises(BundleError, match=r"signed by key .* the configured one is another"):
         read_bundle(signed, trust=Trust(tmp_path / "other", tmp_path / "ledger"))
     content = json.loads((signed / SIGNATURE).read_text())  # a forger names the right key
     forged = {**content, "key": sign.fingerprint(read_key(tmp_path / "other"))}
@@ -173,7 +173,7 @@ def test_a_replayed_bundle_is_refused(tmp_path: Path, key: Path, signed: Path) -
     trust.accept(3)
     assert trust.newest() == 8
     trust.ledger.write_text("{}")
-    with pytest.raises(BundleError, match="ledger .* cannot be read"):
+    with pytest.raises(BundleError, match=r"ledger .* cannot be read"):
         read_bundle(signed, trust=trust)
 
 

@@ -1,4 +1,4 @@
-"""``pytest -p tests.engine.instrumented``: tests of the C engine call the library at $KD_LIBRARY instead of a fast one."""
+"""``pytest -p tests.engine.instrumented``: tests of the C engine call the library at $KD_LIBRARY."""
 
 from __future__ import annotations
 
