@@ -63,7 +63,7 @@ def verify(folder: Path, key_file: Path, ed25519: Path | None = None) -> int:
         onboard.bundle.BundleError: it is damaged, or the key did not sign it.
         AuthenticityError: its Ed25519 signature is missing or not that of the public key.
     """
-    bundle = read_bundle(folder, trust=Trust(key_file, Path(os.devnull, "none")))
+    bundle = read_bundle(folder, trust=Trust(key_file, None))
     assert bundle.sequence is not None
     if ed25519 is not None:
         signature = Signature.from_bytes((folder / SIGNATURE).read_bytes())
@@ -133,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             new_key(options.file)
             print(f"{options.file}: key {fingerprint(read_key(options.file))}")
         elif options.command == "bundle":
-            print(f"{sign(options.folder, options.key, options.sequence, options.ed25519)}: sequence {options.sequence}")
+            written = sign(options.folder, options.key, options.sequence, options.ed25519)
+            print(f"{written}: sequence {options.sequence}")
         else:
             print(f"{options.folder}: signed, sequence {verify(options.folder, options.key, options.ed25519)}")
 

@@ -1,6 +1,6 @@
 """Who made a bundle: HMAC-SHA-256 with a key that the operator keeps, and a sequence number against replay.
 
-``signature.json`` lies beside the manifest (FORMAT.md). The key is a file of 64 hexadecimal digits, which only its owner
+``signature.json`` lies beside the manifest (FORMAT.md). The key is a file of 64 hexadecimal digits that only its owner
 may read; it goes into no bundle, log or record. docs/security.md says what this protects from, and what not.
 """
 
@@ -53,7 +53,8 @@ class Signature:
 
     def to_dict(self) -> dict[str, Any]:
         tags = {"manifest": self.manifest.hex(), "tables": {name: tag.hex() for name, tag in self.tables.items()}}
-        content = {"format": FORMAT, "version": VERSION, "sequence": self.sequence, "key": self.fingerprint, "hmac": tags}
+        content = {"format": FORMAT, "version": VERSION, "sequence": self.sequence}
+        content |= {"key": self.fingerprint, "hmac": tags}
         return content if self.ed25519 is None else {**content, "ed25519": dict(self.ed25519)}
 
     @classmethod
@@ -83,13 +84,15 @@ class Trust:
     """A configured key: bundles that it did not sign, or that are older than the newest accepted, are refused."""
 
     key_file: Path
-    ledger: Path  # keeps the newest sequence number accepted; made with the first
+    ledger: Path | None  # keeps the newest sequence number accepted; made with the first; None: only the key counts
 
     def newest(self) -> int:
-        """0: none was accepted yet.
+        """0: none was accepted yet, or there is no ledger.
 
         Raises AuthenticityError: the ledger is damaged: nobody can say what was accepted.
         """
+        if self.ledger is None:
+            return 0
         try:
             return fields.integer("sequence", json.loads(self.ledger.read_text())["sequence"], 1, _LARGEST)
         except FileNotFoundError:
@@ -99,7 +102,7 @@ class Trust:
 
     def accept(self, sequence: int) -> None:
         """From now on older ones are refused; under a temporary name, then renamed."""
-        if sequence <= self.newest():
+        if self.ledger is None or sequence <= self.newest():
             return
         temporary = self.ledger.with_name(f".{self.ledger.name}.{secrets.token_hex(4)}.tmp")
         try:

@@ -83,7 +83,7 @@ class Executor:
         """
         if trust is not None:
             if bundle.sequence is None:
-                raise AuthenticityError("the bundle was read without the key that is configured: it must be read with it")
+                raise AuthenticityError("the bundle was read without the key that is configured: read it with the key")
             if bundle.sequence < (newest := trust.newest()):
                 raise AuthenticityError(f"the bundle's sequence number {bundle.sequence} is older than {newest}")
         self.log = FlightLog()

@@ -51,7 +51,8 @@ def line(number: int, count: int, *branches: int) -> dict[str, object]:
 
 
 def test_a_gap_must_be_justified_and_a_justification_needed(tmp_path: Path) -> None:
-    (tmp_path / "kd_x.c").write_text("a();\nif (b) { /* uncovered: cannot be */\n    c(); /* uncovered: as above */\n}\n")
+    code = "a();\nif (b) { /* uncovered: cannot be */\n    c(); /* uncovered: as above */\n}\n"
+    (tmp_path / "kd_x.c").write_text(code)
     file = {"file": "kd_x.c", "lines": [line(1, 5), line(2, 5, 0, 5), line(3, 0)]}
     (found,) = coverage.examined([file], tmp_path)
     assert (found.lines, found.lines_executed, found.branches, found.branches_executed) == (3, 2, 2, 1)

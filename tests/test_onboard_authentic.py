@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -172,7 +173,8 @@ def test_a_replayed_bundle_is_refused(tmp_path: Path, key: Path, signed: Path) -
         read_bundle(signed, trust=trust)
     trust.accept(3)
     assert trust.newest() == 8
-    trust.ledger.write_text("{}")
+    (signed / SIGNATURE).write_text(json.dumps(content))
+    (tmp_path / "ledger").write_text("{}")
     with pytest.raises(BundleError, match=r"ledger .* cannot be read"):
         read_bundle(signed, trust=trust)
 
@@ -183,8 +185,6 @@ def test_the_engine_refuses_what_was_not_signed(tmp_path: Path, key: Path, signe
     seal, data = satellite.seal, table.dump(satellite.network, satellite.spec)
     assert seal is not None
     NativeRunner(satellite.network, satellite.spec, seal)
-    import dataclasses
-
     for change in (
         {"key": bytes(32)},
         {"name": seal.name + "x"},

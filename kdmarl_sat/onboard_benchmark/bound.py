@@ -28,7 +28,7 @@ from onboard.spec import AgentSpec
 FUNCTION = "kd_decide"
 # Functions whose loops depend on an input, and what makes them longest.
 DATA = {
-    "kd_step": "a mask whose last action is the only legal one is searched longest, one that is all legal pooled longest",
+    "kd_step": "a mask whose last action alone is legal is searched longest, one that is all legal pooled longest",
     "kd_crc32": "a scrub is shorter at the end of a pass",
 }
 LARGE = (0.0, 1e-17, 1e-6, 0.3, 1.0, 30.0, 1e3, 1e6)  # magnitudes of observations, from below KD_TINY to saturation

@@ -9,6 +9,7 @@ on data is taken at its worst.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -24,7 +25,12 @@ _TARGET = re.compile(r"\b([0-9a-f]+) <")
 _COND = "eq|ne|cs|cc|hs|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
 # By family: (conditional, unconditional, call, return); a conditional return is one that matches both.
 _KINDS = {
-    "arm": (rf"b({_COND})(\.[nw])?|cbn?z", r"b(\.[nw])?", r"bl", rf"bx({_COND})?|pop({_COND})?(\.w)?|ldmia({_COND})?(\.w)?"),
+    "arm": (
+        rf"b({_COND})(\.[nw])?|cbn?z",
+        r"b(\.[nw])?",
+        r"bl",
+        rf"bx({_COND})?|pop({_COND})?(\.w)?|ldmia({_COND})?(\.w)?",
+    ),
     "aarch64": (rf"b\.({_COND}|any|none|al|nv|\w+)|cbn?z|tbn?z", r"b", r"bl", r"ret"),
     "riscv64": (r"b(eq|ne|lt|ge|gt|le)u?z?", r"j", r"jal", r"ret"),
     "powerpc": (r"b(eq|ne|lt|gt|le|ge|so|ns|un|nu|dnz|dz)[+-]?", r"b", r"bl", r"b(eq|ne|lt|gt|le|ge|so|ns)?lr[+-]?"),
@@ -112,7 +118,7 @@ def read(listing: str, family: str, function: str) -> Graph:
             continue
         lines = code[name]
         order = sorted(lines)
-        after = dict(zip(order, order[1:], strict=False))
+        after = dict(itertools.pairwise(order))
         placed: dict[int, int] = {}
         graph.exits[name] = []
         pending = [order[0]]
@@ -126,7 +132,9 @@ def read(listing: str, family: str, function: str) -> Graph:
         def leave(start: int, name: str = name) -> None:
             graph.exits[name].append(start)
 
-        def go(start: int, target: int, lines: Mapping[int, tuple[str, str]] = lines) -> None:
+        def go(
+            start: int, target: int, lines: Mapping[int, tuple[str, str]] = lines, name: str = name
+        ) -> None:
             """To a place in this function, or to another by a tail call."""
             if target in lines and target != starts[name]:
                 graph.edges.append((start, at(target)))
@@ -157,9 +165,9 @@ def read(listing: str, family: str, function: str) -> Graph:
 
             if back.fullmatch(mnemonic) and _returns(mnemonic, operands, family):
                 leave(through(here))
-                if re.search(rf"({_COND})(\.w)?$|^b\w\wlr", mnemonic) and family in ("arm", "powerpc"):
-                    if following is not None:
-                        go(here, following)
+                may_stay = family in ("arm", "powerpc") and re.search(rf"({_COND})(\.w)?$|^b\w\wlr", mnemonic)
+                if may_stay and following is not None:
+                    go(here, following)
             elif call.fullmatch(mnemonic) and target is not None:
                 graph.calls.append((here, names[target]))
                 waiting.append(names[target])
@@ -175,7 +183,7 @@ def read(listing: str, family: str, function: str) -> Graph:
                 if rest is None:
                     raise FlowError(f"{name} branches at its very end")
                 go(here if mnemonic.endswith(",a") else through(here), rest)
-            elif _INDIRECT.fullmatch(mnemonic) or (family == "arm" and re.search(r"\bpc\b(?!,)", operands.split(",")[0])):
+            elif _INDIRECT.fullmatch(mnemonic) or (family == "arm" and operands.split(",")[0].strip() == "pc"):
                 raise FlowError(f"{name} jumps indirectly at {address:#x}: {mnemonic} {operands}")
             elif following is None:
                 raise FlowError(f"{name} runs off its end at {address:#x}")
