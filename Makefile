@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: run test test-slow lint check clean fuzz onboard-emulated
+.PHONY: run test test-slow lint analyse check clean fuzz evidence onboard-emulated
 
 run: $(VENV)/.installed
 	$(BIN)/python -m kdmarl_sat.run scenario=imaging_constellation $(ARGS)
@@ -40,7 +40,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-check: lint test
+# The C engine: cppcheck with MISRA C:2012, clang-tidy, compiler warnings; docs/misra.md lists what they may find.
+analyse: $(VENV)/.installed-dev
+	$(BIN)/python -m kdmarl_sat.evidence analysis
+
+check: lint analyse test
+
+# What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base).
+evidence: $(VENV)/.installed-dev
+	$(BIN)/python -m kdmarl_sat.evidence misra analysis coverage eva --record
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -24,6 +24,7 @@ from kdmarl_sat.report.flight_events import events_figure
 from kdmarl_sat.report.metrics import json_ready
 from kdmarl_sat.report.render import png
 from onboard import emulation
+from onboard.authentic import Trust
 from onboard.budget import Measurement, estimate
 from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
@@ -61,7 +62,10 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     scenario, path = config.scenario, Path(config.bundle).absolute()
-    bundle = read_bundle(path)
+    trust = None
+    if config.key is not None:
+        trust = Trust(Path(config.key).absolute(), Path(config.ledger or f"{config.key}.accepted").absolute())
+    bundle = read_bundle(path, trust=trust)
     named = config.processor
     own = None if named is None else processor_of(named, config.processors, "processor")
     processors = [own or each.budget.processor for each in bundle.satellites]
@@ -79,7 +83,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         raise ConfigError(f"bundle={config.bundle} senses the block foretold, which is not computed here: {fault}")
     _check_names(config, bundle)
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
-    plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed)
+    plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed, trust=trust)
     flights: dict[str, list[Flown]] = {}
     check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:

@@ -21,6 +21,8 @@ SOURCES = {
     "kd_linear.c": ("-O2", "-ftree-slp-vectorize", "-funroll-loops"),
     "kd_table.c": FAST,
     "kd_crc.c": FAST,
+    "kd_sha256.c": FAST,
+    "kd_seal.c": FAST,
 }
 # -ffp-contract=off: a fused multiply-add rounds once where two operations round twice, and changes the bits.
 STRICT = (

@@ -5,6 +5,7 @@ FORMAT.md describes it. Reading never runs code, and what is read is what was ha
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from onboard import fields, golden, table, tensors
+from onboard.authentic import SIGNATURE, Seal, Trust, read_key
 from onboard.budget import MOST_BITS, Budget
 from onboard.golden import Golden
 from onboard.network import TORCH_NAMES, Design, Network
@@ -47,6 +49,7 @@ class SatelliteBundle:
     budget: Budget
     fallback: tuple[str, ...]  # actions to take instead of a missing answer, in order of preference
     bits_per_decision: int = 0  # that it broadcasts with each decision: its intent
+    seal: Seal | None = None  # what the C engine checks its table by, where a key is configured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +57,7 @@ class Bundle:
     scenario: str
     satellites: tuple[SatelliteBundle, ...]
     provenance: Mapping[str, Any]  # config digest, seed, commit, versions, when: plain JSON
+    sequence: int | None = None  # of its signature, which was checked; None: no key was configured
 
 
 def write_bundle(
@@ -80,11 +84,12 @@ def write_bundle(
         shutil.rmtree(partial, ignore_errors=True)  # gone if it was renamed
 
 
-def read_bundle(folder: str | Path, expect: Sequence[AgentSpec] | None = None) -> Bundle:
-    """Read a bundle and check all of it; with ``expect``, also that it was made for exactly these satellites.
+def read_bundle(folder: str | Path, expect: Sequence[AgentSpec] | None = None, trust: Trust | None = None) -> Bundle:
+    """Read a bundle and check all of it; with ``expect``, also that it was made for exactly these satellites, and with
+    ``trust``, before all else, that its key signed it and none newer was accepted.
 
     Raises BundleError: a file is missing or damaged, the format version is not readable, the bundle is for other
-    satellites, or anything in it is malformed.
+    satellites, anything in it is malformed, or ``trust`` refuses it.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -103,7 +108,25 @@ def read_bundle(folder: str | Path, expect: Sequence[AgentSpec] | None = None) -
         except OSError as error:
             raise ValueError(f"{name} could not be read: {error.strerror or error}") from error
 
-    return _decode(fetch, str(root), expect)
+    return _decode(fetch, str(root), expect) if trust is None else _authentic(fetch, root, expect, trust)
+
+
+def _authentic(fetch: Fetch, root: Path, expect: Sequence[AgentSpec] | None, trust: Trust) -> Bundle:
+    try:
+        manifest = fetch(MANIFEST, LARGEST_FILE)
+        signed = trust.check(manifest, fetch(SIGNATURE, LARGEST_FILE) if os.path.lexists(root / SIGNATURE) else None)
+        key = read_key(trust.key_file)
+    except ValueError as error:
+        raise BundleError(f"bundle {root}: {error}") from error
+    # The very bytes that were checked are decoded, whatever happens to the file meanwhile.
+    bundle = _decode(lambda name, most: manifest if name == MANIFEST else fetch(name, most), str(root), expect)
+    if set(signed.tables) != {each.spec.name for each in bundle.satellites}:
+        raise BundleError(f"bundle {root}: {SIGNATURE} has tags of {', '.join(signed.tables)}, not of its satellites")
+    sealed = (
+        dataclasses.replace(each, seal=Seal(key, each.spec.name, signed.sequence, signed.tables[each.spec.name]))
+        for each in bundle.satellites
+    )
+    return dataclasses.replace(bundle, satellites=tuple(sealed), sequence=signed.sequence)
 
 
 def _encode(scenario: str, satellites: Sequence[SatelliteBundle], provenance: Mapping[str, Any]) -> dict[str, bytes]:

@@ -154,6 +154,25 @@ def counter() -> Path:
     return build.build("counter.so", {"targets/counter.c": ("-O2",)}, (*build.STRICT, "-fPIC"), ("-shared",))
 
 
+@cache
+def profiler() -> Path:
+    """The plugin of qemu that counts each instruction by its address (engine/targets/profile.c).
+
+    Raises BuildError: no compiler for this machine, or it could not be built.
+    """
+    return build.build("profile.so", {"targets/profile.c": ("-O2",)}, (*build.STRICT, "-fPIC"), ("-shared",))
+
+
+def profiled(target: Target, function: str, profile: Path) -> list[str]:
+    """What starts the emulator; the profile of each call of the function is written.
+
+    Raises BuildError: as image and profiler.
+    """
+    program, *arguments = target.emulator
+    place = _addresses(target, [function])[0].partition("=")[2]
+    return [program, "-plugin", f"{profiler()},out={profile},function={place}", *arguments, str(image(target))]
+
+
 def command(target: Target, counts: Path | None = None, functions: Sequence[str] = ()) -> list[str]:
     """What starts the emulator; with ``counts``, a line for each call of the functions is written there.
 
@@ -169,11 +188,19 @@ def command(target: Target, counts: Path | None = None, functions: Sequence[str]
 
 def _addresses(target: Target, functions: Sequence[str]) -> list[str]:
     """name=address of each function, as the counter wants them."""
-    program = f"{target.compiler.removesuffix('gcc')}nm"
-    listed = subprocess.run([program, str(image(target))], capture_output=True, text=True, check=True, timeout=60)
-    symbols = {line.split()[-1]: line.split()[0] for line in listed.stdout.splitlines() if len(line.split()) == 3}
+    listed = listing(target, "nm")
+    symbols = {line.split()[-1]: line.split()[0] for line in listed.splitlines() if len(line.split()) == 3}
     even = ~1  # Arm marks a Thumb function by an odd address
     return [f"{name}={int(symbols[name], 16) & even:#x}" for name in functions]
+
+
+def listing(target: Target, program: str, *options: str) -> str:
+    """What a program of the target's binutils says of its image.
+
+    Raises BuildError: as image.
+    """
+    command = [target.compiler.removesuffix("gcc") + program, *options, str(image(target))]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def versions(target: Target) -> dict[str, str]:

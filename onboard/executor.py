@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onboard import reference
+from onboard.authentic import AuthenticityError, Trust
 from onboard.budget import admit
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.fields import positive
@@ -63,6 +64,7 @@ class Executor:
         clock: Callable[[], float] = time.perf_counter,
         make_runner: MakeRunner = make_reference,
         limits: Mapping[str, Limits] | None = None,
+        trust: Trust | None = None,
     ) -> None:
         """
         Args:
@@ -71,12 +73,19 @@ class Executor:
             clock: wall-clock seconds.
             make_runner: starts what computes a satellite's decisions.
             limits: of each satellite's guard; None: nobody is guarded.
+            trust: the configured key: flies only what was read with it, and remembers the newest; None: no key.
 
         Raises:
+            onboard.authentic.AuthenticityError: with ``trust``, the bundle was read without, or is older than another.
             BudgetError: a satellite exceeds its budget.
             BuildError: this machine cannot build or start the runner.
             onboard.golden_check.GoldenError: the runner does not reproduce the golden vectors.
         """
+        if trust is not None:
+            if bundle.sequence is None:
+                raise AuthenticityError("the bundle was read without the key that is configured: read it with the key")
+            if bundle.sequence < (newest := trust.newest()):
+                raise AuthenticityError(f"the bundle's sequence number {bundle.sequence} is older than {newest}")
         self.log = FlightLog()
         self._clock = clock
         self._stations: dict[str, _Station] = {}
@@ -99,6 +108,8 @@ class Executor:
         except BaseException:
             self.close()
             raise
+        if trust is not None and bundle.sequence is not None:
+            trust.accept(bundle.sequence)
 
     def close(self) -> None:
         """Stop every runner."""

@@ -59,6 +59,8 @@ class OnboardSimConfig:
     target: str = "cortex-a53"  # which processor the emulated runner emulates
     processor: str | None = None  # profile for the modelled figures; null: the one in the bundle's budget
     processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
+    key: str | None = None  # file of the operator's key: bundles that it did not sign are refused; null: none is needed
+    ledger: str | None = None  # file of the newest bundle accepted; null: the key's name with ".accepted"
     deadline_ms: float | None = None  # null: the bundle's
     episodes: int = 4
     seed: int = 0  # of the faults; the episodes are the held-out ones

@@ -295,6 +295,7 @@ FIELD = dict(
 )
 LENGTH, MAGIC, VERSION, CRC, SHAPE, MEMORY, WEIGHT = -2, -3, -4, -5, -6, -7, -8
 OBSERVATION, MASK, STATE, OUTPUT, UPSET = -9, -10, -11, -12, -13
+ARGUMENT = -1
 
 
 def put(data: bytes, at: int, content: bytes) -> bytes:
@@ -415,6 +416,7 @@ def test_null_pointers_are_refused() -> None:
         assert c.kd_step(*arguments) == c.kd_decide(*arguments, 1) == -1
     empty = (ctypes.c_uint32 * len(model))()  # never loaded
     assert c.kd_verify(empty) == c.kd_check(empty) == c.kd_scrub(empty, 1) == c.kd_step(empty, *buffers) == -1
+    assert c.kd_decide(empty, *buffers, 1) == -1
 
 
 def test_storage_that_is_small_or_askew_is_refused(engine: Engine) -> None:
@@ -428,6 +430,27 @@ def test_storage_that_is_small_or_askew_is_refused(engine: Engine) -> None:
     assert not room.any()
     assert engine.c.kd_load(engine.model, data, len(data), engine.at(room), needed) == 0
     assert room[-1] == 0 and room[-2] != 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "status"),
+    [(F32, 1, CRC), (INT8, 1, CRC), (INT8, -1, WEIGHT)],  # the bytes of four weights of -1 are no finite float
+)
+def test_a_table_that_changes_while_it_is_read_leaves_no_model(
+    engine: Engine, dtype: Dtype, fill: int, status: int
+) -> None:
+    """It lies in the storage that its own weights are copied to: sound when it is measured, and then overwritten."""
+    net = draw_network(PLAIN, Design(8, RECURRENT, dtype=dtype), 1)
+    tensors = {name: np.full_like(each, fill if each.dtype == np.int8 else 1) for name, each in net.tensors.items()}
+    data = table.dump(replace(net, tensors=tensors), PLAIN)
+    needed = engine.c.kd_required_words(data, len(data))
+    room = np.zeros(needed + len(data) // 4, np.uint32)
+    room[: len(data) // 4] = np.frombuffer(data, np.uint32)
+    place = engine.at(room)
+    assert engine.c.kd_validate(place, len(data)) == 0
+    storage = engine.at(room[30:])  # the first map's weights, 8 words into it, fall upon its biases
+    assert engine.c.kd_load(engine.model, place, len(data), storage, needed) == status
+    assert engine.c.kd_check(engine.model) == ARGUMENT
 
 
 # --- decisions ---

@@ -11,6 +11,7 @@ import numpy as np
 
 from envs.api import AgentSpec, IntArray, Policy, Step
 from envs.sensing import Sensing, sense
+from onboard.authentic import Trust
 from onboard.bundle import BundleError, SatelliteBundle, read_bundle
 from onboard.executor import Executor
 from onboard.flightlog import FlightLog
@@ -32,6 +33,7 @@ class FlightPlan:
     deadline_ms: float | None = None  # None: the bundle's
     faults: FaultConfig | None = None
     fault_seed: int = 0
+    trust: Trust | None = None  # paths of key and ledger; None: bundles need no signature
 
 
 def onboard_spec(sensing: Sensing) -> OnboardSpec:
@@ -83,7 +85,7 @@ class OnboardPolicy:
         self._plan = plan
         self._sensings = [sense(spec, blocks) for spec, blocks in zip(specs, visible, strict=True)]
         self._specs = [onboard_spec(sensing) for sensing in self._sensings]
-        self._bundle = read_bundle(plan.bundle, expect=self._specs)
+        self._bundle = read_bundle(plan.bundle, expect=self._specs, trust=plan.trust)
         granted = {each.spec.name: each.bits_per_decision for each in self._bundle.satellites}
         bits = np.array([granted[spec.name] for spec in specs])
         short = np.flatnonzero((bits > 0) & (bits < intent_bits))
@@ -102,7 +104,13 @@ class OnboardPolicy:
         self._executors = []
         for _ in seeds:
             self._executors.append(
-                Executor(self._bundle, self._plan.deadline_ms, make_runner=self._runner, limits=self._limits)
+                Executor(
+                    self._bundle,
+                    self._plan.deadline_ms,
+                    make_runner=self._runner,
+                    limits=self._limits,
+                    trust=self._plan.trust,
+                )
             )
         self._time_s = np.zeros(len(seeds))
         if self._plan.faults is not None:

@@ -1,10 +1,14 @@
 /* One decision of a loaded policy. The equations are in ../FORMAT.md; linear maps are in the order of its tables. */
+/* cppcheck-suppress-file misra-c2012-15.5 ; a function returns as soon as it refuses an input */
+/* cppcheck-suppress-file misra-c2012-19.2 ; kd_word reads the bits of a float without a second copy */
+/* cppcheck-suppress-file misra-c2012-8.7 ; kd_engine.h is called by whoever links the engine */
+/* cppcheck-suppress-file misra-c2012-8.9 ; the working memory stands in one place, so that all of it is seen at once */
 #include "kd_engine.h"
 #include "kd_linear.h"
 #include "kd_math.h"
 
-#define UNITS ((KD_MAX_UNITS + KD_BLOCK - 1) / KD_BLOCK * KD_BLOCK)
-#define ACTIONS ((KD_MAX_ACTIONS + KD_BLOCK - 1) / KD_BLOCK * KD_BLOCK)
+#define UNITS ((((uint32_t)KD_MAX_UNITS + KD_BLOCK - 1u) / KD_BLOCK) * KD_BLOCK)
+#define ACTIONS ((((uint32_t)KD_MAX_ACTIONS + KD_BLOCK - 1u) / KD_BLOCK) * KD_BLOCK)
 
 enum { CONTEXT, SLOT, FROM_INPUT, FROM_HIDDEN, QUERY, KEY, FIXED };      /* of KD_OPPORTUNITY */
 enum { ENCODER, RECURRENT_FROM_INPUT, RECURRENT_FROM_HIDDEN, HEAD };     /* of KD_RECURRENT */
@@ -15,9 +19,9 @@ static float slot_in[KD_MAX_OBS]; /* [K, F] */
 static float unit_a[UNITS];
 static float unit_b[UNITS];
 static float unit_c[UNITS];
-static float entity[KD_MAX_SLOTS + 1][UNITS];
-static float gate_input[3 * UNITS];
-static float gate_hidden[3 * UNITS];
+static float entity[(uint32_t)KD_MAX_SLOTS + 1u][UNITS];
+static float gate_input[3u * UNITS];
+static float gate_hidden[3u * UNITS];
 static float output[ACTIONS];
 
 static float relu(float x)
@@ -35,14 +39,14 @@ static void gru(const kd_model *m, uint32_t from_input, const float *x, const fl
     for (j = 0u; j < h; j++) {
         gate_input[j] = kd_sigmoid(gate_input[j] + gate_hidden[j]);
     }
-    for (j = h; j < 2u * h; j++) {
+    for (j = h; j < (2u * h); j++) {
         gate_input[j] = kd_sigmoid(gate_input[j] + gate_hidden[j]);
     }
     for (j = 0u; j < h; j++) {
         const float r = gate_input[j];
         const float z = gate_input[h + j];
-        const float n = kd_tanh(kd_flush(gate_input[2u * h + j] + r * kd_flush(gate_hidden[2u * h + j])));
-        next[j] = kd_flush((1.0f - z) * n + z * hidden[j]);
+        const float n = kd_tanh(kd_flush(gate_input[(2u * h) + j] + (r * kd_flush(gate_hidden[(2u * h) + j]))));
+        next[j] = kd_flush(((1.0f - z) * n) + (z * hidden[j]));
     }
 }
 
@@ -55,7 +59,6 @@ static void split(const kd_model *m, const float *obs)
     uint32_t block;
     for (block = 0u; block < m->blocks; block++) {
         const uint32_t size = m->block_size[block];
-        uint32_t slot;
         uint32_t i;
         if (m->block_slots[block] == 0u) {
             for (i = 0u; i < size; i++) {
@@ -64,9 +67,10 @@ static void split(const kd_model *m, const float *obs)
                 column++;
             }
         } else {
+            uint32_t slot;
             for (slot = 0u; slot < m->slots; slot++) {
                 for (i = 0u; i < size; i++) {
-                    slot_in[slot * m->slot_size + feature + i] = kd_flush(obs[column]);
+                    slot_in[(slot * m->slot_size) + feature + i] = kd_flush(obs[column]);
                     column++;
                 }
             }
@@ -80,7 +84,7 @@ static float score_of(const kd_model *m, const float *key, const float *query)
 {
     const kd_word *w = &m->storage[m->score];
     const uint32_t room = (m->hidden + KD_BLOCK - 1u) / KD_BLOCK * KD_BLOCK;
-    float sum[KD_BLOCK] = {0.0f};
+    float sum[KD_BLOCK] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
     uint32_t i;
     uint32_t k;
     for (i = 0u; i < room; i += KD_BLOCK) {
@@ -108,6 +112,7 @@ static void opportunity(const kd_model *m, const float *obs, const uint8_t *mask
         pooled[j] = 0.0f;
     }
     for (slot = 0u; slot < m->slots; slot++) {
+        /* NOLINTNEXTLINE(bugprone-implicit-widening-of-multiplication-result) ; it is below KD_MAX_OBS */
         kd_linear_apply(m, SLOT, &slot_in[slot * m->slot_size], each);
         for (j = 0u; j < h; j++) {
             each[j] = relu(u[j] + each[j]);
@@ -130,7 +135,7 @@ static void opportunity(const kd_model *m, const float *obs, const uint8_t *mask
     if (legal > 0u) {
         const float share = 1.0f / (float)legal;
         for (j = 0u; j < h; j++) {
-            pooled[j] = u[j] + pooled[j] * share;
+            pooled[j] = u[j] + (pooled[j] * share);
         }
     } else {
         for (j = 0u; j < h; j++) {
@@ -173,6 +178,7 @@ static int is_state(const float *hidden, uint32_t count)
     uint32_t j;
     int good = 1;
     for (j = 0u; j < count; j++) {
+        /* cppcheck-suppress [misra-c2012-10.3, bitwiseOnBoolean] ; both are 0 or 1, and && would be a branch */
         good &= (hidden[j] >= -1.0f) & (hidden[j] <= 1.0f); /* false for NaN */
     }
     return good;
@@ -193,8 +199,8 @@ int32_t kd_step(const kd_model *model, const float *obs, const uint8_t *mask, co
 {
     int32_t best = -1;
     uint32_t j;
-    if ((model == 0) || (model->storage == 0) || (obs == 0) || (mask == 0) || (hidden == 0) || (next == 0) ||
-        (logits == 0)) {
+    if ((model == NULL) || (model->storage == NULL) || (obs == NULL) || (mask == NULL) || (hidden == NULL) ||
+        (next == NULL) || (logits == NULL)) {
         return KD_ERR_ARGUMENT;
     }
     if (!are_finite(obs, model->obs)) {
@@ -230,7 +236,7 @@ int32_t kd_decide(kd_model *model, const float *obs, const uint8_t *mask, const 
 {
     int32_t status;
     int32_t action;
-    if ((model == 0) || (model->storage == 0)) {
+    if ((model == NULL) || (model->storage == NULL)) {
         return KD_ERR_ARGUMENT;
     }
     status = kd_check(model);
@@ -248,7 +254,7 @@ int32_t kd_decide(kd_model *model, const float *obs, const uint8_t *mask, const 
 
 int32_t kd_serve(const kd_request *request)
 {
-    if (request == 0) {
+    if (request == NULL) {
         return KD_ERR_ARGUMENT;
     }
     return kd_decide(request->model, request->obs, request->mask, request->hidden, request->next, request->logits,

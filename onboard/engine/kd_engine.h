@@ -2,14 +2,16 @@
  *
  * Freestanding C99: no heap, no libc, no libm. Compile with -std=c99 -ffp-contract=off and without fast-math, and every
  * target with IEEE 754 single precision gives the same bits. All memory is the caller's; sizes are fixed by the maxima
- * below, which a build may override with -D. Every function returns a kd_status below zero on error. A decision
+ * below, which a build may override with -D. Every function returns a KD_ERR_ below zero on error. A decision
  * works in static memory, so one decides at a time, whatever the number of models.
  *
  * The table's layout is in ../FORMAT.md. Shapes: O observation columns, A actions, H units.
  */
+/* cppcheck-suppress-file misra-c2012-19.2 ; kd_word reads the bits of a float without a second copy */
 #ifndef KD_ENGINE_H
 #define KD_ENGINE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifndef KD_MAX_UNITS
@@ -33,11 +35,12 @@
 #error "beyond these maxima sizes and int8 sums would overflow"
 #endif
 
-#define KD_BLOCK 8 /* outputs that are accumulated side by side */
+#define KD_BLOCK 8u /* outputs that are accumulated side by side */
+
+#define KD_OK 0
 
 /* What may be wrong; an action is 0 or above. */
-typedef enum {
-    KD_OK = 0,
+enum {
     KD_ERR_ARGUMENT = -1,    /* a null pointer */
     KD_ERR_LENGTH = -2,      /* the table is shorter or longer than its header says */
     KD_ERR_MAGIC = -3,       /* not a weight table */
@@ -50,12 +53,14 @@ typedef enum {
     KD_ERR_MASK = -10,       /* no action is legal */
     KD_ERR_STATE = -11,      /* the hidden state is not finite or leaves [-1, 1] */
     KD_ERR_OUTPUT = -12,     /* a logit or the next hidden state is not finite, or the latter leaves [-1, 1] */
-    KD_ERR_UPSET = -13       /* the weights in memory, or the model's own fields, are not those that were loaded */
-} kd_status;
+    KD_ERR_UPSET = -13,      /* the weights in memory, or the model's own fields, are not those that were loaded */
+    KD_ERR_SIGNATURE = -14,  /* the table's signature is not the key's */
+    KD_ERR_REPLAY = -15      /* the table was signed before the one that was accepted last */
+};
 
-typedef enum { KD_FLOAT32 = 1, KD_INT8 = 2 } kd_dtype;
-typedef enum { KD_OPPORTUNITY = 1, KD_RECURRENT = 2 } kd_architecture;
-typedef enum { KD_RELU = 1, KD_TANH = 2 } kd_activation;
+enum { KD_FLOAT32 = 1, KD_INT8 = 2 };        /* types of weights */
+enum { KD_OPPORTUNITY = 1, KD_RECURRENT = 2 }; /* architectures */
+enum { KD_RELU = 1, KD_TANH = 2 };           /* activations */
 
 /* A word of storage: a weight, or four int8 weights. */
 typedef union {
@@ -101,7 +106,7 @@ typedef struct {
     uint32_t scrub;    /* its CRC so far */
 } kd_model;
 
-/* Words of storage that a table will need, or a kd_status; checks the table's header and CRC-32. */
+/* Words of storage that a table will need, or a KD_ERR_; checks the table's header and CRC-32. */
 int32_t kd_required_words(const uint8_t *table, uint32_t length);
 
 /* Size of a kd_model, for callers that cannot see this header. */

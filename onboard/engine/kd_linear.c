@@ -2,6 +2,7 @@
  * so that a scalar processor keeps the sums in registers and a vector processor computes the same bits at once. Sums
  * have names because compilers keep arrays in memory; build this file with -O2 -ftree-slp-vectorize, since gcc's loop
  * vectoriser would transpose the weights instead. */
+/* cppcheck-suppress-file misra-c2012-19.2 ; kd_word reads the bits of a float without a second copy */
 #include "kd_linear.h"
 #include "kd_math.h"
 
@@ -30,6 +31,7 @@ static void apply_float(const kd_linear *map, const kd_word *storage, const floa
         float s5 = b[row + 5u].value;
         float s6 = b[row + 6u].value;
         float s7 = b[row + 7u].value;
+        /* cppcheck-suppress misra-c2012-14.1 ; the counter is a pointer, to floats */
         for (input = x; input < end; input++) {
             s0 += w[0].value * *input;
             s1 += w[1].value * *input;
@@ -39,6 +41,7 @@ static void apply_float(const kd_linear *map, const kd_word *storage, const floa
             s5 += w[5].value * *input;
             s6 += w[6].value * *input;
             s7 += w[7].value * *input;
+            /* cppcheck-suppress misra-c2012-18.4 ; an index would cost an addition for each of the eight loads */
             w += KD_BLOCK;
         }
         y[row] = s0;
@@ -68,11 +71,11 @@ static float quantise(const float *x, uint32_t count)
     if (largest.value < SMALLEST_INPUT) {
         largest.value = 0.0f;
     }
-    inverse = (largest.value > 0.0f) ? QUANTA / largest.value : 0.0f;
+    inverse = (largest.value > 0.0f) ? (QUANTA / largest.value) : 0.0f;
     for (i = 0u; i < count; i++) {
         /* An infinite input makes NaN here, which must not be converted; the step spoils the answer then too. */
-        const float scaled = (x[i] * inverse < QUANTA) ? x[i] * inverse : QUANTA;
-        quantised[i] = (int16_t)(int32_t)((scaled < 0.0f) ? scaled - 0.5f : scaled + 0.5f);
+        const float scaled = ((x[i] * inverse) < QUANTA) ? (x[i] * inverse) : QUANTA;
+        quantised[i] = (int16_t)(int32_t)((scaled < 0.0f) ? (scaled - 0.5f) : (scaled + 0.5f));
     }
     return largest.value / QUANTA;
 }
@@ -114,6 +117,7 @@ static void apply_int8(const kd_linear *map, const kd_word *storage, const float
             s5 += w[5] * x_i;
             s6 += w[6] * x_i;
             s7 += w[7] * x_i;
+            /* cppcheck-suppress misra-c2012-18.4 ; an index would cost an addition for each of the eight loads */
             w += KD_BLOCK;
         }
         /* All loads come before the first store, which might change what they load as far as a compiler knows. */

@@ -1,4 +1,7 @@
 /* Weight tables: what is checked before one is used, and what is checked while it is. */
+/* cppcheck-suppress-file misra-c2012-15.5 ; a function returns as soon as it refuses an input */
+/* cppcheck-suppress-file misra-c2012-19.2 ; kd_word reads the bits of a float without a second copy */
+/* cppcheck-suppress-file misra-c2012-8.7 ; kd_engine.h is called by whoever links the engine */
 #include "kd_engine.h"
 #include "kd_crc.h"
 #include "kd_math.h"
@@ -44,36 +47,36 @@ static int is_intact(const uint8_t *table, uint32_t length)
     return read32(&table[12]) == kd_crc32(0u, &table[CHECKED_FROM], length - CHECKED_FROM);
 }
 
-/* True at all times, unless the table was changed after it was measured. */
 static int has_room(const cursor *c, uint32_t room)
 {
-    return (c->storage == 0) || (room <= (c->limit - c->words));
+    /* uncovered: it is false only where another task changes the table after it was measured */
+    return (c->storage == NULL) || (room <= (c->limit - c->words));
 }
 
 /* The next `count` floats to the storage, then zeros up to `room`. */
 static int32_t take_floats(cursor *c, uint32_t count, uint32_t room)
 {
     uint32_t i;
-    if (count > (c->length - c->at) / 4u) {
+    if (count > ((c->length - c->at) / 4u)) {
         return KD_ERR_LENGTH;
     }
-    if (!has_room(c, room)) {
-        return KD_ERR_MEMORY;
+    if (!has_room(c, room)) { /* uncovered: as has_room says */
+        return KD_ERR_MEMORY; /* uncovered: as has_room says */
     }
     for (i = 0u; i < count; i++) {
         kd_word word;
-        word.bits = read32(&c->table[c->at + 4u * i]);
+        word.bits = read32(&c->table[c->at + (4u * i)]);
         if (!kd_is_finite(word.value)) {
             return KD_ERR_WEIGHT;
         }
         if ((word.value < SMALLEST_WEIGHT) && (word.value > -SMALLEST_WEIGHT)) {
             word.bits = 0u;
         }
-        if (c->storage != 0) {
+        if (c->storage != NULL) {
             c->storage[c->words + i] = word;
         }
     }
-    for (; (c->storage != 0) && (i < room); i++) {
+    for (; (c->storage != NULL) && (i < room); i++) {
         c->storage[c->words + i].bits = 0u;
     }
     c->at += 4u * count;
@@ -88,28 +91,28 @@ static int32_t take_float_matrix(cursor *c, uint32_t outputs, uint32_t inputs)
     const uint32_t room = padded(outputs) * inputs;
     uint32_t i;
     uint32_t row;
-    if (count > (c->length - c->at) / 4u) {
+    if (count > ((c->length - c->at) / 4u)) {
         return KD_ERR_LENGTH;
     }
-    if (!has_room(c, room)) {
-        return KD_ERR_MEMORY;
+    if (!has_room(c, room)) { /* uncovered: as has_room says */
+        return KD_ERR_MEMORY; /* uncovered: as has_room says */
     }
-    for (i = 0u; (c->storage != 0) && (i < room); i++) {
+    for (i = 0u; (c->storage != NULL) && (i < room); i++) {
         c->storage[c->words + i].bits = 0u;
     }
     for (row = 0u; row < outputs; row++) {
-        const uint32_t block = c->words + row / KD_BLOCK * KD_BLOCK * inputs + row % KD_BLOCK;
+        const uint32_t block = c->words + ((row / KD_BLOCK) * KD_BLOCK * inputs) + (row % KD_BLOCK);
         for (i = 0u; i < inputs; i++) {
             kd_word word;
-            word.bits = read32(&c->table[c->at + 4u * (row * inputs + i)]);
+            word.bits = read32(&c->table[c->at + (4u * ((row * inputs) + i))]);
             if (!kd_is_finite(word.value)) {
                 return KD_ERR_WEIGHT;
             }
             if ((word.value < SMALLEST_WEIGHT) && (word.value > -SMALLEST_WEIGHT)) {
                 word.bits = 0u;
             }
-            if (c->storage != 0) {
-                c->storage[block + KD_BLOCK * i] = word;
+            if (c->storage != NULL) {
+                c->storage[block + (KD_BLOCK * i)] = word;
             }
         }
     }
@@ -121,30 +124,30 @@ static int32_t take_float_matrix(cursor *c, uint32_t outputs, uint32_t inputs)
 /* A matrix [outputs, inputs] of int8, laid out as the float one; in the table it is padded to whole words. */
 static int32_t take_int8_matrix(cursor *c, uint32_t outputs, uint32_t inputs)
 {
-    const uint32_t count = (outputs * inputs + 3u) / 4u * 4u;
+    const uint32_t count = (((outputs * inputs) + 3u) / 4u) * 4u;
     const uint32_t room = padded(outputs) * inputs / 4u;
     uint32_t i;
-    uint32_t row;
-    if (count > c->length - c->at) {
+    if (count > (c->length - c->at)) {
         return KD_ERR_LENGTH;
     }
-    if (!has_room(c, room)) {
-        return KD_ERR_MEMORY;
+    if (!has_room(c, room)) { /* uncovered: as has_room says */
+        return KD_ERR_MEMORY; /* uncovered: as has_room says */
     }
     for (i = outputs * inputs; i < count; i++) {
         if (c->table[c->at + i] != 0u) {
             return KD_ERR_WEIGHT;
         }
     }
-    if (c->storage != 0) {
+    if (c->storage != NULL) {
         uint8_t *const bytes = (uint8_t *)&c->storage[c->words];
+        uint32_t row;
         for (i = 0u; i < room; i++) {
             c->storage[c->words + i].bits = 0u;
         }
         for (row = 0u; row < outputs; row++) {
-            const uint32_t block = row / KD_BLOCK * KD_BLOCK * inputs + row % KD_BLOCK;
+            const uint32_t block = ((row / KD_BLOCK) * KD_BLOCK * inputs) + (row % KD_BLOCK);
             for (i = 0u; i < inputs; i++) {
-                bytes[block + KD_BLOCK * i] = c->table[c->at + row * inputs + i];
+                bytes[block + (KD_BLOCK * i)] = c->table[c->at + (row * inputs) + i];
             }
         }
     }
@@ -229,13 +232,13 @@ static int32_t take_dimensions(kd_model *m, const uint8_t *table, uint32_t lengt
     if (((m->architecture != (uint32_t)KD_OPPORTUNITY) && (m->architecture != (uint32_t)KD_RECURRENT)) ||
         ((m->dtype != (uint32_t)KD_FLOAT32) && (m->dtype != (uint32_t)KD_INT8)) ||
         ((m->activation != (uint32_t)KD_RELU) && (m->activation != (uint32_t)KD_TANH)) ||
-        (m->hidden == 0u) || (m->hidden > KD_MAX_UNITS) || (m->slots > KD_MAX_SLOTS) ||
-        (m->fixed > KD_MAX_ACTIONS) || (m->blocks == 0u) || (m->blocks > KD_MAX_BLOCKS) ||
+        (m->hidden == 0u) || (m->hidden > (uint32_t)KD_MAX_UNITS) || (m->slots > (uint32_t)KD_MAX_SLOTS) ||
+        (m->fixed > (uint32_t)KD_MAX_ACTIONS) || (m->blocks == 0u) || (m->blocks > (uint32_t)KD_MAX_BLOCKS) ||
         (read32(&table[44]) != 0u)) {
         return KD_ERR_SHAPE;
     }
     m->actions = m->fixed + m->slots;
-    if ((m->actions == 0u) || (m->actions > KD_MAX_ACTIONS)) {
+    if ((m->actions == 0u) || (m->actions > (uint32_t)KD_MAX_ACTIONS)) {
         return KD_ERR_SHAPE;
     }
     /* The opportunity network is defined with relu, and needs an action of its own. */
@@ -243,19 +246,19 @@ static int32_t take_dimensions(kd_model *m, const uint8_t *table, uint32_t lengt
         ((m->activation != (uint32_t)KD_RELU) || (m->fixed == 0u))) {
         return KD_ERR_SHAPE;
     }
-    if (4u * m->blocks > length - HEADER_BYTES) {
+    if ((4u * m->blocks) > (length - HEADER_BYTES)) {
         return KD_ERR_LENGTH;
     }
     for (i = 0u; i < m->blocks; i++) {
-        const uint32_t size = read16(&table[HEADER_BYTES + 4u * i]);
-        const uint32_t slots = read16(&table[HEADER_BYTES + 4u * i + 2u]);
-        if ((size == 0u) || (size > KD_MAX_OBS) || ((slots != 0u) && (slots != m->slots))) {
+        const uint32_t size = read16(&table[HEADER_BYTES + (4u * i)]);
+        const uint32_t slots = read16(&table[HEADER_BYTES + (4u * i) + 2u]);
+        if ((size == 0u) || (size > (uint32_t)KD_MAX_OBS) || ((slots != 0u) && (slots != m->slots))) {
             return KD_ERR_SHAPE;
         }
         m->block_size[i] = (uint16_t)size;
         m->block_slots[i] = (uint16_t)slots;
         m->obs += size * ((slots == 0u) ? 1u : slots);
-        if (m->obs > KD_MAX_OBS) {
+        if (m->obs > (uint32_t)KD_MAX_OBS) {
             return KD_ERR_SHAPE;
         }
         if (slots == 0u) {
@@ -272,7 +275,7 @@ static int32_t examine(kd_model *m, const uint8_t *table, uint32_t length)
 {
     cursor c;
     int32_t status;
-    if (table == 0) {
+    if (table == NULL) {
         return KD_ERR_ARGUMENT;
     }
     if (length < HEADER_BYTES) {
@@ -296,8 +299,8 @@ static int32_t examine(kd_model *m, const uint8_t *table, uint32_t length)
     }
     c.table = table;
     c.length = length;
-    c.at = HEADER_BYTES + 4u * m->blocks;
-    c.storage = 0;
+    c.at = HEADER_BYTES + (4u * m->blocks);
+    c.storage = NULL;
     c.limit = 0u;
     c.words = 0u;
     status = take_tensors(&c, m);
@@ -342,6 +345,7 @@ static uint32_t sum_of_weights(const kd_model *m)
 
 static uint32_t sum_of_fields(const kd_model *m)
 {
+    /* cppcheck-suppress misra-c2012-11.4 ; the address itself is summed, and never made a pointer again */
     const uint64_t storage = (uint64_t)(uintptr_t)m->storage;
     uint32_t sum = (uint32_t)(storage & 0xFFFFFFFFu) + (uint32_t)(storage >> 32) + m->words + m->architecture +
                    m->dtype + m->activation + m->obs + m->hidden + m->context + m->slots + m->slot_size + m->fixed +
@@ -376,26 +380,28 @@ int32_t kd_load(kd_model *model, const uint8_t *table, uint32_t length, kd_word 
     cursor c;
     int32_t needed;
     int32_t status;
-    if ((model == 0) || (storage == 0)) {
+    if ((model == NULL) || (storage == NULL)) {
         return KD_ERR_ARGUMENT;
     }
     needed = kd_required_words(table, length);
     if (needed < 0) {
         return needed;
     }
+    /* cppcheck-suppress misra-c2012-11.4 ; the alignment of a pointer is in the low bits of its address */
     if (((uint32_t)needed > words) || (((uintptr_t)storage & 3u) != 0u)) {
         return KD_ERR_MEMORY;
     }
-    model->storage = 0; /* nothing fails from here on, unless the table is changed meanwhile: then no model is left */
+    /* Nothing fails from here on, unless the table is changed meanwhile: then no model is left. */
+    model->storage = NULL;
     forget_maps(model);
     status = take_dimensions(model, table, length);
     c.table = table;
     c.length = length;
-    c.at = HEADER_BYTES + 4u * model->blocks;
+    c.at = HEADER_BYTES + (4u * model->blocks);
     c.storage = storage;
     c.limit = words;
     c.words = 0u;
-    if (status == KD_OK) {
+    if (status == KD_OK) { /* uncovered: false only where another task changes the header after it was measured */
         status = take_tensors(&c, model);
     }
     if ((status == KD_OK) && !is_intact(table, length)) {
@@ -416,7 +422,7 @@ int32_t kd_load(kd_model *model, const uint8_t *table, uint32_t length, kd_word 
 
 int32_t kd_check(const kd_model *model)
 {
-    if ((model == 0) || (model->storage == 0)) {
+    if ((model == NULL) || (model->storage == NULL)) {
         return KD_ERR_ARGUMENT;
     }
     return (sum_of_fields(model) == model->check) ? KD_OK : KD_ERR_UPSET;
@@ -436,7 +442,7 @@ int32_t kd_scrub(kd_model *model, uint32_t words)
     uint32_t left;
     uint32_t count;
     uint32_t found;
-    if ((model == 0) || (model->storage == 0)) {
+    if ((model == NULL) || (model->storage == NULL)) {
         return KD_ERR_ARGUMENT;
     }
     if (model->scrubbed >= model->words) { /* itself upset */

@@ -65,6 +65,8 @@ STATUS = {
     -11: "the hidden state is not finite or leaves [-1, 1]",
     -12: "a logit or the hidden state of the answer is not finite, or the latter leaves [-1, 1]",
     UPSET: "the weights in memory have changed",
+    -14: "the table's signature is not the key's",
+    -15: "the table was signed before the one that was accepted last",
 }
 
 

@@ -25,7 +25,7 @@ def make(kind: str, satellite: SatelliteBundle, deadline_ms: float, target: str 
     if kind == "emulated":
         return EmulatedRunner(network, spec, target, deadline_ms)
     if kind == "native" or (kind == BEST and native_fault() is None):
-        return NativeRunner(network, spec)
+        return NativeRunner(network, spec, satellite.seal)
     return ReferenceRunner(network, spec)
 
 

@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 
 from onboard import build, table
+from onboard.authentic import Seal
 from onboard.network import Network
-from onboard.runners import BuildError, failure
+from onboard.runners import BuildError, RunnerError, failure
 from onboard.spec import AgentSpec, BoolArray, FloatArray
 
 SCRUB_WORDS = 8  # of the weights, whose CRC-32 is carried on with each decision
@@ -24,9 +25,22 @@ class _Request(ctypes.Structure):
     )
 
 
+class _Seal(ctypes.Structure):
+    """A kd_seal (engine/kd_seal.h)."""
+
+    _fields_ = (
+        *((name, ctypes.c_char_p) for name in ("key", "name", "tag")),
+        *((name, ctypes.c_uint32) for name in ("key_length", "name_length")),
+        ("sequence", ctypes.c_uint64),
+    )
+
+
 class NativeRunner:
-    def __init__(self, network: Network, spec: AgentSpec) -> None:
-        """Raises BuildError: no compiler, or a network beyond the engine's maxima."""
+    def __init__(self, network: Network, spec: AgentSpec, seal: Seal | None = None) -> None:
+        """``seal``: what the engine checks the table by before it loads it.
+
+        Raises BuildError: no compiler, or a network beyond the engine's maxima or not the one that was signed.
+        """
         self._engine = _engine()
         self._table = table.dump(network, spec)
         words = self._engine.kd_required_words(self._table, len(self._table))
@@ -43,7 +57,14 @@ class NativeRunner:
         arrays = (self._model, self._obs, self._mask, self._hidden, self._next, self._logits)
         self._request = _Request(*(array.ctypes.data for array in arrays), SCRUB_WORDS)
         self._serve, self._argument = self._engine.kd_serve, ctypes.byref(self._request)
-        self.reload()
+        self._seal, self._newest = None, ctypes.c_uint64(0)
+        if seal is not None:
+            name = seal.name.encode()
+            self._seal = _Seal(seal.key, name, seal.tag, len(seal.key), len(name), seal.sequence)
+        try:
+            self.reload()
+        except RunnerError as error:
+            raise BuildError(f"satellite {spec.name!r}: the C engine refuses its weights: {error}") from error
 
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
         self._obs[...] = obs  # faster than [:]
@@ -55,9 +76,13 @@ class NativeRunner:
         return self._logits.copy(), self._next.copy()
 
     def reload(self) -> None:
-        status = self._engine.kd_load(
+        arguments = (
             self._model.ctypes.data, self._table, len(self._table), self._storage.ctypes.data, len(self._storage)
-        )
+        )  # fmt: skip
+        if self._seal is None:
+            status = self._engine.kd_load(*arguments)
+        else:
+            status = self._engine.kd_load_sealed(*arguments, ctypes.byref(self._seal), ctypes.byref(self._newest))
         if status < 0:
             raise failure(status)
 
@@ -79,6 +104,7 @@ def _engine() -> ctypes.PyDLL:
     for name, arguments in {
         "kd_required_words": [ctypes.c_char_p, number],
         "kd_load": [pointer, ctypes.c_char_p, number, pointer, number],
+        "kd_load_sealed": [pointer, ctypes.c_char_p, number, pointer, number, pointer, pointer],
         "kd_serve": None,  # it is given a byref, which needs no conversion
         "kd_model_bytes": [],
     }.items():

@@ -1,0 +1,63 @@
+"""The page of deviations is that of the code, and what analysis finds, or a gap without a reason, is an error."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from kdmarl_sat import evidence
+from kdmarl_sat.engine_evidence import analysis, coverage, deviations
+from kdmarl_sat.engine_evidence.analysis import EvidenceError
+from onboard import build
+
+
+def test_the_page_is_current() -> None:
+    assert evidence.PAGE.read_text() == deviations.page(), "python -m kdmarl_sat.evidence misra writes it"
+
+
+@pytest.mark.parametrize("line", ["/* cppcheck-suppress misra-c2012-18.4 */", "/* NOLINTNEXTLINE */"])
+def test_a_suppression_without_a_reason_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "kd_x.c").write_text(f"{line}\nint x;\n")
+    with pytest.raises(EvidenceError, match=r"kd_x.c:1: a suppression must name its rule and, after ' ; ', why"):
+        deviations.read(tmp_path)
+
+
+def test_an_unjustified_finding_is_an_error(tmp_path: Path) -> None:
+    """A suppression taken out of the code; and one that nothing needs."""
+    if shutil.which("cppcheck") is None and not Path(sys.executable).with_name("cppcheck").exists():
+        pytest.skip("cppcheck is not installed")
+    shutil.copytree(build.ENGINE, tmp_path / "engine", ignore=shutil.ignore_patterns("targets"))
+    (tmp_path / "engine" / "kd_bad.c").write_text("#include <stdint.h>\nint32_t kd_bad(int32_t x);\n" + BAD)
+    with pytest.raises(EvidenceError, match=r"(?s)kd_bad.c:\d+: misra-c2012-15\.1"):
+        analysis.analyse(tmp_path / "engine")
+
+
+BAD = """int32_t kd_bad(int32_t x)
+{
+    if (x > 0) {
+        goto end;
+    }
+end:
+    return x;
+}
+"""
+
+
+def line(number: int, count: int, *branches: int) -> dict[str, object]:
+    return {"line_number": number, "count": count, "branches": [{"count": each} for each in branches]}
+
+
+def test_a_gap_must_be_justified_and_a_justification_needed(tmp_path: Path) -> None:
+    code = "a();\nif (b) { /* uncovered: cannot be */\n    c(); /* uncovered: as above */\n}\n"
+    (tmp_path / "kd_x.c").write_text(code)
+    file = {"file": "kd_x.c", "lines": [line(1, 5), line(2, 5, 0, 5), line(3, 0)]}
+    (found,) = coverage.examined([file], tmp_path)
+    assert (found.lines, found.lines_executed, found.branches, found.branches_executed) == (3, 2, 2, 1)
+    assert found.uncovered == ((2, "if (b) {", "cannot be"), (3, "c();", "as above"))
+    with pytest.raises(EvidenceError, match=r"kd_x.c:1 is not executed whole and gives no reason"):
+        coverage.examined([{"file": "kd_x.c", "lines": [line(1, 0), *file["lines"][1:]]}], tmp_path)
+    with pytest.raises(EvidenceError, match=r"kd_x.c:3 says why it is not executed, and it is"):
+        coverage.examined([{"file": "kd_x.c", "lines": [line(1, 1), line(2, 5, 5, 5), line(3, 5)]}], tmp_path)
