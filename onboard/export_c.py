@@ -209,6 +209,8 @@ int32_t student_decide(const float *obs, const uint8_t *mask, float *hidden, flo
 _SOURCE = """\
 #include "student.h"
 
+#include <stddef.h>
+
 #define KD_MAX_UNITS {units}
 #define KD_MAX_OBS {obs}
 #define KD_MAX_SLOTS {slots}
