@@ -29,7 +29,9 @@ MU = 3.986004415e14
 
 
 def mission(duration_s: float = 600.0, **changes: object) -> ScenarioConfig:
-    return dataclasses.replace(composed("scenario=imaging_constellation").scenario, duration_s=duration_s, **changes)
+    base = composed("scenario=imaging_constellation").scenario
+    deaf = {group: [block for block in blocks if block != "intent"] for group, blocks in base.sensing.items()}
+    return dataclasses.replace(base, duration_s=duration_s, sensing=deaf, **changes)
 
 
 def fly(env: ConstellationEnv, policy: GreedyPolicy | RandomPolicy, seeds: list[int]) -> list[Step]:

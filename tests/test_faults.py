@@ -22,7 +22,9 @@ FOREVER_S = 1e12
 def mission(duration_s: float = 600.0, communication: str = "free", **faults: float | bool) -> ScenarioConfig:
     base = composed("scenario=imaging_constellation").scenario
     heard = CommunicationConfig(Communication(communication))
-    return dataclasses.replace(base, duration_s=duration_s, communication=heard, faults=FaultsConfig(**faults))
+    deaf = {group: [block for block in blocks if block != "intent"] for group, blocks in base.sensing.items()}
+    faulty = FaultsConfig(**faults)
+    return dataclasses.replace(base, duration_s=duration_s, sensing=deaf, communication=heard, faults=faulty)
 
 
 def flown(config: ScenarioConfig, seed: int = 4, training: bool = False) -> tuple[EpisodeResult, float, bool]:

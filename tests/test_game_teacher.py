@@ -24,7 +24,7 @@ from training.games import mappo, training
 from training.games.networks import StateCritic
 
 ROOT = Path(__file__).parents[1]
-STORED = sorted((ROOT / "results/checkpoints").glob("*-teacher-*"))
+STORED = sorted(p for p in (ROOT / "results/checkpoints").glob("*-teacher-*") if p.name.startswith(("smac", "mpe")))
 UNFINISHED = [folder for folder in STORED if "5m_vs_6m" in folder.name]
 
 

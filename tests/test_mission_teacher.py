@@ -1,0 +1,68 @@
+"""Stored teachers of missions: they load by name, and what does not fit is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from envs.basilisk.environment import ConstellationEnv
+from kdmarl_sat.mission_teacher import as_teacher, load_teacher
+from scenarios.compose import composed
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig
+from training import checkpoint
+from training.loops import fresh_learner
+from training.mappo import Learner
+from training.simulate import TeamPlan
+
+MISSIONS = ("imaging_constellation", "optical_sar", "walker_cities")
+CHECKPOINTS = Path(__file__).parents[1] / "results" / "checkpoints"
+
+
+def stored(mission: str) -> Path:
+    [folder] = CHECKPOINTS.glob(f"{mission}-teacher-*")
+    return folder
+
+
+def fresh(config: RunConfig) -> tuple[TeamPlan, Learner]:
+    env = ConstellationEnv(config.scenario)
+    agents = tuple(range(len(env.specs)))
+    plan = TeamPlan((tuple(config.scenario.taught),) * len(agents), (agents,), (config.teacher.hidden,))
+    return plan, fresh_learner(plan, env.specs, env.state_size, config.teacher, config.seed)
+
+
+@pytest.mark.parametrize("mission", MISSIONS)
+def test_the_stored_teachers_load(mission: str) -> None:
+    folder = stored(mission)
+    config = composed(f"scenario={mission}", f"teacher.load={folder}", "seed=3")
+    plan, learner = fresh(config)
+    artifact = load_teacher(config, plan, learner)
+    done = json.loads((folder / "done.json").read_text())
+    kept = checkpoint.load(folder / "final.safetensors", done["digest"])["team"]
+    assert all(torch.equal(value, kept[name]) for name, value in learner.team.state_dict().items())
+    teacher = as_teacher(learner, artifact, config.teacher)
+    assert teacher.discount_per_s == done["depends_on"]["teacher"]["discount_per_s"] == 0.999
+    assert artifact.digest != done["digest"]  # of the networks, whatever code made them
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    folder = stored("imaging_constellation")
+    for overrides, said in (
+        (("scenario=optical_sar",), "a teacher of the mission optical_sar, and it is one of imaging_constellation"),
+        (("teacher.hidden=64",), r"teacher.hidden \(units\) 128 there, 64 here"),
+        (("scenario.teacher_sensing=[battery,gyro]",), "a teacher that reads battery, gyro, and it reads battery, "),
+    ):
+        config = composed(f"teacher.load={folder}", *overrides)
+        with pytest.raises(ConfigError, match=said):
+            load_teacher(config, *fresh(config))
+    damaged = Path(shutil.copytree(folder, tmp_path / "damaged"))
+    content = bytearray((damaged / "final.safetensors").read_bytes())
+    content[-5] ^= 1
+    (damaged / "final.safetensors").write_bytes(content)
+    config = composed(f"teacher.load={damaged}")
+    with pytest.raises(ConfigError, match="damaged"):
+        load_teacher(config, *fresh(config))
