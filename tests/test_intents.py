@@ -32,6 +32,11 @@ from training.policies import NetworkPolicy
 from training.rollout import collect
 from training.simulate import TeamPlan
 
+# Satellites that sense no intents.
+DEAF = tuple(
+    f"scenario.sensing.{group}=[{','.join(block for block in blocks if block != 'intent')}]"
+    for group, blocks in composed("scenario=imaging_constellation").scenario.sensing.items()
+)
 FLOWN = Path(__file__).parents[1] / "results/bundles/imaging_constellation-lh_a"
 CHAIN = (  # three in a row: each sees its neighbours, the ends do not see each other
     *("scenario.constellation.per_plane=3", "scenario.constellation.spacing_deg=40"),
@@ -202,6 +207,7 @@ def test_with_and_without_intents_all_else_is_the_same_to_the_bit() -> None:
             mission(
                 *("imaging_constellation", 300.0, f"scenario.communication.intent_bits={bits}"),
                 *("scenario.faults.sensor_dropout=0.3", "scenario.faults.dropout_s=50"),
+                *(DEAF if bits == 0 else ()),
             )
         )
         policy = RandomPolicy()
@@ -288,9 +294,9 @@ def test_impossible_intents_are_refused(values: dict[str, float], sentence: str)
 @pytest.mark.parametrize("silent", ["mode=none", "intent_bits=0"])
 def test_intents_that_nobody_hears_cannot_be_sensed(group: str, silent: str) -> None:
     sensing = f"scenario.{group}=[battery,intent]"
-    assert "intent" in composed(sensing).scenario.blocks
+    assert "intent" in composed(*DEAF, sensing).scenario.blocks
     with pytest.raises(ConfigError) as caught:
-        composed(sensing, f"scenario.communication.{silent}")
+        composed(*DEAF, sensing, f"scenario.communication.{silent}")
     assert str(caught.value) == (
         f"scenario.{group}='intent' is not allowed: it must be a block other than intent, for nobody hears one with "
         f"scenario.communication.{silent}"

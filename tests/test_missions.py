@@ -174,7 +174,7 @@ def test_what_is_available_lies_under_a_clear_sky_for_optical_satellites() -> No
         ),
         (
             ["scenario=tip_and_cue", "scenario.ground_stations.at.Hawaii=[120,0]"],
-            "scenario.ground_stations.at.Hawaii=[120.0, 0.0] is not allowed: it must be [latitude_deg, longitude_deg] "
+            "scenario.ground_stations.at.Hawaii=[120, 0] is not allowed: it must be [latitude_deg, longitude_deg] "
             "within",
         ),
         (
