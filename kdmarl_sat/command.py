@@ -18,6 +18,7 @@ from kdmarl_sat.streams import prepare
 from scenarios import onboard_sim, quantise, roots
 from scenarios import schema as run_schema
 from scenarios.check import Stopped
+from scenarios.folders import leave_no_empty_ones
 from scenarios.games import schema as games
 from scenarios.messages import COMPOSITION_ERRORS, explain, not_composed
 from scenarios.overrides import check_overrides, overrides_in
@@ -65,8 +66,10 @@ def command(
         try:
             composed()
         except (Stopped, Exception) as error:
+            leave_no_empty_ones()
             cause = error.__cause__ if isinstance(error, Stopped) else error
-            if composing and cause is not None and verdict(cause) is None:
+            elsewhere = type(cause).__module__.startswith("ray")  # a job of a sweep failed, not the composing
+            if composing and not elsewhere and cause is not None and verdict(cause) is None:
                 raise not_composed(cause) from cause
             raise
 

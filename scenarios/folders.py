@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import tempfile
 from pathlib import Path
@@ -31,19 +32,32 @@ def check_writable(output: OutputConfig, *others: Path) -> None:
             ) from error
 
 
+_made: list[Path] = []  # by this process
+
+
+def leave_no_empty_ones() -> None:
+    """Remove the folders that were made here and hold nothing: of a run that was refused."""
+    for folder in reversed(_made):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
 def own_folder(wanted: Path) -> Path:
     """Make the folder, or where it is taken, that with ``-2``, ``-3`` ... behind its name.
 
     Raises:
         OSError: it cannot be made.
     """
-    wanted.parent.mkdir(parents=True, exist_ok=True)
+    if not wanted.parent.is_dir():
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        _made.append(wanted.parent)
     for number in itertools.count(1):
         folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
+        _made.append(folder)
         return folder
     raise AssertionError("unreachable")
 

@@ -29,4 +29,4 @@ def work(config: RunConfig, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    command("launched", "config", work)
+    command("launched", "config", RunConfig, work)

@@ -155,8 +155,10 @@ def test_the_curve_tells_cost_and_progress(tmp_path: Path) -> None:
 
 
 def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
+    config = dataclasses.replace(SHORT)
+    config.learning_rate = 1e30  # more than is allowed
     with pytest.raises(DivergedError, match=r"not finite; lower values\.learning_rate"):
-        train(tmp_path, "vdn", dataclasses.replace(SHORT, learning_rate=1e30))
+        train(tmp_path, "vdn", config)
 
 
 def test_epsilon_falls_linearly() -> None:
