@@ -61,7 +61,8 @@ def measure() -> list[Covered]:
         seeds = sorted(str(path) for path in (folder / "seeds").iterdir())
         _run([str(check), str(MUTATIONS), *seeds])
         _run([str(replay), *seeds, *(sorted(map(str, CORPUS.iterdir())) if CORPUS.is_dir() else ())])
-        tests = ["tests/test_onboard_engine.py", "-k", _UNFIT, "-p", "tests.engine.instrumented"]
+        files = ["tests/test_onboard_engine.py", "tests/test_onboard_authentic.py"]
+        tests = [*files, "-k", _UNFIT, "-p", "tests.engine.instrumented"]
         _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], KD_LIBRARY=str(library))
         found = folder / "coverage.json"
         _run([tool("gcovr"), "--root", str(ROOT), "--filter", r".*onboard/engine/kd_.*", "--json", str(found), name])
