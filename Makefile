@@ -46,9 +46,10 @@ analyse: $(VENV)/.installed-dev
 
 check: lint analyse test
 
-# What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base).
+# What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
+# of a decision (qemu and cross compilers).
 evidence: $(VENV)/.installed-dev
-	$(BIN)/python -m kdmarl_sat.evidence misra analysis coverage eva --record
+	$(BIN)/python -m kdmarl_sat.evidence misra analysis coverage eva bound --record
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -4,8 +4,9 @@ analysis   cppcheck with MISRA C:2012, clang-tidy, compiler warnings: every find
 misra      writes docs/misra.md from the suppressions in the code
 coverage   statements and branches that the engine's tests and the fuzzer's seeds execute
 eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
+bound      the most instructions of a decision of the shipped students, on each emulated core
 
-What analysis, coverage and eva find is kept in results/evidence.json with --record.
+What analysis, coverage, eva and bound find is kept in results/evidence.json with --record.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ from typing import Any
 from envs.files import write_json, write_whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.engine_evidence import analysis, coverage, deviations, eva
-from onboard import build
+from kdmarl_sat.onboard_benchmark import bound
+from onboard import build, emulation
+from onboard.bundle import read_bundle
+from onboard.quantise import quantised
 
 ROOT = build.ENGINE.parents[1]
 PAGE = ROOT / "docs" / "misra.md"
 RECORD = ROOT / "results" / "evidence.json"
+STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "misra": _misra,
         "coverage": _coverage,
         "eva": _eva,
+        "bound": _bound,
     }
     parser.add_argument("parts", nargs="+", choices=parts, metavar="PART", help=f"of {', '.join(parts)}")
     parser.add_argument("--record", nargs="?", type=Path, const=RECORD, help=f"keep what was found ({RECORD.name})")
@@ -94,6 +100,23 @@ def _eva() -> tuple[str, Any]:
     listed += ["of a table with unknown dimensions not proven (the fuzzer and sanitizers are the evidence):"]
     listed += [f"  {machine}: {alarm}" for machine, alarms in open_ends.items() for alarm in alarms]
     return "\n".join((said, *listed)), {"version": version, "proven": proven, "not_proven_of_any_table": open_ends}
+
+
+def _bound() -> tuple[str, Any]:
+    cores: dict[str, Any] = {}
+    lines = ["bound, counted mean and counted maximum of adversarial decisions"]
+    for target in emulation.TARGETS.values():
+        if target.missing:
+            lines.append(f"  {target.core}: not measured, {' '.join(target.missing)} not installed")
+            continue
+        cores[target.name] = {}
+        for satellite in read_bundle(STUDENTS).satellites:
+            for network in (satellite.network, quantised(satellite.network)):
+                name = f"{satellite.spec.name}, {network.design.dtype.value}"
+                found = bound.measure(target, network, satellite.spec)
+                cores[target.name][name] = dataclasses.asdict(found)
+                lines.append(f"  {target.core}, {name}: {found.bound:,} / {found.mean:,.0f} / {found.most:,}")
+    return "\n".join(lines), {"students": STUDENTS.name, "cores": cores}
 
 
 if __name__ == "__main__":

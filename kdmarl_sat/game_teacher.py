@@ -13,9 +13,17 @@ from scenarios.games.schema import GameRunConfig
 from scenarios.schema import to_dict
 from training.artifact import Artifact
 from training.games.mappo import Learner
-from training.stored import Finished, Unfinished, check_shapes, check_sizes, differences, read_finished, read_unfinished
+from training.stored import Finished, Unfinished, check_networks, differences, read_finished, read_unfinished
 
 _NETWORKS = ("team", "critic", "value_norm")
+# Network, tensor and axis whose length has a name for the user.
+_SIZES = (
+    ("team", "head_weight", 1, "mappo.hidden (units)"),
+    ("critic", "value.0.weight", 0, "mappo.critic_hidden (units)"),
+    ("team", "encoder_weight", 1, "input columns"),
+    ("team", "head_weight", 2, "actions"),
+    ("critic", "value.0.weight", 1, "columns of the critic's state"),
+)
 # What of a game's settings does not change what the teacher plays: it sees everything, wherever the game runs.
 _PLACE = ("name", "environment.backend", "environment.sc2_path")
 _SIGHT = ("sensing", "agents", "random_mask")
@@ -113,18 +121,4 @@ def agents_of(specs: Sequence[AgentSpec]) -> list[dict[str, Any]]:
 
 
 def _check_networks(stored: Finished | Unfinished, state: Mapping[str, Any], learner: Learner) -> None:
-    fresh = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
-    sizes = []
-    for network, name, axis, said in (
-        ("team", "head_weight", 1, "mappo.hidden (units)"),
-        ("critic", "value.0.weight", 0, "mappo.critic_hidden (units)"),
-        ("team", "encoder_weight", 1, "input columns"),
-        ("team", "head_weight", 2, "actions"),
-        ("critic", "value.0.weight", 1, "columns of the critic's state"),
-    ):
-        there, here = state[network].get(name), fresh[network][name]
-        if there is not None and there.ndim == here.ndim:
-            sizes.append((said, there.shape[axis], here.shape[axis]))
-    check_sizes(stored, sizes)
-    for network, values in fresh.items():
-        check_shapes(stored, state[network], values)
+    check_networks(stored, state, {name: getattr(learner, name).state_dict() for name in _NETWORKS}, _SIZES)

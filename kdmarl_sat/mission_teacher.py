@@ -12,9 +12,17 @@ from training.artifact import DONE, Artifact
 from training.distill import Teacher
 from training.mappo import Learner
 from training.simulate import TeamPlan
-from training.stored import Finished, Unfinished, check_shapes, check_sizes, read_finished, read_unfinished
+from training.stored import Finished, Unfinished, check_networks, read_finished, read_unfinished
 
 _NETWORKS = ("team", "critic", "value_norm")
+# Network, tensor and axis whose length has a name for the user.
+_SIZES = (
+    ("team", "networks.0.context.weight", 0, "teacher.hidden (units)"),
+    ("team", "networks.0.context.weight", 1, "columns of the satellite's own"),
+    ("team", "networks.0.slot.weight", 1, "columns of each opportunity"),
+    ("team", "networks.0.fixed.weight", 0, "actions besides imaging"),
+    ("critic", "row.0.weight", 1, "columns of the critic's state"),
+)
 # What a training may have otherwise when it goes on: where and how fast it runs, and what is made by code.
 _APART = ("threads", "support_data", "scenario.support_data_dir", "extensions", "demonstrations")
 
@@ -74,18 +82,4 @@ def _discounting(made: Mapping[str, Any], config: TeacherConfig) -> tuple[float,
 
 
 def _check_networks(stored: Finished | Unfinished, state: Mapping[str, Any], learner: Learner) -> None:
-    fresh = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
-    sizes = []
-    for network, name, axis, said in (
-        ("team", "networks.0.context.weight", 0, "teacher.hidden (units)"),
-        ("team", "networks.0.context.weight", 1, "columns of the satellite's own"),
-        ("team", "networks.0.slot.weight", 1, "columns of each opportunity"),
-        ("team", "networks.0.fixed.weight", 0, "actions besides imaging"),
-        ("critic", "row.0.weight", 1, "columns of the critic's state"),
-    ):
-        there, here = state[network].get(name), fresh[network][name]
-        if there is not None and there.ndim == here.ndim:
-            sizes.append((said, there.shape[axis], here.shape[axis]))
-    check_sizes(stored, sizes)
-    for network, values in fresh.items():
-        check_shapes(stored, state[network], values)
+    check_networks(stored, state, {name: getattr(learner, name).state_dict() for name in _NETWORKS}, _SIZES)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from game_samples import smax_record
+from game_samples import mpe_record, smax_record
 from scipy.stats import mannwhitneyu
 
-from kdmarl_sat.game_report.across import POINTS, better, probability_of_improvement, profile
+from kdmarl_sat.game_report.across import POINTS, better, probability_of_improvement, profile, shared
 from kdmarl_sat.game_report.summary import grouped
 
 
@@ -35,3 +35,13 @@ def test_probability_and_profile_by_hand() -> None:
     }
     # Random actions win 25 %: runs with 50 % and 100 % are normalised 1/3 and 1.
     assert (line[0.3], line[0.35], line[0.975], line[1.0]) == (1.0, 0.5, 0.5, 0.0)
+
+
+def test_methods_are_compared_on_games_that_all_have_run_on() -> None:
+    """MAPPO has run on one game of two: there it counts, and the other game counts for nobody."""
+    records = [smax_record(m, [True, False]) for m in ("teacher", "kd_lh", "mappo_lh")]
+    results = grouped([*records, *(mpe_record(m, [-1.0, -2.0]) for m in ("teacher", "kd_lh"))])
+    assert len(results.places) == 2
+    assert [p.map for p in shared(results, results.places, ("kd_lh", "mappo_lh"))] == ["3m"]
+    assert len(shared(results, results.places, ("kd_lh", "teacher"))) == 2
+    assert probability_of_improvement(results, results.places, "kd_lh", "mappo_lh").estimate == 0.5

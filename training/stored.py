@@ -130,6 +130,33 @@ def check_sizes(stored: Finished | Unfinished, sizes: Sequence[tuple[str, int, i
         stored.refuse(f"of networks with this run's sizes: {', '.join(unlike)}")
 
 
+def check_networks(
+    stored: Finished | Unfinished,
+    state: Mapping[str, Any],
+    fresh: Mapping[str, Mapping[str, Any]],
+    named: Sequence[tuple[str, str, int, str]],
+) -> None:
+    """Whether stored networks fit those of a run.
+
+    Args:
+        stored: where they are from.
+        state: network -> its state dict, as stored.
+        fresh: likewise, of the run's networks.
+        named: network, tensor and axis whose length a user knows by a name, and that name: these are compared first.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    lengths = []
+    for network, name, axis, said in named:
+        there, here = state[network].get(name), fresh[network][name]
+        if there is not None and there.ndim == here.ndim:
+            lengths.append((said, there.shape[axis], here.shape[axis]))
+    check_sizes(stored, lengths)
+    for network, values in fresh.items():
+        check_shapes(stored, state[network], values)
+
+
 def check_shapes(stored: Finished | Unfinished, state: Mapping[str, Any], fresh: Mapping[str, Any]) -> None:
     """Whether a stored state fits networks, after ``check_sizes`` has said what a user can name.
 

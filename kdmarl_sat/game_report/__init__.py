@@ -42,9 +42,8 @@ def write_tables(
 def write_figures(
     records: Sequence[GameRecord], folder: Path, maps: Sequence[str] | None = None, pair: Sequence[str] = figures.PAIR
 ) -> list[Path]:
-    """flops-*.png per simulator; improvement-*.png and profiles-*.png per simulator and budget.
-
-    Per game, and per budget where there are two: curves-*.png and actions-*.png per game, of ``maps`` alone if given.
+    """flops-*.png per simulator; improvement-*.png and profiles-*.png per simulator and budget, over all its games;
+    curves-*.png and actions-*.png per game and budget, of ``maps`` alone if given.
 
     Actions are drawn of the methods in ``pair``, where at least one has run.
     """

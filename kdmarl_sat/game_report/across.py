@@ -27,13 +27,17 @@ def better(ours: FloatArray, theirs: FloatArray) -> FloatArray:
 def probability_of_improvement(results: Results, places: Sequence[Place], method: str, other: str) -> Interval:
     """That a run of ``method`` scores more than one of ``other``, mean over the games that both have run on."""
     estimates, drawn = [], []
-    for place in places:
+    for place in shared(results, places, (method, other)):
         ours, theirs = results.get(place, method), results.get(place, other)
-        if ours is None or theirs is None:
-            continue
+        assert ours is not None and theirs is not None
         estimates.append(better(ours.scores.means(ours.seeds), theirs.scores.means(theirs.seeds)))
         drawn.append(better(ours.scores.drawn(ours.seeds), theirs.scores.drawn(theirs.seeds)))
     return interval(float(np.mean(estimates)), np.mean(drawn, axis=0)) if estimates else UNKNOWN
+
+
+def shared(results: Results, places: Sequence[Place], methods: Sequence[str]) -> list[Place]:
+    """The games that all the methods have run on: over others they cannot be compared."""
+    return [place for place in places if all(results.get(place, method) is not None for method in methods)]
 
 
 def profile(results: Results, places: Sequence[Place], method: str) -> list[Interval]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from kdmarl_sat.game_report.across import POINTS, probability_of_improvement, profile
+from kdmarl_sat.game_report.across import POINTS, probability_of_improvement, profile, shared
 from kdmarl_sat.game_report.figures import method_colour
 from kdmarl_sat.game_report.statistics import CONFIDENCE
 from kdmarl_sat.game_report.summary import BUDGET_LABELS, TEACHER, Place, Results, in_order, label
@@ -32,7 +32,9 @@ def improvement(results: Results, places: Sequence[Place]) -> Figure | None:
         axes.plot([value.low, value.high], [row, row], color=method_colour(ours), linewidth=5, alpha=0.35)
         axes.plot(value.estimate, row, "o", color=method_colour(ours), markersize=6)
     axes.axvline(0.5, color=MUTED, linewidth=0.9, linestyle=(0, (1, 3)))
-    axes.set_yticks(range(len(rows)), [f"{label(a)} > {label(b)}" for (a, b), _ in rows], color=INK)
+    games = [len(shared(results, places, pair)) for pair, _ in rows]
+    names = [f"{label(a)} > {label(b)}, {_counted(n)}" for ((a, b), _), n in zip(rows, games, strict=True)]
+    axes.set_yticks(range(len(rows)), names, color=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)
     axes.grid(axis="x")
@@ -43,9 +45,13 @@ def improvement(results: Results, places: Sequence[Place]) -> Figure | None:
 
 @styled
 def profiles(results: Results, places: Sequence[Place]) -> Figure | None:
-    """Share of runs above each normalised score, a line per method; None where there is no teacher to normalise by."""
-    methods = in_order(m for place in places for m in results.methods(place) if m != TEACHER and m in _PROFILED)
-    lines = [(method, line) for method in methods if (line := profile(results, places, method))]
+    """Share of runs above each normalised score, a line per method, over the games that all of them have run on.
+
+    None where there is no such game, or no teacher to normalise by.
+    """
+    methods = in_order(m for place in places for m in results.methods(place) if m in _PROFILED)
+    common = shared(results, places, (*methods, TEACHER))
+    lines = [(method, line) for method in methods if (line := profile(results, common, method))]
     if not lines:
         return None
     figure = Figure(figsize=(WIDTH_IN, 4.0), layout="constrained")
@@ -66,10 +72,14 @@ def profiles(results: Results, places: Sequence[Place]) -> Figure | None:
     axes.grid(axis="y")
     axes.set_xlabel("normalised score: random actions 0, the teacher 1")
     axes.set_ylabel("share of runs that score more")
-    axes.set_title(_where(places))
+    axes.set_title(f"{_where(places)}, {_counted(len(common))}")
     axes.legend(loc="lower left")
     return figure
 
 
 def _where(places: Sequence[Place]) -> str:
-    return plain(f"{places[0].simulator}, {BUDGET_LABELS[places[0].budget]}, {len(places)} games", 110)
+    return plain(f"{places[0].simulator}, {BUDGET_LABELS[places[0].budget]}", 110)
+
+
+def _counted(games: int) -> str:
+    return f"{games} game" + "s" * (games != 1)

@@ -5,31 +5,13 @@
  * Writes a line "NAME COUNT" to FILE as each call returns. A call begins with the function's first instruction and ends
  * before the one that it returns to: the next after the call, or after the call's delay slot on a SPARC, so in either
  * case the next after the last that was executed before the function. One processor, no recursion.
- *
- * Distributions carry no header of the plugin interface (version 1), hence the declarations.
  */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_info_t;
-
-extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
-extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
-extern size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
-extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
-                                                  void (*callback)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-                                                   void (*callback)(unsigned int, void *), int flags, void *data);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = 1;
-__attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info_t *info,
-                                                               int argc, char **argv);
+#include "qemu_plugin.h"
 
 #define MAX_FUNCTIONS 8
 
