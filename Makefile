@@ -42,14 +42,14 @@ lint: $(VENV)/.installed-dev
 
 # The C engine: cppcheck with MISRA C:2012, clang-tidy, compiler warnings; docs/misra.md lists what they may find.
 analyse: $(VENV)/.installed-dev
-	$(BIN)/python -m kdmarl_sat.evidence analysis
+	$(BIN)/kdmarl-sat measure evidence analysis
 
 check: lint analyse test
 
 # What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
 # of a decision (qemu and cross compilers).
 evidence: $(VENV)/.installed-dev
-	$(BIN)/python -m kdmarl_sat.evidence misra analysis coverage eva bound --record
+	$(BIN)/kdmarl-sat measure evidence misra analysis coverage eva bound --record
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -15,13 +15,13 @@ def run(config: RunConfig | GameRunConfig, folder: Path) -> None:
     """One run, in the folder that Hydra has made for it."""
     # Imported here, so that --help and a refused configuration do not wait for it.
     if isinstance(config, GameRunConfig):
-        from kdmarl_sat import game_pipeline
+        from kdmarl_sat.games import pipeline as games
 
-        game_pipeline.run(config, folder)
+        games.run(config, folder)
     else:
-        from kdmarl_sat import pipeline
+        from kdmarl_sat.missions import pipeline as missions
 
-        pipeline.run(config, folder)
+        missions.run(config, folder)
 
 
 def main() -> None:

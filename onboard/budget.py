@@ -1,19 +1,16 @@
-"""Admission: what a satellite's network costs against what its flight processor grants one decision."""
+"""What a network costs a flight processor, and the limits on it that a satellite sets."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onboard import fields, network, processors
 from onboard.network import Design
 from onboard.processors import Processor
 from onboard.spec import AgentSpec
-
-if TYPE_CHECKING:  # a bundle holds budgets, so bundle.py imports this module
-    from onboard.bundle import Bundle, SatelliteBundle
 
 MOST_BITS = 4096  # that anybody may send with a decision
 
@@ -134,12 +131,6 @@ def estimate(spec: AgentSpec, design: Design, processor: Processor, bits_per_dec
     )
 
 
-def measure(satellite: SatelliteBundle) -> Measurement:
-    """What a satellite's network costs on the processor of its budget."""
-    design, processor = satellite.network.design, satellite.budget.processor
-    return estimate(satellite.spec, design, processor, satellite.bits_per_decision)
-
-
 def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
     """Every limited quantity beside its limit."""
     ram, name = budget.processor.ram_bytes, budget.processor.name
@@ -171,16 +162,6 @@ def _shown(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
-def admit(bundle: Bundle) -> tuple[Measurement, ...]:
-    """The measurement of every satellite, on the processor that its budget names.
-
-    Raises BudgetError: any satellite exceeds its budget.
-    """
-    measurements = tuple(measure(each) for each in bundle.satellites)
-    _refuse_excess(zip(measurements, (each.budget for each in bundle.satellites), strict=True))
-    return measurements
-
-
 def check(designs: Sequence[tuple[AgentSpec, Design]], budget: Budget, bits_per_decision: int = 0) -> None:
     """Whether networks of these satellites and designs will be admitted, before any is trained.
 
@@ -191,10 +172,13 @@ def check(designs: Sequence[tuple[AgentSpec, Design]], budget: Budget, bits_per_
 
     Raises BudgetError: any of them will exceed the budget.
     """
-    _refuse_excess((estimate(spec, design, budget.processor, bits_per_decision), budget) for spec, design in designs)
+    refuse_excess((estimate(spec, design, budget.processor, bits_per_decision), budget) for spec, design in designs)
 
 
-def _refuse_excess(measured: Iterable[tuple[Measurement, Budget]]) -> None:
+def refuse_excess(measured: Iterable[tuple[Measurement, Budget]]) -> None:
+    """
+    Raises BudgetError: any measurement exceeds its budget.
+    """
     broken = [
         f"satellite {measurement.satellite!r}: {violation}"
         for measurement, budget in measured

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onboard import reference
+from onboard.admission import admit
 from onboard.authentic import AuthenticityError, Trust
-from onboard.budget import admit
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind

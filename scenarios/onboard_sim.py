@@ -1,4 +1,4 @@
-"""Every choice of the onboard simulation (``python -m kdmarl_sat.onboard_sim``), as schema.py has a run's."""
+"""Every choice of the onboard simulation (``kdmarl-sat fly``), as schema.py has a run's."""
 
 from __future__ import annotations
 

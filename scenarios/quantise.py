@@ -1,4 +1,4 @@
-"""Every choice of ``python -m kdmarl_sat.quantise``, as schema.py has a run's."""
+"""Every choice of ``kdmarl-sat quantise``, as schema.py has a run's."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdmarl_sat.benchmark_jobs import composed
-from kdmarl_sat.game_records import GameRecord
+from kdmarl_sat.games.jobs import composed
+from kdmarl_sat.games.records import GameRecord
 
 NAMES = ["stop", "north", "attack 0"]
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from envs.sensing import sense
 from tests.launched import node
 from tests.toy import ToyEnv
-from training.networks import shared_team
-from training.policies import NetworkPolicy
-from training.rollout import Rollout, collect
+from training.missions.networks import shared_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import Rollout, collect
 
 
 def hang_on(job: tuple[str, str]) -> str:
@@ -28,7 +28,7 @@ def hang_on(job: tuple[str, str]) -> str:
 
 
 def fly_toy(job: tuple[NDArray[np.int64], tuple[int, ...]]) -> Rollout:
-    """As training.simulate.fly does; the generator's seed is an array, to see that it may be written to."""
+    """As training.missions.simulate.fly does; the generator's seed is an array, to see that it may be written to."""
     start, seeds = job
     start += 1
     env = ToyEnv(mortal=(True, True, True))

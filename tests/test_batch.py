@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from tests.toy import ToyEnv, ToyOptimum
-from training.batch import Batch, advantages, minibatches, to_batch
-from training.networks import Critic, ValueNorm
-from training.rollout import collect
+from training.missions.batch import Batch, advantages, minibatches, to_batch
+from training.missions.networks import Critic
+from training.missions.rollout import collect
+from training.networks import ValueNorm
 
 ENV = ToyEnv()
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from game_samples import smax_record
 
-from kdmarl_sat import benchmark, benchmark_jobs
-from kdmarl_sat.benchmark_jobs import Job
-from kdmarl_sat.game_records import read_all, write
-from kdmarl_sat.game_report.overview import BEGIN, END
+from kdmarl_sat.games import benchmark
+from kdmarl_sat.games import jobs as benchmark_jobs
+from kdmarl_sat.games.jobs import Job
+from kdmarl_sat.games.records import read_all, write
+from kdmarl_sat.games.report.overview import BEGIN, END
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,7 @@ STAND_IN = """
 import os, subprocess, sys, time
 from pathlib import Path
 from game_samples import smax_record
-from kdmarl_sat.game_records import write
+from kdmarl_sat.games.records import write
 
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 trace = Path(os.environ["TRACE"])
@@ -137,7 +138,7 @@ def test_a_failed_job_is_named_and_the_others_go_on(
     said = capfd.readouterr().err
     for name in ("smac_3m-seed0", "smac_8m-seed0"):
         log = tmp_path / f"logs/{name}.log"
-        assert f"kdmarl_sat.benchmark: {name} failed: ValueError: the sky fell (exit code 1, log {log})" in said
+        assert f"kdmarl_sat.games.benchmark: {name} failed: ValueError: the sky fell (exit code 1, log {log})" in said
     assert sorted(record.map for record in read_all(tmp_path / "re cords")) == ["3m", "8m"]
     monkeypatch.setenv("FORGETS", "qmix_fo")
     assert called(*asked, "--methods", "qmix_fo") == 1
@@ -149,7 +150,7 @@ def test_an_interrupted_run_ends_its_processes_and_goes_on(
 ) -> None:
     asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "mappo_fo", "kd_lh", "--seeds", "0"]
     asked += ["--budget", "equal"]
-    command = [sys.executable, "-m", "kdmarl_sat.benchmark", *asked]
+    command = [sys.executable, "-m", "kdmarl_sat.games.benchmark", *asked]
     process = subprocess.Popen(command, env={**os.environ, "HANGS": "kd_lh"}, stderr=subprocess.PIPE, text=True)
     pid = tmp_path / "trace.pid"
     deadline = time.monotonic() + 60
@@ -211,7 +212,7 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["run", "--set", "seed=3"], 2, "--set seed=3 is not allowed: it must be another setting than scenario, seed"),
         (["run", "--set", "mappo.hiden=3"], 2, "mappo.hiden is not a known key (did you mean hidden?)"),
         (["ablation", "--method", "mappo_fo"], 2, "--method=mappo_fo is not allowed: it must be one of kd_lh,"),
-        (["table"], 1, "holds no run records: python -m kdmarl_sat.benchmark run makes them"),
+        (["table"], 1, "holds no run records: kdmarl-sat benchmark run makes them"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -219,4 +220,4 @@ def test_bad_input_is_one_sentence(
 ) -> None:
     assert called(*arguments, "--records", str(tmp_path / "none")) == code
     said = capsys.readouterr().err
-    assert said.startswith("kdmarl_sat.benchmark: ") and sentence in said and said.count("\n") == 1
+    assert said.startswith("kdmarl_sat.games.benchmark: ") and sentence in said and said.count("\n") == 1

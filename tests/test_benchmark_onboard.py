@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from onboard_samples import BLIND, PROVENANCE, TINY, draw_network, fly_golden, make_satellite
 
-from kdmarl_sat.benchmark_onboard import BUNDLES, main
-from kdmarl_sat.onboard_benchmark import attacks, bits, cost, enforcement, host, mutations, table, upsets
-from kdmarl_sat.onboard_benchmark.backends import numpy_step, onnx_step, torch_step
-from kdmarl_sat.onboard_benchmark.record import Line, Part, RecordError, Relation, read_record, write_record
-from kdmarl_sat.onboard_benchmark.students import Flight, Student, flown, read_students
+from kdmarl_sat.measure.onboard import attacks, bits, cost, enforcement, host, mutations, table, upsets
+from kdmarl_sat.measure.onboard.backends import numpy_step, onnx_step, torch_step
+from kdmarl_sat.measure.onboard.command import BUNDLES, main
+from kdmarl_sat.measure.onboard.record import Line, Part, RecordError, Relation, read_record, write_record
+from kdmarl_sat.measure.onboard.students import Flight, Student, flown, read_students
 from onboard import budget, emulation
 from onboard import table as weight_table
 from onboard.bundle import write_bundle

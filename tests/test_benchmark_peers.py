@@ -12,14 +12,14 @@ import pytest
 from rich.console import Console
 from toy_game import ToyGame
 
-from kdmarl_sat import benchmark_peers
-from kdmarl_sat.benchmark_peers import compared, costs, find, main, ratios, read, record
-from kdmarl_sat.game_records import RecordError
-from kdmarl_sat.game_report.peers import peers
-from kdmarl_sat.peers import cost, programs
-from kdmarl_sat.peers.cost import FailedError, Point, Run, averaged, compare, measure
-from kdmarl_sat.peers.ours import Watched, composed, macs_per_step, train
-from kdmarl_sat.peers.programs import (
+from kdmarl_sat.games.records import RecordError
+from kdmarl_sat.games.report.peers import peers
+from kdmarl_sat.measure.peers import command as benchmark_peers
+from kdmarl_sat.measure.peers import cost, programs
+from kdmarl_sat.measure.peers.command import compared, costs, find, main, ratios, read, record
+from kdmarl_sat.measure.peers.cost import FailedError, Point, Run, averaged, compare, measure
+from kdmarl_sat.measure.peers.ours import Watched, composed, macs_per_step, train
+from kdmarl_sat.measure.peers.programs import (
     BenchmarlReader,
     EpymarlReader,
     JaxmarlReader,
@@ -266,7 +266,7 @@ def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatc
     settings = {"steps": 60_000, "seeds": [0], "threads": 1}
     made = [fake(BURN, name=name) for name in ("ours", "ours, as JaxMARL", "JaxMARL")]
     plain = json.loads(json.dumps(record(made, RUNS, {"EPyMARL": "away"}, settings), allow_nan=False))
-    assert (plain["format"], plain["version"]) == ("kdmarl_sat.benchmark_peers", 1)
+    assert (plain["format"], plain["version"]) == ("kdmarl_sat.measure.peers.command", 1)
     assert plain["settings"]["window_steps"] == 20_000
     assert plain["missing"] == {"EPyMARL": "away"}
     assert plain["programs"]["JaxMARL"]["command"][-2:] == ["60000", "0"]
@@ -297,9 +297,9 @@ def test_the_table_of_what_was_measured(tmp_path: Path) -> None:
     [
         ("{", r"peers\.json is damaged"),
         ("[]", r"peers\.json is damaged"),
-        ('{"format": "kdmarl_sat.benchmark_peers", "version": 9}', "has version 9: this program reads version 1"),
+        ('{"format": "kdmarl_sat.measure.peers.command", "version": 9}', "has version 9: this program reads version 1"),
         (
-            '{"format": "kdmarl_sat.benchmark_peers", "version": 1, "runs": []}',
+            '{"format": "kdmarl_sat.measure.peers.command", "version": 1, "runs": []}',
             "it lacks comparisons, machine, settings",
         ),
     ],

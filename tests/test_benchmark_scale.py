@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat.benchmark_scale import CLUSTERS_PER_SATELLITE, growth_exponent, main, sized
+from kdmarl_sat.measure.scale import CLUSTERS_PER_SATELLITE, growth_exponent, main, sized
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.7])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdmarl_sat.benchmark_simulation import largest_difference, main, resident_mib
+from kdmarl_sat.measure.simulation import largest_difference, main, resident_mib
 
 
 def test_rewards_are_compared_where_our_steps_end() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat import benchmark_twin
+from kdmarl_sat.measure import twin as benchmark_twin
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "planner.md").read_text()

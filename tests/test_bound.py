@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from envs.basilisk.bound import Prospect, Quota, Turns, upper_bound
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.prospects import episode_bound, prospects
-from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
-from training.flight import GuardedPolicy, limits_of
+from training.missions.flight import GuardedPolicy, limits_of
 
 TICKS = 12
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from envs.episode_result import EpisodeResult
-from kdmarl_sat.claims import MAIN, claims
-from kdmarl_sat.results import PolicyResult
+from envs.basilisk.episode_result import EpisodeResult
+from kdmarl_sat.missions.claims import MAIN, claims
+from kdmarl_sat.missions.results import PolicyResult
 
 CAPTURED = {
     "random": (8.0, 12.0),

@@ -11,13 +11,12 @@ import pytest
 from envs.api import Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.features import ECLIPSE_LOOKAHEAD_S, RATE_SCALE, TIME_SCALE
-from envs.basilisk.snapshot import snapshot
+from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 from envs.basilisk.upstream import chosen_target, plain_environment, replay
-from envs.heuristics import GreedyPolicy, RandomPolicy
-from kdmarl_sat.report import globe
-from kdmarl_sat.report.exhibits import exhibits
-from kdmarl_sat.report.summary import summarise
-from kdmarl_sat.results import PolicyResult, RunResult
+from kdmarl_sat.missions.report import globe
+from kdmarl_sat.missions.report.exhibits import exhibits
+from kdmarl_sat.missions.report.summary import summarise
+from kdmarl_sat.missions.results import PolicyResult, RunResult
 from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
 from scenarios.mission import CitiesConfig, ConstellationConfig, ScenarioConfig
@@ -74,7 +73,7 @@ def test_features_against_geometry(env: ConstellationEnv) -> None:
     for _ in range(6):
         step = env.step(policy.act(step))
     episode = env.episode(0)
-    now = snapshot(episode.constellation)
+    now = episode.constellation.snapshot()
     for n in np.nonzero(step.active[0])[0]:
         spec, satellite = env.specs[n], episode.constellation.satellites[n]
         blocks = {b.name: step.obs[0, n, spec.slice(b.name)].reshape(-1, b.size) for b in spec.blocks}

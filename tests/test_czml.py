@@ -13,9 +13,9 @@ import pytest
 from scipy.interpolate import BarycentricInterpolator
 
 from envs.basilisk.environment import ConstellationEnv
-from envs.heuristics import GreedyPolicy
-from envs.trace import ACTIVITIES, Trace
-from kdmarl_sat.report.czml import czml, spaced
+from envs.basilisk.heuristics import GreedyPolicy
+from envs.basilisk.trace import ACTIVITIES, Trace
+from kdmarl_sat.missions.report.czml import czml, spaced
 from scenarios.compose import composed
 
 SCENARIO = dataclasses.replace(composed("scenario=imaging_constellation").scenario, duration_s=600.0)

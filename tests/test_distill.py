@@ -10,9 +10,9 @@ import torch
 from envs.sensing import sense
 from scenarios.schema import DistillConfig, Labels, StudentConfig, TeacherConfig
 from tests.toy import ToyEnv, ToyOptimum
-from training.batch import to_batch
 from training.checkpoint import load, save
-from training.distill import (
+from training.missions.batch import to_batch
+from training.missions.distill import (
     Distiller,
     Teacher,
     agreement,
@@ -21,10 +21,10 @@ from training.distill import (
     on_step_grid,
     student_widths,
 )
-from training.mappo import imitate, new_learner
-from training.networks import Critic, Team, individual_team, shared_team
-from training.policies import NetworkPolicy
-from training.rollout import Rollout, collect
+from training.missions.mappo import imitate, new_learner
+from training.missions.networks import Critic, Team, individual_team, shared_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import Rollout, collect
 
 ENV = ToyEnv()
 CONFIG = DistillConfig(

@@ -10,12 +10,12 @@ import pytest
 from envs.api import Policy, Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.features import PASS_SCALE
+from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.windows import merged
-from envs.heuristics import GreedyPolicy
 from scenarios.communication import Communication, CommunicationConfig
 from scenarios.mission import FaultsConfig
 from tests.test_missions import block, mission
-from training.flight import GuardedPolicy, limits_of
+from training.missions.flight import GuardedPolicy, limits_of
 
 CHARGE, DOWNLINK, DESATURATE, FIRST_IMAGE = range(4)
 

@@ -12,10 +12,11 @@ import torch
 
 from envs.basilisk.environment import ConstellationEnv
 from scenarios.compose import composed
-from training.distill import agreement
-from training.evaluate import Evaluation, evaluate
-from training.rollout import concatenate
-from training.simulate import Flown, Flyer, Heuristic, Job, TeamPlan, fly, flyer
+from training.artifact import Place
+from training.missions.distill import agreement
+from training.missions.evaluate import Evaluation, evaluate
+from training.missions.rollout import concatenate
+from training.missions.simulate import Flown, Flyer, Heuristic, Job, TeamPlan, fly, flyer
 
 
 class KilledError(Exception):
@@ -43,16 +44,8 @@ def flight(folder: Path, pool: Here, who: Flyer, compared: object = None) -> Cal
     folder.mkdir(exist_ok=True)
 
     def run() -> Evaluation:
-        evaluate(
-            who,
-            config.scenario,
-            config.evaluation,
-            config.compute,
-            pool,  # type: ignore[arg-type]
-            folder,
-            lambda share, text: None,
-            compared,  # type: ignore[arg-type]
-        )
+        place = Place(folder, "key", lambda share, text: None)
+        evaluate(who, config, pool, place, compared)  # type: ignore[arg-type]
         return Evaluation.load(folder)
 
     return run

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat import evidence
-from kdmarl_sat.engine_evidence import analysis, coverage, deviations
-from kdmarl_sat.engine_evidence.analysis import EvidenceError
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations
+from kdmarl_sat.measure.evidence import command as evidence
+from kdmarl_sat.measure.evidence.analysis import EvidenceError
 from onboard import build
 
 
 def test_the_page_is_current() -> None:
-    assert evidence.PAGE.read_text() == deviations.page(), "python -m kdmarl_sat.evidence misra writes it"
+    assert evidence.PAGE.read_text() == deviations.page(), "kdmarl-sat measure evidence misra writes it"
 
 
 @pytest.mark.parametrize("line", ["/* cppcheck-suppress misra-c2012-18.4 */", "/* NOLINTNEXTLINE */"])

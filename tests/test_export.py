@@ -18,11 +18,11 @@ from scenarios.processor import ProcessorConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import BudgetConfig
 from tests.toy import ToyEnv
-from training.export import budget_of, export_students
-from training.flight import onboard_spec
-from training.networks import individual_team
-from training.policies import NetworkPolicy
-from training.rollout import collect
+from training.missions.export import budget_of, export_students
+from training.missions.flight import onboard_spec
+from training.missions.networks import individual_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import collect
 
 BUDGET = budget_of(BudgetConfig(), {})
 ENV = ToyEnv(mortal=(False, False, False))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from onboard_samples import BLIND, PLAIN, TINY, draw_network, fly_golden, make_inputs, make_satellite, write_sample
 
-from kdmarl_sat import export
+from kdmarl_sat.bundles import export
 from onboard import build, export_c, golden, table
 from onboard.bundle import SatelliteBundle
 from onboard.network import Activation, Architecture, Design, Dtype

@@ -12,8 +12,8 @@ from onboard_samples import BLIND, PLAIN, TINY, draw_network, fly_golden, make_i
 from onboard import golden
 from onboard.network import Activation, Architecture, Design, Dtype, Network
 from onboard.spec import AgentSpec, Block
-from training import export_onnx
-from training.export_onnx import ANY, OnnxError, Session, fly, graph
+from training.missions import export_onnx
+from training.missions.export_onnx import ANY, OnnxError, Session, fly, graph
 
 RECURRENT = Architecture.RECURRENT
 SLOTS_ONLY = AgentSpec("s", "h", (Block("window", 3, "s", 1.0, slots=2),), ("charge",), 2)  # C = 0

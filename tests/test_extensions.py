@@ -15,8 +15,8 @@ import pytest
 from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.extensions import Delivery, once
+from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.windows import sin_elevation
-from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError

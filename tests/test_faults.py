@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.faults import Faults, spells
-from envs.episode_result import EpisodeResult
-from envs.heuristics import GreedyPolicy
+from envs.basilisk.heuristics import GreedyPolicy
 from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
 from scenarios.mission import FaultsConfig, ScenarioConfig

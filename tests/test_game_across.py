@@ -7,8 +7,8 @@ import pytest
 from game_samples import mpe_record, smax_record
 from scipy.stats import mannwhitneyu
 
-from kdmarl_sat.game_report.across import POINTS, better, probability_of_improvement, profile, shared
-from kdmarl_sat.game_report.summary import grouped
+from kdmarl_sat.games.report.across import POINTS, better, probability_of_improvement, profile, shared
+from kdmarl_sat.games.report.summary import grouped
 
 
 def test_share_of_pairs_is_mann_whitneys_u() -> None:

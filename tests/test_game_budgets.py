@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from game_samples import mpe_record, smax_record
 
-from kdmarl_sat.benchmark_jobs import composed
-from kdmarl_sat.game_records import read, write
-from kdmarl_sat.game_report.convergence import flat
-from kdmarl_sat.game_report.summary import grouped
-from kdmarl_sat.game_report.tables import tables
+from kdmarl_sat.games.jobs import composed
+from kdmarl_sat.games.records import read, write
+from kdmarl_sat.games.report.convergence import flat
+from kdmarl_sat.games.report.summary import grouped
+from kdmarl_sat.games.report.tables import tables
 from scenarios.ranges import ConfigError
 
 

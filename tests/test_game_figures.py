@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from kdmarl_sat.game_records import GameRecord
-from kdmarl_sat.game_report import figures, formats, write_figures
-from kdmarl_sat.game_report.summary import Results, grouped
+from kdmarl_sat.games.records import GameRecord
+from kdmarl_sat.games.report import figures, formats, write_figures
+from kdmarl_sat.games.report.summary import Results, grouped
 from scenarios.games.schema import METHODS
 
 ACTIONS = ["stop", *(f"move {way}" for way in ("north", "south", "east", "west")), *(f"attack {n}" for n in range(8))]

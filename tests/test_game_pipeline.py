@@ -16,9 +16,9 @@ from gymnasium.spaces import Box, Discrete
 from hydra import compose, initialize_config_module
 from pettingzoo import ParallelEnv
 
-from kdmarl_sat.game_pipeline import run
-from kdmarl_sat.game_records import GameRecord, read_all
-from kdmarl_sat.methods import BY_NAME
+from kdmarl_sat.games.methods import BY_NAME
+from kdmarl_sat.games.pipeline import run
+from kdmarl_sat.games.records import GameRecord, read_all
 from scenarios.games import schema
 from scenarios.games.schema import METHODS, GameRunConfig
 from scenarios.schema import load

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from game_samples import mpe_record, smax_record
 
-from kdmarl_sat.game_records import RecordError, read_all, settings, write
+from kdmarl_sat.games.records import RecordError, read_all, settings, write
 
 
 def test_records_come_back_as_they_were(tmp_path: Path) -> None:

@@ -14,16 +14,16 @@ from game_samples import mpe_record, smax_record
 from rich.console import Console
 from scipy.stats import bootstrap
 
-from kdmarl_sat.benchmark import RECORDS
-from kdmarl_sat.benchmark_jobs import composed
-from kdmarl_sat.game_records import GameRecord, read_all
-from kdmarl_sat.game_report import formats, overview, paper, write_tables
-from kdmarl_sat.game_report.cells import Table
-from kdmarl_sat.game_report.statistics import Scores, compare, interquartile_mean, mean_score, normalised, share
-from kdmarl_sat.game_report.summary import grouped
-from kdmarl_sat.game_report.tables import tables
-from kdmarl_sat.game_report.teachers import teachers
-from kdmarl_sat.results_table import inserted
+from kdmarl_sat.games.benchmark import RECORDS
+from kdmarl_sat.games.jobs import composed
+from kdmarl_sat.games.records import GameRecord, read_all
+from kdmarl_sat.games.report import formats, overview, paper, write_tables
+from kdmarl_sat.games.report.cells import Table
+from kdmarl_sat.games.report.statistics import Scores, compare, interquartile_mean, mean_score, normalised, share
+from kdmarl_sat.games.report.summary import grouped
+from kdmarl_sat.games.report.tables import tables
+from kdmarl_sat.games.report.teachers import teachers
+from kdmarl_sat.report.pages import inserted
 from training.artifact import ROOT
 
 

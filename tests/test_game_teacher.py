@@ -12,11 +12,11 @@ import torch
 from test_game_pipeline import composed, mission, results  # noqa: F401 (a fixture)
 
 from envs.games.make import make_game
-from kdmarl_sat import game_pipeline
-from kdmarl_sat.benchmark_jobs import composed as as_recorded
-from kdmarl_sat.game_records import read, settings, write
-from kdmarl_sat.game_teacher import load_teacher
-from kdmarl_sat.methods import BY_NAME, TEACHER, sight_of, team_of
+from kdmarl_sat.games import pipeline as game_pipeline
+from kdmarl_sat.games.jobs import composed as as_recorded
+from kdmarl_sat.games.methods import BY_NAME, TEACHER, sight_of, team_of
+from kdmarl_sat.games.records import read, settings, write
+from kdmarl_sat.games.teacher import load_teacher
 from scenarios.games.schema import GameRunConfig
 from scenarios.ranges import ConfigError
 from training import artifact, checkpoint

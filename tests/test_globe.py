@@ -18,11 +18,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from envs.trace import ACTIVITIES, Trace
-from kdmarl_sat.report import globe, write_report
-from kdmarl_sat.report.exhibits import traces_to_show
+from envs.basilisk.trace import ACTIVITIES, Trace
+from kdmarl_sat.missions.report import globe, write_report
+from kdmarl_sat.missions.report.exhibits import traces_to_show
+from kdmarl_sat.missions.results import RunResult
 from kdmarl_sat.report.style import satellite_colour
-from kdmarl_sat.results import RunResult
 from tests.test_report import SATELLITES, synthetic_result
 
 TINY = Trace(

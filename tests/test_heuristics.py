@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs.api import AgentSpec, FeatureBlock, Step
-from envs.heuristics import GreedyPolicy, RandomPolicy
+from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 
 SPEC = AgentSpec(
     "sat",

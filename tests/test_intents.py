@@ -11,14 +11,15 @@ import pytest
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
+from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.faults import Spells
+from envs.basilisk.heuristics import RandomPolicy
 from envs.basilisk.intents import Intents
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.worlds import world_of
-from envs.episode_result import EpisodeResult
-from envs.heuristics import RandomPolicy
-from onboard.budget import BudgetError, admit
+from onboard.admission import admit
+from onboard.budget import BudgetError
 from onboard.bundle import BundleError, read_bundle, write_bundle
 from scenarios.communication import Communication, CommunicationConfig, most_targets
 from scenarios.compose import composed
@@ -26,11 +27,11 @@ from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from tests.test_communication import NO_OUTAGE
 from tests.test_missions import mission
-from training.export import budget_of, export_students
-from training.flight import FlightPlan, OnboardPolicy
-from training.policies import NetworkPolicy
-from training.rollout import collect
-from training.simulate import TeamPlan
+from training.missions.export import budget_of, export_students
+from training.missions.flight import FlightPlan, OnboardPolicy
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import collect
+from training.missions.simulate import TeamPlan
 
 # Satellites that sense no intents.
 DEAF = tuple(

@@ -10,12 +10,12 @@ import torch
 from envs.sensing import sense
 from scenarios.schema import TeacherConfig
 from tests.toy import ToyEnv, ToyOptimum
-from training.batch import advantages, to_batch
 from training.checkpoint import load, save
-from training.mappo import Learner, imitate, new_learner, total_updates, update
-from training.networks import Critic, Team, individual_team, shared_team
-from training.policies import NetworkPolicy
-from training.rollout import Rollout, collect, decisions
+from training.missions.batch import advantages, to_batch
+from training.missions.mappo import Learner, imitate, new_learner, total_updates, update
+from training.missions.networks import Critic, Team, individual_team, shared_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import Rollout, collect, decisions
 
 ENV = ToyEnv()
 CONFIG = TeacherConfig(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from envs.games.sensing import RandomMasks, fixed
-from kdmarl_sat.methods import BY_NAME, message_bits, sight_of, team_of
+from kdmarl_sat.games.methods import BY_NAME, message_bits, sight_of, team_of
 from tests.test_games_networks import SPECS
 from tests.test_roots import composed
 from training.games.messages import MessagingTeam

@@ -10,7 +10,7 @@ import pytest
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.satellites import name_of
-from kdmarl_sat import pipeline, transfer
+from kdmarl_sat.missions import pipeline, transfer
 from onboard.budget import BudgetError
 from scenarios.compose import composed
 from scenarios.epoch import in_basilisk_format

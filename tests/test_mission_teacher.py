@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from envs.basilisk.environment import ConstellationEnv
-from kdmarl_sat.mission_teacher import as_teacher, load_teacher
+from kdmarl_sat.missions.teacher import as_teacher, load_teacher
 from scenarios.compose import composed
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 from training import checkpoint
-from training.loops import fresh_learner
-from training.mappo import Learner
-from training.simulate import TeamPlan
+from training.missions.loops import fresh_learner
+from training.missions.mappo import Learner
+from training.missions.simulate import TeamPlan
 
 MISSIONS = ("imaging_constellation", "optical_sar", "walker_cities")
 CHECKPOINTS = Path(__file__).parents[1] / "results" / "checkpoints"

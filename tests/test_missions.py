@@ -10,8 +10,8 @@ import pytest
 
 from envs.api import Step
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.satellites import DAYLIGHT_DEG
-from envs.heuristics import GreedyPolicy
 from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
 from scenarios.mission import GroundStationsConfig, ScenarioConfig

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from envs.sensing import sense
 from tests.toy import ToyEnv
-from training.networks import Critic, OpportunityActor, Team, ValueNorm, individual_team, shared_team
+from training.missions.networks import Critic, OpportunityActor, Team, individual_team, shared_team
+from training.networks import ValueNorm
 
 C, F, K, M, H = 3, 2, 4, 2, 5
 Vector = list[float]

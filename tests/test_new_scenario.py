@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from envs.basilisk.environment import ConstellationEnv
-from envs.heuristics import GreedyPolicy
+from envs.basilisk.heuristics import GreedyPolicy
 from scenarios.compose import composed
 from scenarios.mission import (
     BLOCKS,

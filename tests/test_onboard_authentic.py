@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from onboard_samples import make_satellite, write_sample
 
-from kdmarl_sat import sign
+from kdmarl_sat.bundles import sign
 from onboard import build, table
 from onboard.authentic import SIGNATURE, AuthenticityError, Trust, new_key, read_key, table_tag
 from onboard.bundle import BundleError, read_bundle

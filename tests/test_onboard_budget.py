@@ -9,7 +9,8 @@ import pytest
 from onboard_samples import BLIND, BUDGET, PLAIN, PROVENANCE, ROUND, TINY, draw_network, fly_golden, make_satellite
 
 from onboard import closed_form
-from onboard.budget import Budget, BudgetError, admit, check, estimate, margins, measure, violations
+from onboard.admission import admit, measure
+from onboard.budget import Budget, BudgetError, check, estimate, margins, violations
 from onboard.bundle import Bundle, SatelliteBundle
 from onboard.network import Architecture, Design, Dtype
 from onboard.processors import PROCESSORS, Processor, find

@@ -33,7 +33,7 @@ from onboard_samples import (
 from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
-from kdmarl_sat.onboard_benchmark.attacks import mutated
+from kdmarl_sat.measure.onboard.attacks import mutated
 from onboard import budget, golden, processors, tensors
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
 from onboard.executor import Executor

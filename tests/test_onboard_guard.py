@@ -13,7 +13,7 @@ from onboard.guard import Guard, Health, Limits
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
-from training.flight import GuardedPolicy, limits_of
+from training.missions.flight import GuardedPolicy, limits_of
 
 LIMITS = Limits(reserve_min=0.2, wheel_speed_max=0.9, storage_max=0.95, release=0.05)
 WELL = Health(battery=0.8, reserve=0.6, wheel_speed=0.3, storage=0.1)

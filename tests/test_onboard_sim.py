@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from envs.basilisk.environment import ConstellationEnv
-from envs.episode_result import EpisodeResult
-from kdmarl_sat.onboard_sim import orbit_s
+from envs.basilisk.episode_result import EpisodeResult
+from kdmarl_sat.bundles.fly import orbit_s
 from onboard.flightlog import FlightLog, Kind
 from scenarios.compose import composed
 from scenarios.onboard_sim import FaultConfig, LostReads
-from training.flight import FlightPlan, OnboardPolicy, limits_of
-from training.rollout import collect
+from training.missions.flight import FlightPlan, OnboardPolicy, limits_of
+from training.missions.rollout import collect
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "results/bundles/imaging_constellation-lh_a"
@@ -119,7 +119,7 @@ def test_the_period_of_an_orbit() -> None:
 
 def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kdmarl_sat.onboard_sim", *overrides],
+        [sys.executable, "-m", "kdmarl_sat.bundles.fly", *overrides],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdmarl_sat.onboard_benchmark import bound, flow_graph
+from kdmarl_sat.measure.onboard import bound, flow_graph
 from onboard import emulation, instructions
 from onboard.emulation import TARGETS
 from onboard.network import Dtype

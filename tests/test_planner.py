@@ -10,17 +10,17 @@ import pytest
 
 from envs.api import Policy
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.episode_result import EpisodeResult
+from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.planner import ForecastPolicy, PlannerPolicy, PlannerSettings
 from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.layout import CHARGE
 from envs.basilisk.twin.plan import Effort, Planner, Skies
 from envs.basilisk.twin.worlds import World, make_worlds
-from envs.episode_result import EpisodeResult
-from envs.heuristics import GreedyPolicy
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
-from training.flight import GuardedPolicy, limits_of
+from training.missions.flight import GuardedPolicy, limits_of
 
 QUICK = PlannerSettings(Effort(width=6))
 

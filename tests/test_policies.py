@@ -7,11 +7,11 @@ import torch
 
 from envs.sensing import sense
 from tests.toy import ToyEnv
-from training.batch import to_batch
 from training.losses import chosen_log_prob
-from training.networks import Team, individual_team
-from training.policies import NetworkPolicy
-from training.rollout import Rollout, collect
+from training.missions.batch import to_batch
+from training.missions.networks import Team, individual_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import Rollout, collect
 
 
 def spirited(env: ToyEnv) -> Team:

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from envs.episode_result import EpisodeResult
+from envs.basilisk.episode_result import EpisodeResult
 from envs.sensing import sense
-from kdmarl_sat.quantise import comparison, int8_bundle, quantise, tables
+from kdmarl_sat.bundles.quantise import comparison, int8_bundle, quantise, tables
 from onboard import golden
 from onboard.bundle import read_bundle, write_bundle
 from onboard.network import Dtype
@@ -25,15 +25,15 @@ from scenarios.quantise import QuantiseRunConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import BudgetConfig, QuantiseConfig
 from tests.toy import ToyEnv
-from training.batch import to_batch
-from training.distill import agreement
-from training.export import budget_of, export_students, onboard_network, students_of
-from training.flight import onboard_spec
-from training.networks import Team, individual_team
-from training.policies import NetworkPolicy
-from training.quantise import Int8GRU, computes_in_int8, fine_tune, in_int8, rounded_inputs, rounded_weight
-from training.rollout import Rollout, collect, decisions
-from training.simulate import Flown
+from training.missions.batch import to_batch
+from training.missions.distill import agreement
+from training.missions.export import budget_of, export_students, onboard_network, students_of
+from training.missions.flight import onboard_spec
+from training.missions.networks import Team, individual_team
+from training.missions.policies import NetworkPolicy
+from training.missions.quantise import Int8GRU, computes_in_int8, fine_tune, in_int8, rounded_inputs, rounded_weight
+from training.missions.rollout import Rollout, collect, decisions
+from training.missions.simulate import Flown
 
 ROOT = Path(__file__).parents[1]
 BUNDLE = ROOT / "results" / "bundles" / "imaging_constellation-lh"
@@ -240,7 +240,7 @@ def test_the_command_makes_and_compares_an_int8_bundle(tmp_path: Path) -> None:
     overrides = ["scenario.duration_s=600", "quantise.episodes=2", "quantise.epochs=2", "episodes=2"]
     where = [f"bundle={BUNDLE}", "out=int8", "output.records_dir=records"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "kdmarl_sat.quantise", *where, *overrides]
+    command = [sys.executable, "-m", "kdmarl_sat.bundles.quantise", *where, *overrides]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     bundle = read_bundle(tmp_path / "int8")
     assert {each.network.design.dtype for each in bundle.satellites} == {Dtype.INT8}

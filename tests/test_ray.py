@@ -26,8 +26,8 @@ from scenarios.compose import composed
 from scenarios.ranges import ConfigError
 from scenarios.schema import WorkersOn
 from tests import jobs, launched, ray_jobs
-from training.simulate import Flyer, Heuristic, gather, worker_pool
-from training.simulate import jobs as episodes
+from training.missions.simulate import Flyer, Heuristic, gather, worker_pool
+from training.missions.simulate import jobs as episodes
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from envs.episode_result import EpisodeResult
-from envs.trace import ACTIVITIES, Trace
-from kdmarl_sat.report import (
+from envs.basilisk.episode_result import EpisodeResult
+from envs.basilisk.trace import ACTIVITIES, Trace
+from kdmarl_sat.missions.report import (
     console_table,
     figures,
     flight_figures,
@@ -30,9 +30,11 @@ from kdmarl_sat.report import (
     style,
     write_report,
 )
-from kdmarl_sat.report.exhibits import exhibits, traces_to_show
-from kdmarl_sat.report.geometry import along_and_across_km, west_edge_deg, wrap_track
-from kdmarl_sat.report.metrics import json_ready
+from kdmarl_sat.missions.report.exhibits import exhibits, traces_to_show
+from kdmarl_sat.missions.report.geometry import along_and_across_km, west_edge_deg, wrap_track
+from kdmarl_sat.missions.report.metrics import json_ready
+from kdmarl_sat.missions.report.summary import ReportError, faults_of, summarise
+from kdmarl_sat.missions.results import BudgetRow, Curve, PolicyResult, RunResult
 from kdmarl_sat.report.statistics import (
     Interval,
     bootstrap_interval,
@@ -42,8 +44,6 @@ from kdmarl_sat.report.statistics import (
     paired_difference,
     retention,
 )
-from kdmarl_sat.report.summary import ReportError, faults_of, summarise
-from kdmarl_sat.results import BudgetRow, Curve, PolicyResult, RunResult
 
 SATELLITES = ("sat-0 slow", "sat-1 narrow", "sat-2 wide", "sat-3 wide")
 SEEDS = tuple(range(1000, 1020))

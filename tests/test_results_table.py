@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kdmarl_sat.results_table import BEGIN, END, inserted, main, overview, sections
-from kdmarl_sat.run_records import RecordError, read_records
+from kdmarl_sat.missions.records import RecordError, read_records
+from kdmarl_sat.missions.table import BEGIN, END, main, overview, sections
+from kdmarl_sat.report.pages import inserted
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("random", "global_knowledge", "teacher_fo", "kd_lh")
@@ -125,12 +126,12 @@ def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path, capsys:
         read_records(tmp_path)
     with pytest.raises(SystemExit):
         main(["--records", str(tmp_path)])
-    assert capsys.readouterr().err.startswith(f"kdmarl_sat.results_table: run record {tmp_path}/a.json is damaged")
+    assert capsys.readouterr().err.startswith(f"kdmarl_sat.missions.table: run record {tmp_path}/a.json is damaged")
 
 
 def test_the_readme_holds_what_the_records_say() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert inserted(readme, overview(read_records(ROOT / "results/runs"))) == readme
+    assert inserted(readme, overview(read_records(ROOT / "results/runs")), BEGIN, END) == readme
 
 
 def test_the_page_of_missions_holds_what_the_records_say() -> None:
@@ -138,7 +139,7 @@ def test_the_page_of_missions_holds_what_the_records_say() -> None:
 
 
 def test_insertion_keeps_the_rest() -> None:
-    assert inserted(f"a{BEGIN}\nold{END}b", "new") == f"a{BEGIN}\nnew{END}b"
+    assert inserted(f"a{BEGIN}\nold{END}b", "new", BEGIN, END) == f"a{BEGIN}\nnew{END}b"
 
 
 def test_controls_of_some_seeds_stand_beside_the_policies_of_all() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 
 from envs.sensing import sense
 from tests.toy import ToyEnv, ToyOptimum
-from training.networks import shared_team
-from training.policies import NetworkPolicy
-from training.rollout import Decisions, Rollout, collect, concatenate, decisions
+from training.missions.networks import shared_team
+from training.missions.policies import NetworkPolicy
+from training.missions.rollout import Decisions, Rollout, collect, concatenate, decisions
 
 T, E, N = 4, 2, 2
 

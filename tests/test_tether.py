@@ -30,7 +30,7 @@ for each in [pool.submit(jobs.spin, sys.argv[1]) for _ in range(2)]:
 """,
     "benchmark": """
 from pathlib import Path
-from kdmarl_sat import benchmark_jobs
+from kdmarl_sat.games import jobs as benchmark_jobs
 benchmark_jobs._command = lambda *_: [sys.executable, "-c", f"from tests import jobs; jobs.spin({sys.argv[1]!r})"]
 found = [benchmark_jobs.Job("mpe_spread", seed, ("mappo",)) for seed in range(2)]
 benchmark_jobs.run(found, Path(sys.argv[1]) / "records", Path(sys.argv[1]) / "logs")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.episode_result import EpisodeResult
-from kdmarl_sat.report.transfer import Flight, alike, figure, markdown, panels
-from kdmarl_sat.transfer import folder_name, main, spread_over, variations
+from envs.basilisk.episode_result import EpisodeResult
+from kdmarl_sat.missions.report.transfer import Flight, alike, figure, markdown, panels
+from kdmarl_sat.missions.transfer import folder_name, main, spread_over, variations
 from scenarios.compose import composed
 from tests.test_pipeline import TINY
-from training.simulate import TeamPlan
+from training.missions.simulate import TeamPlan
 
 
 def test_further_satellites_are_served_as_one_of_their_class() -> None:

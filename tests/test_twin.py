@@ -11,7 +11,7 @@ import pytest
 from envs.basilisk.energy import Energy
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
-from envs.basilisk.snapshot import snapshot
+from envs.basilisk.heuristics import RandomPolicy
 from envs.basilisk.twin import layout
 from envs.basilisk.twin.environment import TwinEnv, check_mirrored, planner_fault, twin_fault
 from envs.basilisk.twin.library import library
@@ -19,7 +19,6 @@ from envs.basilisk.twin.parity import Parity, compare, state_now
 from envs.basilisk.twin.sunlight import illumination
 from envs.basilisk.twin.tables import tables
 from envs.basilisk.twin.worlds import make_worlds, world_of
-from envs.heuristics import RandomPolicy
 from onboard.guard import Guard, Health, Limits
 from scenarios.compose import composed
 from scenarios.mission import FaultsConfig, RewardConfig, ScenarioConfig
@@ -125,7 +124,7 @@ def test_the_battery_forecast_is_that_of_the_features() -> None:
     fleet = tables(config, constellation)
     hardware = [satellite.hardware for satellite in constellation.satellites]
     energy = Energy(hardware, config.actions.image_timeout_s, config.actions.downlink_duration_s)
-    expected = energy.lowest_ahead(snapshot(constellation))
+    expected = energy.lowest_ahead(constellation.snapshot())
     for row, each in enumerate(fleet):
         state = state_now(env.episode(0), row, fleet)
         assert library().tw_lowest_ahead(each.address, state.ctypes.data) == pytest.approx(expected[row], abs=1e-9)

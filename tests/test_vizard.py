@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from envs.basilisk.environment import ConstellationEnv
-from envs.heuristics import GreedyPolicy
+from envs.basilisk.heuristics import GreedyPolicy
 from scenarios.compose import composed
-from training.rollout import collect
+from training.missions.rollout import collect
 
 Fields = dict[int, list[bytes | int | float]]
 TIME, SPACECRAFT, LOCATIONS = 1, 3, 9  # fields of VizMessage

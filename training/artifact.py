@@ -23,6 +23,18 @@ _SOURCES = (".py", ".c", ".h", ".json")  # onboard/ holds the C engine, and the 
 _PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may change results
 
 
+Progress = Callable[[float, str], None]  # (share done, what to say)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a stage works, and may have worked before a crash."""
+
+    folder: Path
+    key: str  # the stage's digest, which its checkpoints carry
+    progress: Progress
+
+
 class ArtifactError(ValueError):
     """An artifact that cannot be made or used; the message is one sentence for the user."""
 

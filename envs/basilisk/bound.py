@@ -38,7 +38,7 @@ is. No table is proven for BSK-RL's controller. It reports no rate error in the 
 satellite can capture a target while it sweeps past at a high rate, and a torque limit says little about the time until
 then.
 
-**What it is worth.** ``kdmarl_sat.benchmark_twin`` records it: in the shipped missions the proven bound is hardly
+**What it is worth.** ``kdmarl-sat measure twin`` records it: in the shipped missions the proven bound is hardly
 lower than the priority within reach. The rest is lost by what this relaxation drops (wheel momentum, rates, battery) or
 by the planner, which is no optimum. This bound cannot tell which.
 """

@@ -8,9 +8,9 @@ import numpy as np
 
 from envs.api import AgentSpec, BoolArray, IntArray, Step
 from envs.basilisk.episode import Episode, Moment
+from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.features import agent_specs, shuffled, state_size
-from envs.episode_result import EpisodeResult
-from envs.trace import Trace
+from envs.basilisk.trace import Trace
 from scenarios.mission import ScenarioConfig
 
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
+from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.faults import Faults
 from envs.basilisk.features import FeatureExtractor
 from envs.basilisk.satellites import CHARGE, DESATURATE, DOWNLINK
 from envs.basilisk.simulation import Constellation
-from envs.basilisk.snapshot import Snapshot, snapshot
-from envs.episode_result import EpisodeResult
-from envs.trace import Trace
+from envs.basilisk.snapshot import Snapshot
+from envs.basilisk.trace import Trace
 from scenarios.mission import INTENT_BLOCKS, FaultsConfig, RewardAt, ScenarioConfig
 
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
@@ -96,7 +96,7 @@ class Episode:
         self._charges = np.zeros(count, dtype=np.int64)
         self._history: list[_Doing] = []
         self._imaged_at: dict[int, tuple[int, float]] = {}
-        return self._moment(snapshot(self.constellation), reward=0.0, duration_s=0.0)
+        return self._moment(self.constellation.snapshot(), reward=0.0, duration_s=0.0)
 
     def step(self, actions: IntArray) -> Moment:
         """Task the satellites that were asked and run to the next decision.
@@ -139,7 +139,7 @@ class Episode:
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
         self._arrive()
-        return self._moment(snapshot(self.constellation), reward, duration_s)
+        return self._moment(self.constellation.snapshot(), reward, duration_s)
 
     def _order(self, row: int, action: int) -> _Order:
         """What an action asks of a satellite."""
@@ -215,7 +215,7 @@ class Episode:
 
     def _watch(self) -> None:
         """Remember an instant within an action."""
-        self._history.append(self._doing(snapshot(self.constellation)))
+        self._history.append(self._doing(self.constellation.snapshot()))
 
     def _doing(self, now: Snapshot) -> _Doing:
         satellites = self.constellation.satellites

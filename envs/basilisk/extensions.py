@@ -9,16 +9,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.basilisk.deliveries import Delivery, RewardRule, called, once, said
+from envs.basilisk.snapshot import Snapshot
 from scenarios.mission import HardwareConfig, ScenarioConfig
 from scenarios.ranges import ConfigError, shown
 
-if TYPE_CHECKING:
-    from envs.basilisk.snapshot import Snapshot
+__all__ = ["Delivery", "Feature", "RewardRule", "View", "digests", "features", "observed", "once", "reward_rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,49 +50,13 @@ class Feature:
             raise ConfigError(f"a Feature of size={self.size}, scale={self.scale} is not allowed: both must be above 0")
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """An image that may earn: taken, or downlinked, as the mission's ``reward.at`` says."""
-
-    satellite: str
-    target: str
-    priority: float
-    r_LP_P: NDArray[np.float64]  # [3] m, planet-fixed
-    taken_s: float  # since the start of the episode
-    delivered_s: float  # end of the simulation step in which it was
-    earlier: int  # images of the target that were delivered in earlier steps
-    together: int  # images of the target that are delivered in this one
-
-
-RewardRule = Callable[[Delivery], float]
-
-
-def once(delivery: Delivery) -> float:
-    """The target's priority to whoever delivers it first, split between simultaneous ones; then nothing."""
-    return 0.0 if delivery.earlier else delivery.priority / delivery.together
-
-
-def earned(rule: RewardRule, delivery: Delivery) -> float:
-    """What a rule says of a delivery.
-
-    Raises:
-        ConfigError: that is no finite number, or it raises something itself.
-    """
-    value = _called("scenario.reward.rule", rule, delivery)
-    if not isinstance(value, float | int | np.number) or not math.isfinite(value):
-        raise ConfigError(
-            f"scenario.reward.rule gave {shown(value)} for {delivery.target}: it must give a finite number"
-        )
-    return float(value)
-
-
 def observed(name: str, feature: Feature, view: View) -> NDArray[np.float64]:
     """The columns of a feature.
 
     Raises:
         ConfigError: they are of another shape, or not finite, or their function raises something itself.
     """
-    given = _called(f"scenario.features.{name}", feature.columns, view)
+    given = called(f"scenario.features.{name}", feature.columns, view)
     try:
         columns = np.asarray(given, np.float64)
     except (TypeError, ValueError) as error:
@@ -139,23 +104,7 @@ def _imported(name: str, place: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # the module is the user's own, and may raise anything
-        raise ConfigError(f"{name}={place} cannot be used: {_said(error)}") from error
-
-
-def _called(name: str, function: Callable[[Any], Any], argument: Any) -> Any:
-    """What a function of the user's own returns.
-
-    Raises:
-        ConfigError: it raises something; HYDRA_FULL_ERROR=1 shows where.
-    """
-    try:
-        return function(argument)
-    except Exception as error:
-        raise ConfigError(f"{name} failed: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{name}={place} cannot be used: {said(error)}") from error
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:

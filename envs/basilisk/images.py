@@ -11,7 +11,7 @@ from bsk_rl import data
 from bsk_rl.data.unique_image_data import UniqueImageData, UniqueImageStore
 from bsk_rl.scene.targets import Target
 
-from envs.basilisk.extensions import Delivery, RewardRule, earned
+from envs.basilisk.deliveries import Delivery, RewardRule, earned
 from scenarios.mission import RewardAt
 
 IMAGE_BITS = 8e6  # BSK-RL's default

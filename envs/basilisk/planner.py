@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from envs.api import AgentSpec, BoolArray, IntArray, Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
+from envs.basilisk.heuristics import housekeeping
 from envs.basilisk.twin.environment import Flight, TwinEnv
 from envs.basilisk.twin.forecast import outcomes
 from envs.basilisk.twin.layout import CHARGE, DESAT, DOWNLINK
@@ -25,7 +26,6 @@ from envs.basilisk.twin.library import library
 from envs.basilisk.twin.plan import Effort, Plan, Planner, Skies
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import Tables, check_fits, tables
-from envs.heuristics import housekeeping
 from scenarios.communication import Communication
 from scenarios.mission import ScenarioConfig
 

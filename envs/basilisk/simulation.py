@@ -32,10 +32,11 @@ from envs.basilisk.satellites import (
     name_of,
     satellite_args,
 )
+from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
 from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
+from envs.basilisk.trace import SAMPLE_S
 from envs.basilisk.vizard import Film
-from envs.trace import SAMPLE_S
 from scenarios.communication import Communication
 from scenarios.mission import ScenarioConfig
 from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
@@ -129,6 +130,10 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
     @property
     def time_s(self) -> float:
         return float(self.simulator.sim_time)
+
+    def snapshot(self) -> Snapshot:
+        """Its physical state now."""
+        return snapshot(self.satellites, self.simulator.world, self.capacity_J, self.time_s)
 
     @property
     def targets(self) -> list[GroundTarget]:

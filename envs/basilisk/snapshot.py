@@ -5,14 +5,15 @@ Frames: N inertial, P planet-fixed, B body. Angles in rad, times in s, positions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import BoolArray
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager
-from envs.basilisk.simulation import Constellation
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,13 @@ class Snapshot:
     to_pass_end_s: NDArray[np.float64]  # [N]
 
 
-def snapshot(constellation: Constellation) -> Snapshot:
-    satellites = constellation.satellites
-    time_s = constellation.time_s
-    world = constellation.simulator.world
+def snapshot(satellites: Sequence[Imager], world: Any, capacity_J: NDArray[np.float64], time_s: float) -> Snapshot:
+    """
+    Args:
+        world: BSK-RL's model of the planet, at the same instant.
+        capacity_J: [N] of the batteries.
+        time_s: since the start of the episode.
+    """
     planet = world.gravFactory.spiceObject.planetStateOutMsgs[world.body_index].read()
     PN = np.array(planet.J20002Pfix)
     PN_dot = np.array(planet.J20002Pfix_dot)
@@ -61,7 +65,7 @@ def snapshot(constellation: Constellation) -> Snapshot:
         boresight_P=np.einsum("nij,nj->ni", NB, boresight_B) @ PN.T,
         omega_BP_P=(omega_BN_N - omega_PN_N) @ PN.T,
         rate=np.linalg.norm(omega_BN_B, axis=-1),
-        battery=np.array([bus.battery_J for bus in buses]) / constellation.capacity_J,
+        battery=np.array([bus.battery_J for bus in buses]) / capacity_J,
         sunlit=to_start <= to_end,
         to_eclipse_start_s=to_start,
         to_eclipse_end_s=to_end,

@@ -307,7 +307,7 @@ class GameOutputConfig:
 
 
 # Algorithm, and what its agents see: FO everything, LH what their group senses, LH+A the same with a network each,
-# sized to what it senses. kdmarl_sat/methods.py says what each is made of.
+# sized to what it senses. kdmarl_sat/games/methods.py says what each is made of.
 METHODS = (
     "teacher",
     *("mappo_fo", "mappo_lh", "mappo_lh_a", "qmix_fo", "qmix_lh", "qmix_lh_a", "vdn_fo", "vdn_lh", "vdn_lh_a"),

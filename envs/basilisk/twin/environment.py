@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from envs.api import AgentSpec, IntArray, Step
 from envs.basilisk.clock import nanoseconds
 from envs.basilisk.clouds import draw_sky
+from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.features import PASS_SCALE, STATE_HORIZONS_S, TIME_SCALE, agent_specs, hardware_columns, state_size
 from envs.basilisk.features import shuffled as without_order
 from envs.basilisk.satellites import WATT_HOUR_J
@@ -20,7 +21,6 @@ from envs.basilisk.twin.layout import LOCAL
 from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
-from envs.episode_result import EpisodeResult
 from scenarios.communication import Communication, most_targets
 from scenarios.mission import HardwareConfig, ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M, period_s

@@ -1,0 +1,113 @@
+"""``kdmarl-sat export bundle=FOLDER satellite=NAME [c=FOLDER] [onnx=FILE [batch=N]]``: for other programs.
+
+c=FOLDER    student.c and student.h: engine, weights and golden decisions for a bare-metal project, bit for bit.
+onnx=FILE   an ONNX graph, checked in onnxruntime against the reference.
+batch=N     its inputs and outputs have a first dimension, of N decisions at a time; batch=any: of any number.
+Nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from envs.files import write_whole
+from kdmarl_sat.command import sentences
+from onboard import export_c
+from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
+from scenarios.messages import unknown_key
+from scenarios.ranges import ConfigError, check
+
+PROGRAM = "kdmarl-sat export"
+MOST_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to export, and where to."""
+
+    bundle: str
+    satellite: str
+    c: str = ""
+    onnx: str = ""
+    batch: str = ""
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> Order:
+        """From KEY=VALUE.
+
+        Raises:
+            ConfigError: a key is missing, unknown or given twice, or nothing is asked for.
+        """
+        known = [field.name for field in fields(cls)]
+        given: dict[str, str] = {}
+        for argument in arguments:
+            key, _, value = argument.partition("=")
+            if key not in known:
+                raise ConfigError(unknown_key(key, known))
+            if not value or key in given:
+                raise ConfigError(f"{argument!r} is not understood: {key} must be given once, as {key}=VALUE")
+            given[key] = value
+        for key in ("bundle", "satellite"):
+            if key not in given:
+                raise ConfigError(f"{key} is not set: it must be given, as {key}=VALUE")
+        if not given.keys() & {"c", "onnx"}:
+            raise ConfigError("neither c nor onnx is set: at least one of c=FOLDER and onnx=FILE must be given")
+        if "batch" in given:
+            check("batch", given["batch"], "onnx" in given, "left out without onnx=FILE")
+            sized = given["batch"] == "any" or given["batch"] in map(str, range(1, MOST_BATCH + 1))
+            check("batch", given["batch"], sized, f"any, or a whole number between 1 and {MOST_BATCH}")
+        return cls(**given)
+
+
+def export(order: Order) -> list[Path]:
+    """Write what is asked for; the files written.
+
+    Raises:
+        ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
+    """
+    by_name = {each.spec.name: each for each in read_bundle(order.bundle).satellites}
+    if order.satellite not in by_name:
+        raise ConfigError(f"satellite={order.satellite!r} is not in the bundle: it must be one of {', '.join(by_name)}")
+    satellite = by_name[order.satellite]
+    written: list[Path] = []
+    if order.c:
+        manifest = hashlib.sha256((Path(order.bundle) / MANIFEST).read_bytes()).hexdigest()
+        origin = f"bundle {Path(order.bundle).resolve().name}, SHA-256 of its manifest {manifest}"
+        written += export_c.write(order.c, satellite, origin)
+    if order.onnx:
+        written.append(_write_onnx(Path(order.onnx), satellite, order.batch))
+    return written
+
+
+def _write_onnx(path: Path, satellite: SatelliteBundle, batch: str) -> Path:
+    if os.path.lexists(path):
+        raise ConfigError(f"onnx={path} already exists and is not overwritten")
+    try:
+        from training.missions.export_onnx import ANY, export_onnx  # here, because it needs packages that are optional
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"onnx={path} needs the package {error.name}, which is not installed: "
+            '`pip install -c constraints.txt -e ".[onnx]"` installs it'
+        ) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    size = ANY if batch == "any" else int(batch) if batch else None
+    return write_whole(path, export_onnx(satellite, size))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with sentences(PROGRAM):
+        if not given or {"-h", "--help"} & set(given):
+            print(__doc__)
+            return
+        for path in export(Order.parse(given)):
+            print(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The paper's benchmark: the method and its baselines on SMAC and MPE."""

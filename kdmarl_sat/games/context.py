@@ -1,0 +1,77 @@
+"""What every stage of a run on a game needs to know, and what training one leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from envs.games.api import Game
+from envs.games.sensing import RandomMasks
+from kdmarl_sat.console import Console
+from kdmarl_sat.games.teacher import LoadedTeacher
+from scenarios.games.schema import GameRunConfig
+from scenarios.schema import to_dict
+from training.artifact import Artifact
+from training.games.appended import AppendedGame, Columns
+from training.games.distill import Teacher
+from training.games.networks import RecurrentTeam, Sight
+
+_PACKAGES = ("jax", "jaxmarl", "mpe2", "pettingzoo")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What every stage needs to know of a run."""
+
+    config: GameRunConfig
+    game: Game  # what students and MAPPO train on
+    judged_on: Game  # the canonical implementation, for the final evaluation
+    visible: Tensor | RandomMasks
+    cache: Path
+    console: Console
+    origin: dict[str, Any]  # commit, versions ... as they were when the run began
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Part of every stage's digest."""
+        installed = {}
+        for package in _PACKAGES:
+            try:
+                installed[package] = version(package)
+            except PackageNotFoundError:
+                continue
+        return {
+            "scenario": to_dict(self.config.scenario),
+            "backend": self.game.backend,
+            "every_steps": self.config.evaluation.every_steps,
+            "seed": self.config.seed,
+            "packages": installed,
+            "threads": self.config.compute.threads,
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A method's networks, and how they came about."""
+
+    team: RecurrentTeam
+    sight: Sight
+    artifact: Artifact
+    columns: Columns | None = None  # appended to what the team observes in the final evaluation
+
+    def played_on(self, game: Game) -> Game:
+        """The game with the appended columns that the team reads."""
+        return game if self.columns is None else AppendedGame(game, self.columns)
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The teacher of a run: as a method, and as what students learn from."""
+
+    trained: Trained
+    teacher: Teacher
+    loaded: LoadedTeacher | None  # None: the run has trained it

@@ -1,0 +1,118 @@
+"""The paper's Tables I, II and III with our numbers beside its own, one for each simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kdmarl_sat.games.report import paper
+from kdmarl_sat.games.report.cells import (
+    COUNTING,
+    INTERVALS,
+    Table,
+    flops,
+    place_name,
+    sample,
+    stated,
+    unit,
+    with_interval,
+)
+from kdmarl_sat.games.report.statistics import CONFIDENCE
+from kdmarl_sat.games.report.summary import BUDGET_LABELS, TEACHER, Group, Place, Results, in_order, label
+from kdmarl_sat.report.formats import MISSING, count, number, spread
+
+
+def paper_tables(results: Results) -> list[Table]:
+    made: list[Table] = []
+    for simulator in results.simulators:
+        places = [place for place in results.places if (place.backend, place.evaluated_on) == simulator]
+        named = dict.fromkeys(paper.table_of(place.map, place.backend) for place in places)
+        for name in sorted(named, key=lambda n: n or "Z"):
+            made.append(_comparison(results, name, [p for p in places if paper.table_of(p.map, p.backend) == name]))
+        made += [_peers(results, place) for place in places if place.map == paper.peers()[0]]
+    return made
+
+
+def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> Table:
+    """Table I or II on one simulator, or (None) games that the paper does not have."""
+    printed = {row.map: row for row in (paper.rows(name) if name else ())}
+    columns = in_order({TEACHER, *paper.columns()})
+    rows: list[tuple[str, ...]] = []
+    for game_map in dict.fromkeys([*printed, *(place.map for place in places)]):
+        here = [place for place in places if place.map == game_map]
+        row = printed.get(game_map)
+        if row is not None:
+            rows += _paper_lines(row, columns)
+        for place in here:
+            rows += _our_lines(results, place, columns)
+        if not here:
+            rows.append((row.name if row else game_map, "ours", *(MISSING for _ in columns)))
+    simulator = places[0].simulator
+    title = f"Table {name}: {paper.title(name)}, on {simulator}" if name else f"Other games, on {simulator}"
+    notes = (
+        f"Paper: {paper.source()}. Ours: {simulator}; results from different simulators are never averaged.",
+        "KD-MARL, ours: with own rollouts, which the teacher labels and its values go on learning from. The paper's "
+        'form, the expert buffer alone, is "buffer only" in the tables of what is kept.',
+        "Budgets: with equal steps all but the teacher train for the game's own number of environment steps, else for "
+        "as many as the teacher; runs of one budget are never averaged with those of the other.",
+        "The teacher is MAPPO FO that has trained for longer: the tables of what it costs have everybody's steps.",
+        *(paper.defects(name) if name else ()),
+    )
+    return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS,))
+
+
+def _paper_lines(row: paper.PaperRow, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    def line(what: str, values: dict[str, paper.Stated]) -> tuple[str, ...]:
+        return (f"{row.name}{'' if row.target else ' †'}", what, *(stated(values.get(m)) for m in columns))
+
+    score = "paper, win rate, %" if row.table == "I" else "paper, return"
+    return [line(score, row.score), line("paper, ms per step", row.time_per_step_ms)]
+
+
+def _our_lines(results: Results, place: Place, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    groups = [results.get(place, method) for method in columns]
+    present = [group for group in groups if group is not None]
+    name = place_name(results, place)
+
+    def line(what: str, of: Callable[[Group], str]) -> tuple[str, ...]:
+        return (name, what, *(MISSING if group is None else of(group) for group in groups))
+
+    if not present:
+        return [line("ours", lambda _: MISSING)]
+    digits = 1 if present[0].has_victory else 2
+    lines = [
+        line(f"ours, {unit(present[0])}", lambda g: number(g.score.estimate, digits)),
+        line(f"ours, {CONFIDENCE:.0%} interval", lambda g: spread(g.score, digits) or MISSING),
+        line("ours, interquartile mean", lambda g: with_interval(g.middle, digits)),
+        line("ours, seeds × episodes", sample),
+        line("ours, ms per step", lambda g: number(g.mean(lambda r: r.time_per_step_ms), 2)),
+    ]
+    if not present[0].has_victory:
+        times = line("ours, return × agents (EPyMARL's sum)", lambda g: number(_summed(g), digits))
+        lines.insert(1, times)
+    return lines
+
+
+def _summed(group: Group) -> float:
+    return group.score.estimate * group.records[0].agents
+
+
+def _peers(results: Results, place: Place) -> Table:
+    _, peers = paper.peers()
+    rows = []
+    for peer in peers:
+        group = results.get(place, peer.method)
+        ours = (MISSING,) * 4
+        if group is not None:
+            ours = (with_interval(group.score), sample(group), count(group.macs_per_decision), flops(group))
+        rows.append((peer.name, peer.agents, number(peer.win_rate_percent, 2), *ours))
+    head = ("method", "agents in the paper", "paper, win rate, %", "ours, win rate, %", "seeds × episodes")
+    notes = (
+        f"Paper: {paper.source()}.",
+        "Ours: all under the masks. CTDS, Tseng et al. and PTDE have students of LH's size and by default as many "
+        "environment steps as KD-MARL; the teachers of CTDS and PTDE are paid from these, that of Tseng et al. is "
+        "KD-MARL's (docs/peers.md).",
+        *paper.defects("III"),
+    )
+    budget = f", {BUDGET_LABELS[place.budget]}" if len(results.budgets) > 1 else ""
+    title = f"Table III: {paper.title('III')}, on {place.simulator}{budget}"
+    return Table(title, (*head, "MAC per decision", "FLOP per decision"), tuple(rows), notes, (INTERVALS, COUNTING))

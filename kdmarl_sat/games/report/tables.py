@@ -1,0 +1,277 @@
+"""The paper's tables with our numbers beside its own, and what the paper should have shown beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from kdmarl_sat.games.report import paper
+from kdmarl_sat.games.report.cells import (
+    COUNTING,
+    INTERVALS,
+    Table,
+    flops,
+    place_name,
+    sample,
+    share_with_interval,
+    stated,
+    unit,
+    with_interval,
+)
+from kdmarl_sat.games.report.convergence import FLAT, flat_runs
+from kdmarl_sat.games.report.paper_tables import paper_tables
+from kdmarl_sat.games.report.peers import peers
+from kdmarl_sat.games.report.statistics import common_seeds, interval, middle_half
+from kdmarl_sat.games.report.summary import BUDGET_LABELS, CEILING, TEACHER, Place, Results, in_order, label
+from kdmarl_sat.games.report.teachers import teachers
+from kdmarl_sat.report.formats import MISSING, count, number, percent
+from kdmarl_sat.report.statistics import Interval
+
+_RETENTION = (
+    "Kept of the teacher (MAPPO with full sight, which trains for longer than the baselines): plain R / R_teacher, of "
+    "negative returns 1 - (R_teacher - R) / |R_teacher|; normalised (R - R_random) / (R_teacher - R_random), random "
+    "being uniformly random legal actions. The same against the mask's ceiling: MAPPO LH, reinforcement learning under "
+    "the mask with wide networks. Both over the seeds that the two have in common."
+)
+_COSTS = (
+    "Time per step: the decisions of all agents in one step of one environment on this project's host, median; the "
+    "paper's are from other hardware. Environment steps and CPU time are of the method's own training, the teacher's "
+    "not included."
+)
+_BUFFER = "the expert's buffer alone, a fifth as many steps or less, without own rollouts and last actions"
+_GAPS = (
+    ("information", "wide networks under the mask, distilled", TEACHER, "kd_lh_wide"),
+    ("information, reinforcement learning", "wide networks under the mask, not distilled", TEACHER, CEILING),
+    ("capacity", "small networks with full sight, distilled", TEACHER, "kd_fo_small"),
+    ("the paper's form, LH", _BUFFER, "kd_lh", "kd_buffer_lh"),
+    ("the paper's form, LH+A", _BUFFER, "kd_lh_a", "kd_buffer_lh_a"),
+)
+
+_DIRECT = (  # distilled, and what reinforcement learning alone reaches with what the same agents see
+    ("kd_lh", ("mappo_lh", "qmix_lh", "vdn_lh")),
+    ("kd_lh_a", ("mappo_lh_a", "qmix_lh_a", "vdn_lh_a")),
+    ("kd_lh_wide", ("mappo_lh",)),
+)
+
+
+def tables(
+    results: Results,
+    by_hand: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    measured_peers: Mapping[str, Any] | None = None,
+) -> list[Table]:
+    """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations.
+
+    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``benchmark_peers`` kept.
+    """
+    made = [*paper_tables(results), *teachers(results, by_hand), *peers(measured_peers)]
+    made += [table for simulator in results.simulators for table in _aggregate(results, simulator)]
+    for place in results.places:
+        made += [_retention(results, place), *_direct(results, place), _costs(results, place), *_gaps(results, place)]
+        made += _ablations(results, place)
+    return [*made, *_otherwise(results)]
+
+
+def _retention(results: Results, place: Place) -> Table:
+    teacher = results.get(place, TEACHER)
+    row = paper.row_of(place.map)
+    rows = []
+    groups = [group for method in results.methods(place) if (group := results.get(place, method))]
+    for group in groups:
+        masked = results.ceiling(group)
+        digits = 1 if group.has_victory else 2
+        rows.append(
+            (
+                label(group.method),
+                with_interval(group.score, digits),
+                sample(group),
+                share_with_interval(group.kept(teacher)),
+                share_with_interval(group.kept_normalised(teacher)),
+                percent(row.retention(group.method) if row and row.target else None, 1),
+                share_with_interval(group.kept(masked)),
+                share_with_interval(group.kept_normalised(masked)),
+                percent(group.mean(lambda r: r.agreement), 1),
+            )
+        )
+    head = (
+        *("method", unit(groups[0]) if groups else "score", "seeds × episodes", "kept of the teacher, %"),
+        *("normalised, %", "paper, plain", "kept of the mask's ceiling, %", "normalised, %", "agrees with teacher"),
+    )
+    claimed, _ = paper.headlines()
+    chance = (f"Random legal actions score {number(groups[0].random, 2)} here.",) if groups else ()
+    common = (
+        _RETENTION,
+        f"The paper's headline: over {percent(claimed)} of the teacher's performance kept.",
+        INTERVALS,
+    )
+    title = f"{place_name(results, place)}: what is kept, on {place.simulator}"
+    return Table(title, head, tuple(rows), chance, common)
+
+
+def _direct(results: Results, place: Place) -> list[Table]:
+    """Whether distillation pays: against the same sight learnt from without a teacher."""
+    rows = []
+    for method, others in _DIRECT:
+        for other in others:
+            ours, theirs = results.get(place, method), results.get(place, other)
+            if ours is None or theirs is None:
+                continue
+            gained, seeds = ours.less(theirs), len(common_seeds(ours.scores, theirs.scores))
+            rows.append((label(method), label(other), with_interval(gained, 2), str(seeds), _verdict(gained, seeds)))
+    head = ("distilled", "trained directly", "difference of scores", "seeds", "")
+    title = f"{place_name(results, place)}: what distillation gives, on {place.simulator}"
+    return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
+
+
+def _verdict(gained: Interval, seeds: int) -> str:
+    if not math.isfinite(gained.low):
+        return MISSING
+    said = "better" if gained.low > 0 else "worse" if gained.high < 0 else "level: the interval holds 0"
+    return said if seeds > 1 else f"{said}, on this seed"
+
+
+def _costs(results: Results, place: Place) -> Table:
+    teacher, row = results.get(place, TEACHER), paper.row_of(place.map)
+    rows = []
+    for method in results.methods(place):
+        group = results.get(place, method)
+        assert group is not None
+        time_ms = group.mean(lambda r: r.time_per_step_ms)
+        rows.append(
+            (
+                label(method),
+                count(group.macs_per_decision),
+                flops(group),
+                count(group.macs_per_episode),
+                count(2 * group.macs_per_episode),
+                number(teacher.macs_per_decision / group.macs_per_decision) if teacher else MISSING,
+                number(teacher.macs_per_episode / group.macs_per_episode) if teacher else MISSING,
+                number(time_ms, 3),
+                stated(row.time_per_step_ms.get(method) if row else None),
+                count(group.mean(lambda r: r.environment_steps)),
+                flat_runs(group.records),
+                count(group.mean(lambda r: r.run["cpu_s"])),
+            )
+        )
+    head = (
+        *("method", "MAC per decision", "FLOP per decision", "MAC per episode", "FLOP per episode"),
+        *("times fewer than the teacher, per decision", "per episode", "ms per step", "paper, ms per step"),
+        *("environment steps", "learning curve flat", "CPU-seconds"),
+    )
+    _, fewer = paper.headlines()
+    common = (COUNTING, FLAT, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
+    return Table(f"{place_name(results, place)}: what it costs, on {place.simulator}", head, tuple(rows), (), common)
+
+
+def _gaps(results: Results, place: Place) -> list[Table]:
+    """What mask, size and the expert's data each cost, where the controls have run."""
+    rows = []
+    for name, what, reference, method in _GAPS:
+        ours, against = results.get(place, method), results.get(place, reference)
+        if ours is None or against is None:
+            continue
+        lost = ours.less(against)
+        rows.append((name, f"{label(method)}: {what}", label(reference), with_interval(lost, 2)))
+    head = ("gap", "method", "against", "difference of scores")
+    title = f"{place_name(results, place)}: where it is lost, on {place.simulator}"
+    return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
+
+
+def _ablations(results: Results, place: Place) -> list[Table]:
+    """One table per method that has variants: the method itself, then a row for each."""
+    variants = [(method, variant) for where, method, variant in results.main if where == place and variant]
+    teacher = results.get(place, TEACHER)
+    made = []
+    for method in in_order(method for method, _ in variants):
+        base = results.get(place, method)
+        groups = [results.main[place, m, v] for m, v in variants if m == method]
+        rows = []
+        for group in ([base] if base else []) + groups:
+            digits = 1 if group.has_victory else 2
+            against = with_interval(group.less(base), digits) if base and group.variant else MISSING
+            rows.append(
+                (
+                    group.variant or "as configured",
+                    with_interval(group.score, digits),
+                    sample(group),
+                    against,
+                    share_with_interval(group.kept_normalised(teacher)),
+                    percent(group.mean(lambda r: r.agreement), 1),
+                )
+            )
+        head = ("variant", unit(groups[0]), "seeds × episodes", "against as configured", "normalised, %", "agreement")
+        title = f"{place_name(results, place)}: {label(method)} with one part changed, on {place.simulator}"
+        made.append(Table(title, head, tuple(rows), (), (INTERVALS,)))
+    return made
+
+
+def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
+    """Normalised retention over all games of one simulator, for each budget, random masks and fixed groups apart."""
+    places = [p for p in results.places if (p.backend, p.evaluated_on) == simulator and not p.otherwise]
+    kinds: dict[tuple[str, str], list[Place]] = {}
+    for place in places:
+        kinds.setdefault((BUDGET_LABELS[place.budget], results.masks(place)), []).append(place)
+    several = [len({kind[axis] for kind in kinds}) > 1 for axis in range(2)]
+    return [
+        table
+        for kind, each in kinds.items()
+        for table in _over_games(
+            results, each, "".join(f", {name}" for name, told in zip(kind, several, strict=True) if told)
+        )
+    ]
+
+
+def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Table]:
+    """Of each method the games that it and the teacher have run on."""
+    rows = []
+    for method in in_order(m for place in places for m in results.methods(place) if m != TEACHER):
+        scores, drawn, names = [], [], []
+        for place in places:
+            group, teacher = results.get(place, method), results.get(place, TEACHER)
+            if group is None or teacher is None:
+                continue
+            common = common_seeds(group.scores, teacher.scores)
+            top = teacher.scores.means(common).mean() if common else teacher.random
+            if top == teacher.random:  # nothing to normalise by
+                continue
+            scores.append((group.scores.means(common) - teacher.random) / (top - teacher.random))
+            tops = teacher.scores.drawn(common).mean(-1, keepdims=True)
+            with np.errstate(divide="ignore", invalid="ignore"):  # intervals are then unknown
+                drawn.append((group.scores.drawn(common) - teacher.random) / (tops - teacher.random))
+            names.append(place_name(results, place))
+        if not scores:
+            continue
+        all_scores, all_drawn = np.concatenate(scores), np.concatenate(drawn, axis=-1)
+        mean = interval(float(all_scores.mean()), all_drawn.mean(-1))
+        middle = interval(float(middle_half(all_scores)), middle_half(all_drawn))
+        rows.append(
+            (
+                label(method),
+                ", ".join(names),
+                str(all_scores.size),
+                share_with_interval(mean),
+                share_with_interval(middle),
+            )
+        )
+    if not rows:
+        return []
+    head = ("method", "games", "runs", "normalised retention, mean, %", "interquartile mean, %")
+    notes = ("Seeds are drawn within each game (stratified bootstrap).",)
+    return [Table(f"Over all games{kind}, on {places[0].simulator}", head, tuple(rows), notes, (_RETENTION, INTERVALS))]
+
+
+def _otherwise(results: Results) -> list[Table]:
+    """Runs that the other tables leave out, because they are configured unlike the rest."""
+    rows = tuple(
+        (
+            *(place_name(results, group.place), group.place.simulator, label(group.method), group.variant or MISSING),
+            *(with_interval(group.score, 2), sample(group), group.differences(main)),
+        )
+        for group, main in results.otherwise
+    )
+    head = ("game", "simulator", "method", "variant", "score", "seeds × episodes", "settings unlike those above")
+    note = "Not in the tables above, which take of each method the configuration with most seeds, then most steps."
+    return [Table("Runs configured otherwise", head, rows, (note,))] if rows else []

@@ -1,0 +1,1 @@
+"""Measurements of what we claim: speed, cost, safety and evidence."""

@@ -1,0 +1,123 @@
+"""``kdmarl-sat measure evidence PART...``: what is known about the C engine by analysis, not by flying it.
+
+analysis   cppcheck with MISRA C:2012, clang-tidy, compiler warnings: every finding is an error
+misra      writes docs/misra.md from the suppressions in the code
+coverage   statements and branches that the engine's tests and the fuzzer's seeds execute
+eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
+bound      the most instructions of a decision of the shipped students, on each emulated core
+
+What analysis, coverage, eva and bound find is kept in results/evidence.json with --record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from envs.files import write_json, write_whole
+from kdmarl_sat.command import sentences
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva
+from kdmarl_sat.measure.onboard import bound
+from onboard import build, emulation
+from onboard.bundle import read_bundle
+from onboard.quantise import quantised
+
+ROOT = build.ENGINE.parents[1]
+PAGE = ROOT / "docs" / "misra.md"
+RECORD = ROOT / "results" / "evidence.json"
+STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="kdmarl-sat measure evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts: dict[str, Callable[[], tuple[str, Any]]] = {
+        "analysis": _analysis,
+        "misra": _misra,
+        "coverage": _coverage,
+        "eva": _eva,
+        "bound": _bound,
+    }
+    parser.add_argument("parts", nargs="+", choices=parts, metavar="PART", help=f"of {', '.join(parts)}")
+    parser.add_argument("--record", nargs="?", type=Path, const=RECORD, help=f"keep what was found ({RECORD.name})")
+    options = parser.parse_args(arguments)
+    with sentences(parser.prog):
+        for name in options.parts:
+            said, found = parts[name]()
+            print(f"{name}: {said}", flush=True)
+            if options.record is not None and found is not None:
+                stored = json.loads(options.record.read_text()) if options.record.exists() else {}
+                write_json(options.record, {**stored, name: {"engine": engine_digest(), **found}})
+
+
+def engine_digest(folder: Path = build.ENGINE) -> str:
+    """SHA-256 over the engine's sources and headers, by name: which code the evidence is about."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("kd_*.[ch]")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _analysis() -> tuple[str, Any]:
+    tools = analysis.analyse()
+    return f"nothing found by {', '.join(tools.values())}", {"tools": tools, "findings": 0}
+
+
+def _misra() -> tuple[str, Any]:
+    write_whole(PAGE, deviations.page().encode())
+    return f"{len(deviations.read())} suppressions, {PAGE}", None
+
+
+def _coverage() -> tuple[str, Any]:
+    files = coverage.measure()
+    gaps = [f"  {file.file}:{number} {code}  ({reason})" for file in files for number, code, reason in file.uncovered]
+    lines, branches = sum(file.lines for file in files), sum(file.branches for file in files)
+    said = (
+        f"{sum(file.lines_executed for file in files)} of {lines} statements, "
+        f"{sum(file.branches_executed for file in files)} of {branches} branches; the others are justified:"
+    )
+    return "\n".join((said, *gaps)), {"files": [dataclasses.asdict(file) for file in files]}
+
+
+def _eva() -> tuple[str, Any]:
+    from tests.engine.seeds import cases  # a checkout's tests; an installed program has none
+
+    version, proven = eva.version(), {}
+    for case in itertools.starmap(eva.Case, cases()):
+        for machine in eva.MACHINES:
+            proven[f"{case.name}, {machine}"] = eva.prove(case, machine)
+            print(f"eva: {case.name}, {machine}: nothing that is not justified", flush=True)
+    open_ends = {machine: eva.unknown_dimensions(machine) for machine in eva.MACHINES}
+    said = f"Frama-C {version}: {len(proven)} analyses; not proven, and justified:"
+    listed = [f"  {place}" for place in sorted({each for places in proven.values() for each in places})]
+    listed += ["of a table with unknown dimensions not proven (the fuzzer and sanitizers are the evidence):"]
+    listed += [f"  {machine}: {alarm}" for machine, alarms in open_ends.items() for alarm in alarms]
+    return "\n".join((said, *listed)), {"version": version, "proven": proven, "not_proven_of_any_table": open_ends}
+
+
+def _bound() -> tuple[str, Any]:
+    cores: dict[str, Any] = {}
+    lines = ["bound, counted mean and counted maximum of adversarial decisions"]
+    for target in emulation.TARGETS.values():
+        if target.missing:
+            lines.append(f"  {target.core}: not measured, {' '.join(target.missing)} not installed")
+            continue
+        cores[target.name] = {}
+        for satellite in read_bundle(STUDENTS).satellites:
+            for network in (satellite.network, quantised(satellite.network)):
+                name = f"{satellite.spec.name}, {network.design.dtype.value}"
+                found = bound.measure(target, network, satellite.spec)
+                cores[target.name][name] = dataclasses.asdict(found)
+                lines.append(f"  {target.core}, {name}: {found.bound:,} / {found.mean:,.0f} / {found.most:,}")
+    return "\n".join(lines), {"students": STUDENTS.name, "cores": cores}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What it costs to train with us and with the programs of others; ``command`` is the door."""

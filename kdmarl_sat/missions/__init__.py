@@ -1,0 +1,1 @@
+"""A constellation's mission, from the teacher to the report."""

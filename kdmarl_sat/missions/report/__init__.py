@@ -1,0 +1,39 @@
+"""The report of a run: figures, one page, one table, metrics.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envs.files import write_whole
+from kdmarl_sat.missions.report import html
+from kdmarl_sat.missions.report.console import console_table
+from kdmarl_sat.missions.report.czml import czml
+from kdmarl_sat.missions.report.exhibits import epoch_and_altitude, exhibits, file_name, traces_to_show
+from kdmarl_sat.missions.report.metrics import metrics, write_metrics
+from kdmarl_sat.missions.report.summary import summarise
+from kdmarl_sat.missions.results import RunResult
+from kdmarl_sat.report.render import png
+
+__all__ = ["console_table", "metrics", "write_metrics", "write_report"]
+
+
+def write_report(result: RunResult, folder: Path) -> Path:
+    """Write metrics.json, PNGs, the flights shown as CZML and for Vizard and, last, report.html into a folder.
+
+    Returns the page's path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summaries = summarise(result)
+    write_metrics(metrics(result, summaries), folder / "metrics.json")
+    shown = exhibits(result, summaries)
+    for exhibit in shown:
+        write_whole(folder / f"{exhibit.name}.png", png(exhibit.figure))
+    where = epoch_and_altitude(result.config)
+    if where is not None:
+        for policy, trace in traces_to_show(result.policies):
+            title = f"{result.config['scenario']['name']}: {policy.label}"
+            text = czml(trace, result.satellites, where[0], title)
+            write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
+            if policy.film is not None:
+                write_whole(folder / f"flight-{file_name(policy.label)}.bin", policy.film)
+    return write_whole(folder / "report.html", html.render(result, summaries, shown).encode())

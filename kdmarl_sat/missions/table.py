@@ -1,0 +1,162 @@
+"""``kdmarl-sat table``: the stored run records of missions as tables.
+
+Everything about each mission, preset and configuration goes into results/missions.md; what one wants to know first goes
+between the markers in README.md. No number there is typed in. Intervals are percentile bootstraps over training seeds
+and held-out episodes together, the episodes paired between policies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from envs.files import write_whole
+from kdmarl_sat.command import sentences
+from kdmarl_sat.missions.records import Group, Measured, Record, grouped, read_records
+from kdmarl_sat.report.formats import MISSING
+from kdmarl_sat.report.pages import inserted
+from kdmarl_sat.streams import prepare
+from training.artifact import ROOT
+
+BEGIN, END = "<!-- results: kdmarl-sat table -->", "<!-- end of results -->"
+TEACHER, STUDENTS = "teacher_fo", ("kd_lh", "kd_lh_a")
+
+
+def sections(records: Sequence[Record]) -> str:
+    """Markdown: one section for each mission, preset and configuration."""
+    made = []
+    for group in grouped(records):
+        made.append(_section(group))
+        most = max(len(record["policies"]) for record in group.records)
+        further = tuple(record for record in group.records if len(record["policies"]) == most)
+        if len(further) < group.seeds:  # controls are flown with some seeds only
+            made.append(_section(Group(further, group.differences)))
+    return "\n".join(made)
+
+
+def overview(records: Sequence[Record]) -> str:
+    """Markdown: policies by missions and presets, of each the configuration with most seeds."""
+    chosen: dict[tuple[str, str], Group] = {}
+    for group in grouped(records):
+        known = chosen.get((group.mission, group.preset))
+        if known is None or group.seeds > known.seeds:
+            chosen[group.mission, group.preset] = group
+    groups = list(chosen.values())
+    labels = {p["name"]: p["label"] for g in groups for p in g.records[0]["policies"] if p["name"] in g.names}
+
+    def line(title: str, cells: Sequence[str]) -> str:
+        return f"| {' | '.join((title, *cells))} |"
+
+    def each(measure: Callable[[Group, str], str], name: str) -> list[str]:
+        return [measure(group, name) if name in group.names else MISSING for group in groups]
+
+    lines = [
+        line("captured priority", [f"{g.mission}, {g.preset}" for g in groups]),
+        f"|{'---|' * (len(groups) + 1)}",
+        line("training seeds × held-out episodes", [f"{g.seeds} × {g.flown[0]}" for g in groups]),
+        line("an episode, s", [f"{g.records[0]['config']['scenario']['duration_s']:g}" for g in groups]),
+    ]
+    lines += [line(label, each(_captured, name)) for name, label in labels.items()]
+    lines += [line(f"{labels[n]}, kept of the teacher", each(_kept, n)) for n in STUDENTS if n in labels]
+    lines.append(line("times fewer MACs than the teacher, LH+A", each(_times_fewer, STUDENTS[-1])))
+    lines.append(line("lost satellites per episode, LH+A", each(_lost, STUDENTS[-1])))
+    lines.append(line("claims met in all seeds", [_met(group) for group in groups]))
+    return "\n".join([*lines, ""])
+
+
+def _captured(group: Group, name: str) -> str:
+    return _interval(group.captured(name), 1)
+
+
+def _kept(group: Group, name: str) -> str:
+    return _interval(group.kept(name), 0, " %", 100)
+
+
+def _lost(group: Group, name: str) -> str:
+    return f"{_mean(group, name, 'deaths'):.2f}"
+
+
+def _met(group: Group) -> str:
+    claims = list(group.claims())
+    return f"{sum(all(value['met'] for value in values) for _, values in claims)} of {len(claims)}"
+
+
+def _times_fewer(group: Group, name: str) -> str:
+    teacher, macs = group.macs(TEACHER), group.macs(name)
+    return MISSING if teacher is None or macs is None else f"{teacher / macs:.1f}"
+
+
+def _mean(group: Group, name: str, what: str) -> float:
+    """Per episode."""
+    return float(np.mean([e[what] for p in group.of(name) for e in p["episodes"][: group.flown[0]]]))
+
+
+def _section(group: Group) -> str:
+    seeds, (episodes, most) = group.seeds, group.flown
+    lines = [
+        f"### {group.mission}, preset={group.preset}: {seeds} training seed{'s' * (seeds > 1)} × {episodes} held-out "
+        f"episodes of {group.records[0]['config']['scenario']['duration_s']:g} s (commit {', '.join(group.commits)})",
+        "",
+        *([f"Configured otherwise than the first: {group.differences}.", ""] if group.differences else []),
+        *([f"Some flew up to {most} episodes; the first {episodes} count.", ""] if most > episodes else []),
+        "| policy | captured priority | of global knowledge | kept of the teacher | duplicates | lost satellites | "
+        "guard's overrides | MACs per decision | times fewer | agrees with teacher |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name in group.names:
+        policies, macs = group.of(name), group.macs(name)
+        overrides = [count for policy in policies for count in policy.get("overrides", ())]
+        agreement = [value for policy in policies for value in policy["agreement"]]
+        cells = [
+            policies[0]["label"],
+            _captured(group, name),
+            _interval(group.ratio(name, "global_knowledge"), 2),
+            _kept(group, name),
+            f"{_mean(group, name, 'duplicates'):.1f}",
+            _lost(group, name),
+            f"{np.mean(overrides):.1f}" if overrides else MISSING,
+            "–" if macs is None else f"{macs:,}",
+            "–" if macs is None else _times_fewer(group, name),
+            "–" if not agreement else f"{np.mean(agreement):.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Claims, per seed (measured / wanted):", ""]
+    for text, values in group.claims():
+        verdict = "met" if all(value["met"] for value in values) else "**not met**"
+        if len({value["met"] for value in values}) > 1:
+            verdict = "**met in part**"
+        measured = ", ".join(MISSING if v["measured"] is None else f"{v['measured']:.3g}" for v in values)
+        lines.append(f"- {text}: {measured} / {values[0]['wanted']:g}: {verdict}")
+    return "\n".join([*lines, ""])
+
+
+def _interval(measured: Measured, digits: int, unit: str = "", scale: float = 1.0) -> str:
+    value = scale * measured.value
+    if not math.isfinite(value):
+        return MISSING
+    if not np.isfinite(measured.resampled).all():  # of a ratio whose denominator is 0 in some resample
+        return f"{value:.{digits}f}{unit}"
+    low, high = scale * np.percentile(measured.resampled, [2.5, 97.5])
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
+    parser = argparse.ArgumentParser(prog="kdmarl-sat table", description=__doc__)
+    parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
+    options = parser.parse_args(arguments)
+    with sentences(parser.prog):
+        records = read_records(options.records)
+        text = sections(records)
+        write_whole(ROOT / "results/missions.md", text.encode())
+        readme = ROOT / "README.md"
+        write_whole(readme, inserted(readme.read_text(), overview(records), BEGIN, END).encode())
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""``kdmarl-sat transfer``: a run's policies in missions that they were not trained for.
+
+Any number of satellites, targets in proportion, and faults:
+
+  kdmarl-sat transfer --to scenario.constellation.planes=6 scenario.constellation.per_plane=11 \\
+    scenario.targets.clusters_per_orbit=990
+  kdmarl-sat transfer --vary scenario.faults.satellite_failures=0,0.1,0.3,1 \\
+    --vary scenario.faults.crosslink_outage=0,0.3,0.7
+
+The run is the one that the overrides name, as for kdmarl_sat.run; what of it is not in the cache is trained first. The
+teacher is one network for all satellites. Of the students, each further satellite takes the one of a satellite of the
+same class, in turn. All fly under the guard, heuristics too; networks fly as they are, not under the onboard executor.
+Flights are kept: the same command again goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from envs.basilisk.episode_result import EpisodeResult
+from envs.files import write_json, write_whole
+from kdmarl_sat.command import sentences
+from kdmarl_sat.console import Console
+from kdmarl_sat.missions.flights import HEURISTICS, fly, fly_rule, rules
+from kdmarl_sat.missions.mission import mission_of
+from kdmarl_sat.missions.pipeline import policies
+from kdmarl_sat.missions.records import RecordError
+from kdmarl_sat.missions.report.metrics import json_ready
+from kdmarl_sat.missions.report.transfer import Flight, figure, markdown, short_name, table
+from kdmarl_sat.provenance import provenance
+from kdmarl_sat.report.render import png
+from kdmarl_sat.streams import prepare
+from scenarios.compose import composed
+from scenarios.folders import check_writable
+from scenarios.memory import available_bytes, check_workers
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import RunConfig, to_dict
+from training.missions.simulate import TeamPlan, flyer, worker_pool
+
+FORMAT = "kdmarl_sat.transfer"
+VERSION = 1
+RECORD = "transfer.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
+    parser = argparse.ArgumentParser(
+        prog="kdmarl-sat transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
+    parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
+    parser.add_argument(
+        "--vary", action="append", default=[], metavar="KEY=A,B,...", help="a mission for each value, beside every --to"
+    )
+    parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
+    parser.add_argument("--redraw", type=Path, metavar="FOLDER", help="fly nothing: draw a transfer.json again")
+    options = parser.parse_intermixed_args(arguments)
+    with sentences(parser.prog, resumable=True):
+        if options.redraw is not None:
+            if options.overrides or options.to or options.vary or options.out:
+                raise ConfigError("--redraw stands alone: it flies nothing, and writes where it reads")
+            redraw(options.redraw)
+            return
+        run = composed(*options.overrides, config_dir=options.config_dir)
+        missions = {
+            " ".join(extra) or "as trained": _mission(run, options.overrides, extra, options.config_dir)
+            for extra in variations(options.to, options.vary)
+        }
+        work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, options.to, options.vary))
+
+
+def variations(to: Sequence[Sequence[str]], vary: Sequence[str]) -> list[list[str]]:
+    """The overrides of each mission to fly: one key is varied at a time.
+
+    Raises:
+        ConfigError: neither is given, or one of ``vary`` is no KEY=A,B,...
+    """
+    if not to and not vary:
+        raise ConfigError("--to and --vary are both missing: at least one must say which missions to fly")
+    if not vary:
+        return [list(each) for each in to]
+    missions = []
+    for sweep in vary:
+        key, _, values = sweep.partition("=")
+        if not key or not values:
+            raise ConfigError(f"--vary={sweep} is not allowed: it must be KEY=A,B,...")
+        missions += [[*each, f"{key}={value}"] for each in (to or [[]]) for value in values.split(",")]
+    return missions
+
+
+def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: Sequence[str]) -> str:
+    """The run, and the last part of each override: another question does not overwrite this one's answer."""
+    asked = [part.rpartition("=") for extra in to for part in extra]
+    asked += [(sweep.partition("=")[0], "", "") for sweep in vary]
+    parts = [short_name(key) + (f"-{value}" if value else "") for key, _, value in asked]
+    return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
+
+
+def _mission(
+    run: RunConfig, overrides: Sequence[str], extra: Sequence[str], config_dir: Path | None = None
+) -> ScenarioConfig:
+    target = composed(*overrides, *extra, config_dir=config_dir)
+    if dataclasses.replace(target, scenario=run.scenario) != run:
+        raise ConfigError(f"--to {' '.join(extra)} is not allowed: it must change the scenario alone")
+    ours, theirs = run.scenario.constellation, target.scenario.constellation
+    if theirs.size < ours.size or theirs.classes != ours.classes:
+        raise ConfigError(
+            f"--to {' '.join(extra)} is not allowed: it must have the same classes of satellites, and at least "
+            f"{ours.size} satellites"
+        )
+    return target.scenario
+
+
+def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
+    """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
+    check_writable(run.output, out)
+    for scenario in missions.values():
+        check_workers(run.compute, scenario.constellation.size, available_bytes())
+    torch.set_num_threads(run.compute.threads)
+    origin = provenance(run)
+    flights: list[Flight] = []
+    with worker_pool(run.compute) as pool, Console() as console:
+        trained = policies(mission_of(run, pool, console, origin))
+        for label, scenario in missions.items():
+            console.say(f"mission: {label}")
+            mission = mission_of(dataclasses.replace(run, scenario=scenario), pool, console, origin)
+            size, classes = len(mission.specs), len(scenario.constellation.classes)
+            for which in rules(mission):
+                name, flown = HEURISTICS[which], fly_rule(mission, which)
+                flights.append(Flight(label, name, size, scenario.death_penalty, flown.episodes))
+            for entry in trained:
+                larger = spread_over(entry.plan, classes, size)
+                who = flyer(larger, entry.team, sample=False)
+                depends_on = {"policy": entry.trained.digest, "plan": dataclasses.asdict(larger)}
+                flown = fly(mission, f"transferred-{entry.name}", who, depends_on)
+                flights.append(Flight(label, entry.label, size, scenario.death_penalty, flown.episodes))
+        out.mkdir(parents=True, exist_ok=True)
+        result = {
+            "format": FORMAT,
+            "version": VERSION,
+            "run": origin,
+            "config": to_dict(run),
+            "missions": {label: to_dict(scenario) for label, scenario in missions.items()},
+            "flights": [dataclasses.asdict(flight) for flight in flights],
+        }
+        write_json(out / RECORD, json_ready(result))
+        redraw(out)
+        console.show(table(flights, run.evaluation.confidence))
+        console.say(f"{RECORD}, transfer.md and transfer.png: {out}")
+    return flights
+
+
+def redraw(folder: Path) -> None:
+    """Table and figure of the record in ``folder``, beside it.
+
+    Raises:
+        RecordError: it is damaged or of another version.
+        OSError: there is none.
+    """
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text())
+        if (record["format"], record["version"]) != (FORMAT, VERSION):
+            raise RecordError(f"{path} has version {record['version']!r}; this program reads version {VERSION}")
+        flights = [
+            Flight(**{**flight, "episodes": tuple(map(EpisodeResult.from_dict, flight["episodes"]))})
+            for flight in record["flights"]
+        ]
+        page = markdown(flights, record["config"]["evaluation"]["confidence"], record["run"])
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    write_whole(folder / "transfer.png", png(figure(flights)))
+    write_whole(folder / "transfer.md", page.encode())
+
+
+def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
+    """The same networks over ``size`` satellites: each is served as one of its class was, those in turn."""
+    trained = len(plan.visible)
+    serves = {agent: group for group, agents in enumerate(plan.groups) for agent in agents}
+    like = []
+    for satellite in range(size):
+        alike = range(satellite % classes, trained, classes)
+        like.append(alike[satellite // classes % len(alike)])
+    groups: list[list[int]] = [[] for _ in plan.groups]
+    for satellite, agent in enumerate(like):
+        groups[serves[agent]].append(satellite)
+    return TeamPlan(tuple(plan.visible[agent] for agent in like), tuple(map(tuple, groups)), plan.hidden)
+
+
+if __name__ == "__main__":
+    main()
