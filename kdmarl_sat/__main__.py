@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+from collections.abc import Mapping
 
 from kdmarl_sat.streams import prepare
 
@@ -85,7 +86,7 @@ def main() -> None:
     importlib.import_module(place).main()
 
 
-def _place(known: dict[str, tuple[str, ...]], arguments: list[str], before: str = "") -> str:
+def _place(known: Mapping[str, tuple[str, ...]], arguments: list[str], before: str = "") -> str:
     """The module of a verb; ends the program with a sentence where there is none of that name."""
     verb = arguments[0]
     if verb in known:

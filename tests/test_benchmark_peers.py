@@ -13,10 +13,10 @@ from rich.console import Console
 from toy_game import ToyGame
 
 from kdmarl_sat.games.records import RecordError
-from kdmarl_sat.games.report.peers import peers
+from kdmarl_sat.games.report.peers import peers, read
 from kdmarl_sat.measure.peers import command as benchmark_peers
 from kdmarl_sat.measure.peers import cost, programs
-from kdmarl_sat.measure.peers.command import compared, costs, find, main, ratios, read, record
+from kdmarl_sat.measure.peers.command import compared, costs, find, main, ratios, record
 from kdmarl_sat.measure.peers.cost import FailedError, Point, Run, averaged, compare, measure
 from kdmarl_sat.measure.peers.ours import Watched, composed, macs_per_step, train
 from kdmarl_sat.measure.peers.programs import (

@@ -11,9 +11,11 @@ import torch
 from envs.games.sensing import fixed
 from scenarios.games.schema import ValueDecompositionConfig
 from tests.toy_game import ToyGame
+from training.artifact import Place
 from training.games.ctds import CtdsLearner, TeacherSight, new_learner, train_ctds, value_distillation
 from training.games.evaluate import evaluate
 from training.games.networks import RecurrentTeam, Sight
+from training.games.training import Evaluations
 from training.games.value_training import new_value_learner
 
 CONFIG = ValueDecompositionConfig(
@@ -75,7 +77,9 @@ def test_students_learn_what_their_mask_allows(visible: list[str], expected: flo
     """The other sees the cue. One who does not see it guesses: right in half the episodes."""
     game = ToyGame(CONFIG.environments)
     learner = learner_for(game, [["cue", "clock"], visible], CONFIG)
-    train_ctds(learner, game, CONFIG, 0, tmp_path, "key", lambda done, text: None, lambda team: {}, 4000)
+    train_ctds(
+        learner, game, CONFIG, 0, Place(tmp_path, "key", lambda done, text: None), Evaluations(lambda team: {}, 4000)
+    )
     judged = evaluate(ToyGame(256), (learner.students, learner.sight), 512, seed=1)
     assert judged.mean_return == pytest.approx(expected, abs=0.3)
 
@@ -94,7 +98,7 @@ def test_an_interrupted_run_gives_the_same_numbers(tmp_path: Path) -> None:
 
         game = ToyGame(short.environments)
         learner = learner_for(game, [["cue"], ["clock"]], short)
-        train_ctds(learner, game, short, 0, folder, "key", progress, lambda team: {}, 400)
+        train_ctds(learner, game, short, 0, Place(folder, "key", progress), Evaluations(lambda team: {}, 400))
         return learner
 
     whole = train(tmp_path / "whole", 2.0)

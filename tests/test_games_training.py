@@ -11,6 +11,7 @@ import torch
 from envs.games.sensing import everything, fixed
 from scenarios.games.schema import GameDistillConfig, GameStudentConfig, MappoConfig, PhaseConfig
 from tests.toy_game import ToyGame
+from training.artifact import CHECKPOINT, Place
 from training.games import mappo
 from training.games.distill import (
     Distiller,
@@ -24,7 +25,7 @@ from training.games.distill import (
 from training.games.evaluate import evaluate
 from training.games.mappo import Learner
 from training.games.networks import RecurrentTeam, Sight, StateCritic
-from training.games.training import CHECKPOINT, train_mappo, train_students
+from training.games.training import Evaluations, train_mappo, train_students
 from training.games.windows import Player
 
 MAPPO = MappoConfig(
@@ -60,7 +61,7 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> tuple[ToyGame, Teacher]
     game = ToyGame(environments=32, rounds=3)
     learner = fresh(game)
     folder = tmp_path_factory.mktemp("teacher")
-    train_mappo(learner, game, MAPPO, folder, "key", silent, measure(game, learner.sight), 10_000)
+    train_mappo(learner, game, MAPPO, Place(folder, "key", silent), Evaluations(measure(game, learner.sight), 10_000))
     return game, Teacher(learner.team, learner.sight, learner.critic, learner.value_norm, 0.9, 0.95)
 
 
@@ -85,11 +86,20 @@ def test_students_learn_what_their_mask_allows(teacher: tuple[ToyGame, Teacher],
     """Both see the cue: they reach the optimum. One does not: it can only guess, and no one can do better."""
     game, taught = teacher
     seeing = distiller_for(game, taught, [["cue"], ["cue", "clock"]])
-    train_students(seeing, taught, game, DISTILL, tmp_path, "key", silent, measure(game, seeing.sight), 5_000)
+    train_students(
+        seeing, taught, game, DISTILL, Place(tmp_path, "key", silent), Evaluations(measure(game, seeing.sight), 5_000)
+    )
     assert evaluate(game, (seeing.students, seeing.sight), 64, 3).mean_return == pytest.approx(game.optimum())
 
     blind = distiller_for(game, taught, [["cue"], ["clock"]])
-    train_students(blind, taught, game, DISTILL, tmp_path / "b", "key", silent, measure(game, blind.sight), 5_000)
+    train_students(
+        blind,
+        taught,
+        game,
+        DISTILL,
+        Place(tmp_path / "b", "key", silent),
+        Evaluations(measure(game, blind.sight), 5_000),
+    )
     reached = evaluate(game, (blind.students, blind.sight), 512, 3, (taught.team, taught.sight))
     # A guess is right in half the episodes: 1.5 per round then, 0.5 otherwise.
     assert reached.mean_return == pytest.approx(3 * 1.0, abs=0.25)
@@ -102,7 +112,9 @@ def test_the_buffer_alone_teaches_too(teacher: tuple[ToyGame, Teacher], tmp_path
     paper = dataclasses.replace(DISTILL, teacher_steps=8_000, student_steps=0)
     students = distiller_for(game, taught, [["cue"], ["cue"]])
     students = new_distiller(students.students, students.sight, taught, paper, 0)
-    curve = train_students(students, taught, game, paper, tmp_path, "key", silent, measure(game, students.sight), 5_000)
+    curve = train_students(
+        students, taught, game, paper, Place(tmp_path, "key", silent), Evaluations(measure(game, students.sight), 5_000)
+    )
     assert len(curve) == 1
     assert curve[0]["return"] == pytest.approx(game.optimum(), abs=0.1)
 
@@ -115,7 +127,9 @@ def test_an_interrupted_run_gives_the_same_numbers(teacher: tuple[ToyGame, Teach
     game, taught = teacher
     short = dataclasses.replace(MAPPO, phases=[PhaseConfig(steps=2048)], environments=32)
     whole = fresh(game)
-    expected = train_mappo(whole, game, short, tmp_path / "w", "k", silent, measure(game, whole.sight), 512)
+    expected = train_mappo(
+        whole, game, short, Place(tmp_path / "w", "k", silent), Evaluations(measure(game, whole.sight), 512)
+    )
 
     def stop(share: float, text: str) -> None:
         if share > 0.6:
@@ -123,10 +137,14 @@ def test_an_interrupted_run_gives_the_same_numbers(teacher: tuple[ToyGame, Teach
 
     broken = fresh(game)
     with pytest.raises(Interrupted):
-        train_mappo(broken, game, short, tmp_path / "b", "k", stop, measure(game, broken.sight), 512)
+        train_mappo(
+            broken, game, short, Place(tmp_path / "b", "k", stop), Evaluations(measure(game, broken.sight), 512)
+        )
     assert (tmp_path / "b" / CHECKPOINT).exists()
     resumed = fresh(game, seed=9)  # the checkpoint replaces all of it
-    got = train_mappo(resumed, game, short, tmp_path / "b", "k", silent, measure(game, resumed.sight), 512)
+    got = train_mappo(
+        resumed, game, short, Place(tmp_path / "b", "k", silent), Evaluations(measure(game, resumed.sight), 512)
+    )
     strip = [{k: v for k, v in point.items() if k != "cpu_s"} for point in expected]
     assert [{k: v for k, v in point.items() if k != "cpu_s"} for point in got] == strip
     torch.testing.assert_close(resumed.team.state_dict(), whole.team.state_dict(), atol=0, rtol=0)
@@ -134,12 +152,13 @@ def test_an_interrupted_run_gives_the_same_numbers(teacher: tuple[ToyGame, Teach
     results = []
     for folder, stops in (("sw", False), ("sb", True)):
         students = distiller_for(game, taught, [["cue"], ["clock"]])
-        arguments = (taught, game, DISTILL, tmp_path / folder, "k")
+        arguments = (taught, game, DISTILL, tmp_path / folder)
+        points = Evaluations(measure(game, students.sight), 3_000)
         if stops:
             with pytest.raises(Interrupted):
-                train_students(students, *arguments, stop, measure(game, students.sight), 3_000)
+                train_students(students, *arguments[:3], Place(arguments[3], "k", stop), points)
             students = distiller_for(game, taught, [["cue"], ["clock"]], seed=4)
-        train_students(students, *arguments, silent, measure(game, students.sight), 3_000)
+        train_students(students, *arguments[:3], Place(arguments[3], "k", silent), points)
         results.append(students.students.state_dict())
     torch.testing.assert_close(results[0], results[1], atol=0, rtol=0)
 
@@ -169,7 +188,7 @@ def test_values_that_go_on_learning_become_the_students(teacher: tuple[ToyGame, 
     for tune, expected in ((False, 1.5 * rounds), (True, 1.0 * rounds)):
         config = dataclasses.replace(DISTILL, tune_critic=tune)
         blind = distiller_for(game, taught, [["cue"], ["clock"]])
-        arguments = (tmp_path / str(tune), "key", silent, measure(game, blind.sight), 5_000)
+        arguments = (Place(tmp_path / str(tune), "key", silent), Evaluations(measure(game, blind.sight), 5_000))
         train_students(blind, taught, game, config, *arguments)
         assert worth(blind) == pytest.approx(expected, abs=0.35)
         torch.testing.assert_close(taught.critic.state_dict(), before, atol=0, rtol=0)
@@ -228,4 +247,4 @@ def test_a_run_that_diverges_says_so(tmp_path: Path) -> None:
     with torch.no_grad():
         learner.critic.value[0].weight.fill_(float("nan"))
     with pytest.raises(ValueError, match="diverged"):
-        train_mappo(learner, game, MAPPO, tmp_path, "k", silent, measure(game, learner.sight), 512)
+        train_mappo(learner, game, MAPPO, Place(tmp_path, "k", silent), Evaluations(measure(game, learner.sight), 512))

@@ -12,12 +12,13 @@ from envs.games.api import Frame
 from envs.games.sensing import fixed
 from scenarios.games.schema import MappoConfig, PhaseConfig
 from tests.toy_game import ToyGame
+from training.artifact import Place
 from training.games import mappo
 from training.games.appended import AppendedGame, AppendedSight
 from training.games.evaluate import evaluate
 from training.games.messages import Links, MessagingTeam, bits, messaging_team, others
 from training.games.networks import RecurrentTeam, Sight, StateCritic
-from training.games.training import train_mappo
+from training.games.training import Evaluations, train_mappo
 
 
 def test_bits_are_signs_with_the_gradient_of_tanh() -> None:
@@ -191,7 +192,9 @@ def test_a_blind_agent_does_what_it_is_told(tmp_path: Path) -> None:
     team = messaging_team(sight.inputs, 4, [16, 16], 2, seed=0)
     critic = StateCritic(game.state_size, 16, torch.Generator().manual_seed(0))
     learner = mappo.new_learner(team, sight, critic, 0)
-    train_mappo(learner, game, config, tmp_path, "key", lambda done, text: None, lambda judged: {}, 10_000)
+    train_mappo(
+        learner, game, config, Place(tmp_path, "key", lambda done, text: None), Evaluations(lambda judged: {}, 10_000)
+    )
     heard = evaluate(AppendedGame(ToyGame(256), Links(0.0)), (team, sight), 512, 1)
     assert heard.mean_return > 4.2
     unheard = evaluate(AppendedGame(ToyGame(256), Links(1.0)), (team, sight), 512, 1)

@@ -12,6 +12,7 @@ from envs.games.sensing import fixed
 from scenarios.games.peers import PtdeConfig
 from scenarios.games.schema import GameDistillConfig, MappoConfig, PhaseConfig
 from tests.toy_game import ToyGame
+from training.artifact import Place
 from training.games.appended import AppendedGame, AppendedSight, StateColumns
 from training.games.networks import Sight
 from training.games.ptde import (
@@ -24,6 +25,7 @@ from training.games.ptde import (
     train_predictor,
 )
 from training.games.stretches import Plan
+from training.games.training import Evaluations
 
 CONFIG = PtdeConfig(information=3, units=8)
 DISTILL = GameDistillConfig(environments=32, window=6, student_epochs=2, learning_rate=2e-2, max_grad_norm=10)
@@ -111,9 +113,18 @@ def train(folder: Path, stop: float = 2.0) -> tuple[PredictorLearner, Personalis
     _, informed = sights(game)
     taught = PersonalisedTeam(informed.inputs, game.state_size, 4, [8, 8], CONFIG, seed=0)
     learner = new_learner(DistilledTeam(taught, [8, 8], seed=0), 0)
-    plan = Plan("ptde", 40, 32 * 6, 20 * 32 * 6, folder, "key")
+    plan = Plan("ptde", 40, 32 * 6)
     with_state = AppendedGame(game, StateColumns())
-    train_predictor(learner, taught, informed, with_state, DISTILL, plan, progress, lambda team: {})
+    train_predictor(
+        learner,
+        taught,
+        informed,
+        with_state,
+        DISTILL,
+        plan,
+        Place(folder, "key", progress),
+        Evaluations(lambda team: {}, 20 * 32 * 6),
+    )
     return learner, taught
 
 

@@ -12,11 +12,12 @@ from envs.games.sensing import everything, fixed
 from scenarios.games.peers import TsengConfig
 from scenarios.games.schema import GameDistillConfig
 from tests.toy_game import ToyGame
+from training.artifact import Place
 from training.games.distill import Teacher
 from training.games.evaluate import evaluate
 from training.games.networks import RecurrentTeam, Sight, StateCritic
 from training.games.stretches import Plan
-from training.games.training import Curve
+from training.games.training import Curve, Evaluations
 from training.games.tseng import TsengLearner, new_learner, train_tseng, tseng_loss, windows_of
 from training.games.windows import Labels
 from training.networks import ValueNorm
@@ -65,8 +66,17 @@ def train(folder: Path, stop: float = 2.0, seed: int = 0) -> tuple[TsengLearner,
     )
     students = RecurrentTeam(sight.inputs, 4, [[0], [1]], [16, 8], torch.Generator().manual_seed(seed))
     learner = new_learner(students, sight, teacher, 0)
-    plan = Plan("tseng", windows_of(DISTILL), 32 * 6, 5000, folder, "key")
-    curve = train_tseng(learner, teacher, game, TsengConfig(), DISTILL, plan, progress, lambda team: {})
+    plan = Plan("tseng", windows_of(DISTILL), 32 * 6)
+    curve = train_tseng(
+        learner,
+        teacher,
+        game,
+        TsengConfig(),
+        DISTILL,
+        plan,
+        Place(folder, "key", progress),
+        Evaluations(lambda team: {}, 5000),
+    )
     return learner, curve, teacher
 
 

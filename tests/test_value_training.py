@@ -10,11 +10,12 @@ import torch
 from envs.games.sensing import RandomMasks, everything
 from scenarios.games.schema import ValueDecompositionConfig
 from tests.toy_game import ToyGame
+from training.artifact import Place
 from training.checkpoint import CheckpointError
 from training.games.evaluate import evaluate
 from training.games.networks import RecurrentTeam, Sight
 from training.games.replay import Replay
-from training.games.training import Curve, DivergedError
+from training.games.training import Curve, DivergedError, Evaluations
 from training.games.value_decomposition import MixerName
 from training.games.value_training import (
     Collector,
@@ -60,7 +61,9 @@ def train(
 ) -> tuple[Curve, RecurrentTeam, Sight]:
     toy = ToyGame(config.environments, **game)
     team, sight = team_of(toy, random_masks)
-    curve = train_values(mixer, toy, team, sight, config, 0, folder, "key", lambda done, text: None, measure, 400)
+    curve = train_values(
+        mixer, toy, team, sight, config, 0, Place(folder, "key", lambda done, text: None), Evaluations(measure, 400)
+    )
     return curve, team, sight
 
 
@@ -136,7 +139,16 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     toy = ToyGame(SHORT.environments)
     team, sight = team_of(toy)
     with pytest.raises(CheckpointError, match="made with configuration"):
-        train_values("vdn", toy, team, sight, SHORT, 0, tmp_path, "other", lambda done, text: None, nothing, 400)
+        train_values(
+            "vdn",
+            toy,
+            team,
+            sight,
+            SHORT,
+            0,
+            Place(tmp_path, "other", lambda done, text: None),
+            Evaluations(nothing, 400),
+        )
 
 
 def test_the_curve_tells_cost_and_progress(tmp_path: Path) -> None:
@@ -144,7 +156,14 @@ def test_the_curve_tells_cost_and_progress(tmp_path: Path) -> None:
     toy = ToyGame(SHORT.environments)
     team, sight = team_of(toy)
     curve = train_values(
-        "qmix", toy, team, sight, SHORT, 0, tmp_path, "key", lambda done, text: told.append(done), nothing, 400
+        "qmix",
+        toy,
+        team,
+        sight,
+        SHORT,
+        0,
+        Place(tmp_path, "key", lambda done, text: told.append(done)),
+        Evaluations(nothing, 400),
     )
     assert told == sorted(told) and told[-1] == 1.0
     spent = [point["cpu_s"] for point in curve]

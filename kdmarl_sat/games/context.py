@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,13 +13,15 @@ from envs.games.api import Game
 from envs.games.sensing import RandomMasks
 from kdmarl_sat.console import Console
 from kdmarl_sat.games.teacher import LoadedTeacher
+from kdmarl_sat.stages import Stage, Workshop
 from scenarios.games.schema import GameRunConfig
 from scenarios.schema import to_dict
-from training.artifact import Artifact
+from training.artifact import Artifact, Place
 from training.games.appended import AppendedGame, Columns
 from training.games.distill import Teacher
 from training.games.networks import RecurrentTeam, Sight
 
+Work = Callable[[Place], dict[str, Any]]
 _PACKAGES = ("jax", "jaxmarl", "mpe2", "pettingzoo")
 
 
@@ -31,9 +33,18 @@ class Benchmark:
     game: Game  # what students and MAPPO train on
     judged_on: Game  # the canonical implementation, for the final evaluation
     visible: Tensor | RandomMasks
-    cache: Path
-    console: Console
+    workshop: Workshop
     origin: dict[str, Any]  # commit, versions ... as they were when the run began
+
+    @property
+    def console(self) -> Console:
+        return self.workshop.console
+
+    def make(self, name: str, settings: dict[str, Any], sources: tuple[str, ...], work: Work) -> Artifact:
+        """The artifact of a method's training; ``settings``: what of the configuration decides it."""
+        depends_on = {**self.common, **settings, "method": name}
+        stage = Stage(f"{self.config.scenario.name}-{name}", f"train {name}", depends_on, sources, work)
+        return self.workshop.make(stage)
 
     @property
     def common(self) -> dict[str, Any]:

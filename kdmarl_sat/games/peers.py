@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,10 +9,10 @@ import torch
 from envs.games.make import make_game
 from kdmarl_sat.games.context import Benchmark, Trained
 from kdmarl_sat.games.methods import BY_NAME, sight_of, team_of
-from kdmarl_sat.games.stage import PLAY, STUDENTS, VALUES, fresh, measure_on
+from kdmarl_sat.games.stage import PLAY, STUDENTS, VALUES, evaluations, fresh
 from scenarios.schema import to_dict
 from training import checkpoint
-from training.artifact import Artifact, make
+from training.artifact import Artifact, Place
 from training.games import ctds as ctds_
 from training.games import mappo, stretches
 from training.games import ptde as ptde_
@@ -21,7 +20,7 @@ from training.games import tseng as tseng_
 from training.games.appended import AppendedGame, AppendedSight, StateColumns
 from training.games.distill import Teacher
 from training.games.networks import StateCritic
-from training.games.training import train_mappo
+from training.games.training import Curve, train_mappo
 from training.games.value_decomposition import MixerName
 from training.games.value_training import new_value_learner
 from training.stored import FINAL
@@ -45,24 +44,13 @@ def ctds(benchmark: Benchmark) -> Trained:
     teacher = new_value_learner(mixer, team, game.state_size, config.values, config.seed)
     learner = ctds_.new_learner(teacher, teacher_sight, students, sight, config.values)
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
-        with benchmark.console.stage("train ctds") as progress:
-            curve = ctds_.train_ctds(
-                learner,
-                game,
-                config.values,
-                config.seed,
-                folder,
-                key,
-                progress,
-                measure_on(game, sight),
-                config.evaluation.every_steps,
-            )
-        checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
-        return {"curve": curve}
+    def work(place: Place) -> dict[str, Any]:
+        points = evaluations(benchmark, game, sight)
+        curve = ctds_.train_ctds(learner, game, config.values, config.seed, place, points)
+        return _saved(students, place, curve)
 
     settings = {"values": to_dict(config.values), "ctds": to_dict(config.ctds), "student": to_dict(config.student)}
-    artifact = _make(benchmark, "ctds", settings, work)
+    artifact = benchmark.make("ctds", settings, SOURCES["ctds"], work)
     students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(students, sight, artifact)
 
@@ -74,16 +62,14 @@ def tseng(benchmark: Benchmark, teacher: Teacher, taught_by: dict[str, Any]) -> 
     sight, students = fresh(benchmark, method)
     learner = tseng_.new_learner(students, sight, teacher, config.seed)
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
-        plan = _plan(benchmark, "tseng", tseng_.windows_of(distill), folder, key)
-        with benchmark.console.stage("train tseng") as progress:
-            measure = measure_on(game, sight)
-            curve = tseng_.train_tseng(learner, teacher, game, config.tseng, distill, plan, progress, measure)
-        checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
-        return {"curve": curve}
+    def work(place: Place) -> dict[str, Any]:
+        plan = stretches.Plan("tseng", tseng_.windows_of(distill), distill.environments * distill.window)
+        points = evaluations(benchmark, game, sight)
+        curve = tseng_.train_tseng(learner, teacher, game, config.tseng, distill, plan, place, points)
+        return _saved(students, place, curve)
 
     settings = {**taught_by, "distill": to_dict(distill), "tseng": to_dict(config.tseng)}
-    artifact = _make(benchmark, "tseng", {**settings, "student": to_dict(config.student)}, work)
+    artifact = benchmark.make("tseng", {**settings, "student": to_dict(config.student)}, SOURCES["tseng"], work)
     students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(students, sight, artifact)
 
@@ -100,21 +86,18 @@ def ptde(benchmark: Benchmark) -> Trained:
     learner = ptde_.new_learner(students, config.seed)
     distill = config.distill
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
+    def work(place: Place) -> dict[str, Any]:
         game = make_game(config.scenario, distill.environments)
-        windows = max(1, round(left / (distill.environments * distill.window)))
-        plan = _plan(benchmark, "ptde", windows, folder, key)
-        with benchmark.console.stage("train ptde, second stage") as progress:
-            informed = sight_of(method, config, game.specs, benchmark.visible, AppendedSight)
-            with_state = AppendedGame(game, StateColumns())
-            measure = measure_on(game, sight)
-            curve = ptde_.train_predictor(learner, taught, informed, with_state, distill, plan, progress, measure)
-        checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
+        per_window = distill.environments * distill.window
+        plan = stretches.Plan("ptde", max(1, round(left / per_window)), per_window)
+        informed = sight_of(method, config, game.specs, benchmark.visible, AppendedSight)
+        with_state, points = AppendedGame(game, StateColumns()), evaluations(benchmark, game, sight)
+        curve = ptde_.train_predictor(learner, taught, informed, with_state, distill, plan, place, points)
         added = {"steps": began["steps"], "cpu_s": began["cpu_s"]}
-        return {"curve": [{**p, **{k: p[k] + v for k, v in added.items()}} for p in curve]}
+        return _saved(students, place, [{**p, **{k: p[k] + v for k, v in added.items()}} for p in curve])
 
     settings = {"first_stage": first.digest, "distill": to_dict(distill), "ptde": to_dict(config.ptde)}
-    artifact = _make(benchmark, "ptde", {**settings, "student": to_dict(config.student)}, work)
+    artifact = benchmark.make("ptde", {**settings, "student": to_dict(config.student)}, SOURCES["ptde"], work)
     students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(students, sight, artifact)
 
@@ -128,28 +111,17 @@ def _ptde_first(benchmark: Benchmark, settings: Any) -> tuple[ptde_.Personalised
     critic = StateCritic(game.state_size, config.mappo.critic_hidden, critic_seed)
     learner = mappo.new_learner(team, sight, critic, config.seed)
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
-        with benchmark.console.stage("train ptde, first stage") as progress:
-            with_state = AppendedGame(game, StateColumns())
-            measure = measure_on(with_state, sight)
-            every_steps = config.evaluation.every_steps
-            curve = train_mappo(learner, with_state, settings, folder, key, progress, measure, every_steps)
-        checkpoint.save(folder / FINAL, {"team": team.state_dict()}, key)
-        return {"curve": curve}
+    def work(place: Place) -> dict[str, Any]:
+        with_state = AppendedGame(game, StateColumns())
+        points = evaluations(benchmark, with_state, sight)
+        return _saved(team, place, train_mappo(learner, with_state, settings, place, points))
 
     depends_on = {"mappo": to_dict(settings), "ptde": to_dict(config.ptde), "student": to_dict(config.student)}
-    artifact = _make(benchmark, "ptde_first", depends_on, work)
+    artifact = benchmark.make("ptde_first", depends_on, SOURCES["ptde"], work)
     team.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return team, artifact
 
 
-def _plan(benchmark: Benchmark, name: str, windows: int, folder: Path, key: str) -> stretches.Plan:
-    distill = benchmark.config.distill
-    per_window = distill.environments * distill.window
-    return stretches.Plan(name, windows, per_window, benchmark.config.evaluation.every_steps, folder, key)
-
-
-def _make(benchmark: Benchmark, name: str, settings: dict[str, Any], work: Any) -> Artifact:
-    depends_on = {**benchmark.common, **settings, "method": name}
-    kind = f"{benchmark.config.scenario.name}-{name}"
-    return make(benchmark.cache, kind, depends_on, SOURCES[name.removesuffix("_first")], work, benchmark.console.say)
+def _saved(team: torch.nn.Module, place: Place, curve: Curve) -> dict[str, Any]:
+    checkpoint.save(place.folder / FINAL, {"team": team.state_dict()}, place.key)
+    return {"curve": curve}

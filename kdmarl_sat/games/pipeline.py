@@ -23,13 +23,14 @@ from kdmarl_sat.games.evaluation import evaluated
 from kdmarl_sat.games.methods import BY_NAME, DISTILS, TEACHER, Method, message_bits
 from kdmarl_sat.games.records import GameRecord
 from kdmarl_sat.games.report import write_figures, write_tables
-from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, fresh, measure_on
+from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, evaluations, fresh
 from kdmarl_sat.games.teacher import agents_of, load_teacher, open_training
 from kdmarl_sat.provenance import code_versions
+from kdmarl_sat.stages import Workshop
 from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
 from training import checkpoint
-from training.artifact import Artifact, code_digest, make
+from training.artifact import Artifact, Place, code_digest
 from training.games import mappo
 from training.games.appended import AppendedGame
 from training.games.distill import Teacher, new_distiller
@@ -37,6 +38,7 @@ from training.games.mappo import Learner
 from training.games.messages import Links
 from training.games.networks import StateCritic
 from training.games.training import train_mappo, train_students
+from training.games.value_decomposition import MixerName
 from training.games.value_training import train_values
 from training.stored import FINAL
 
@@ -71,7 +73,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
             visible = fixed(game.specs, blocks, always)
         else:
             visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), always)
-        benchmark = Benchmark(config, game, judged_on, visible, cache, console, origin)
+        benchmark = Benchmark(config, game, judged_on, visible, Workshop(cache, console), origin)
         try:
             records = _methods(benchmark, folder)
         finally:
@@ -141,27 +143,24 @@ def _learner(benchmark: Benchmark, name: str) -> Learner:
 
 
 def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
-    config, game, settings = benchmark.config, benchmark.game, _mappo_settings(benchmark.config, name)
-    kind = f"{config.scenario.name}-{name}"
-    part = _student_part(config, BY_NAME[name])
-    depends_on = {**benchmark.common, "mappo": to_dict(settings), "method": name, **part}
+    config, game, train = benchmark.config, benchmark.game, _mappo_settings(benchmark.config, name)
+    settings = {"mappo": to_dict(train), **_student_part(config, BY_NAME[name])}
     resumed = None
     if name == TEACHER and config.teacher.resume is not None:
-        resumed = open_training(config, kind, depends_on, learner)
+        depends_on = {**benchmark.common, **settings, "method": name}
+        resumed = open_training(config, f"{config.scenario.name}-{name}", depends_on, learner)
         if resumed.depends_on is None:
             benchmark.console.say(f"{resumed.folder} does not say its settings: only its networks have been checked")
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
+    def work(place: Place) -> dict[str, Any]:
         if resumed is not None:
-            resumed.go_on(folder, key)
-        with benchmark.console.stage(f"train {name}") as progress:
-            measure = measure_on(game, learner.sight)
-            curve = train_mappo(learner, game, settings, folder, key, progress, measure, config.evaluation.every_steps)
+            resumed.go_on(place.folder, place.key)
+        curve = train_mappo(learner, game, train, place, evaluations(benchmark, game, learner.sight))
         final = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
-        checkpoint.save(folder / FINAL, final, key)
+        checkpoint.save(place.folder / FINAL, final, place.key)
         return {"curve": curve, "agents": agents_of(game.specs)}
 
-    artifact = make(benchmark.cache, kind, depends_on, PLAY, work, benchmark.console.say)
+    artifact = benchmark.make(name, settings, PLAY, work)
     state = checkpoint.load(artifact.path / FINAL, artifact.digest)
     for network in _NETWORKS:
         getattr(learner, network).load_state_dict(state[network])
@@ -195,32 +194,13 @@ def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:
     sight, students = fresh(benchmark, method)
     distiller = new_distiller(students, sight, teacher, distill, config.seed)
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
-        with benchmark.console.stage(f"train {name}") as progress:
-            curve = train_students(
-                distiller,
-                teacher,
-                game,
-                distill,
-                folder,
-                key,
-                progress,
-                measure_on(game, sight),
-                config.evaluation.every_steps,
-            )
-        checkpoint.save(folder / FINAL, {"team": students.state_dict()}, key)
+    def work(place: Place) -> dict[str, Any]:
+        curve = train_students(distiller, teacher, game, distill, place, evaluations(benchmark, game, sight))
+        checkpoint.save(place.folder / FINAL, {"team": students.state_dict()}, place.key)
         return {"curve": curve}
 
-    depends_on = {
-        **benchmark.common,
-        **_taught_by(config, taught),
-        "distill": to_dict(distill),
-        "method": name,
-        "student": to_dict(config.student),
-    }
-    artifact = make(
-        benchmark.cache, f"{config.scenario.name}-{name}", depends_on, STUDENTS, work, benchmark.console.say
-    )
+    settings = {"distill": to_dict(distill), "student": to_dict(config.student)}
+    artifact = benchmark.make(name, {**_taught_by(config, taught), **settings}, STUDENTS, work)
     students.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(students, sight, artifact, Links(config.evaluation.message_loss) if bits else None)
 
@@ -230,26 +210,16 @@ def _values(benchmark: Benchmark, name: str) -> Trained:
     game = make_game(config.scenario, config.values.environments)
     sight, team = fresh(benchmark, method)
 
-    def work(folder: Path, key: str) -> dict[str, Any]:
-        with benchmark.console.stage(f"train {name}") as progress:
-            curve = train_values(
-                "qmix" if method.algorithm == "qmix" else "vdn",
-                game,
-                team,
-                sight,
-                config.values,
-                config.seed,
-                folder,
-                key,
-                progress,
-                measure_on(game, sight),
-                config.evaluation.every_steps,
-            )
-        checkpoint.save(folder / FINAL, {"team": team.state_dict()}, key)
+    mixer: MixerName = "qmix" if method.algorithm == "qmix" else "vdn"
+
+    def work(place: Place) -> dict[str, Any]:
+        points = evaluations(benchmark, game, sight)
+        curve = train_values(mixer, game, team, sight, config.values, config.seed, place, points)
+        checkpoint.save(place.folder / FINAL, {"team": team.state_dict()}, place.key)
         return {"curve": curve}
 
-    depends_on = {**benchmark.common, "values": to_dict(config.values), "method": name, **_student_part(config, method)}
-    artifact = make(benchmark.cache, f"{config.scenario.name}-{name}", depends_on, VALUES, work, benchmark.console.say)
+    settings = {"values": to_dict(config.values), **_student_part(config, method)}
+    artifact = benchmark.make(name, settings, VALUES, work)
     team.load_state_dict(checkpoint.load(artifact.path / FINAL, artifact.digest)["team"])
     return Trained(team, sight, artifact)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from envs.games.api import Game
 from kdmarl_sat.games.context import Benchmark
 from kdmarl_sat.games.methods import Method, sight_of, team_of
 from training.games.evaluate import evaluate
 from training.games.networks import RecurrentTeam, Sight
+from training.games.training import Evaluations
 
 # The code that results depend on, for the cache.
 SHARED = (
@@ -32,11 +31,11 @@ def fresh(benchmark: Benchmark, method: Method) -> tuple[Sight, RecurrentTeam]:
     return sight, team_of(method, benchmark.config, specs, sight, benchmark.config.seed)
 
 
-def measure_on(game: Game, sight: Sight) -> Callable[[RecurrentTeam], dict[str, float]]:
-    """A point of a learning curve: greedy episodes on seeds that are the same each time."""
+def evaluations(benchmark: Benchmark, game: Game, sight: Sight) -> Evaluations:
+    """The points of a learning curve: greedy episodes on seeds that are the same each time."""
 
     def measure(team: RecurrentTeam) -> dict[str, float]:
         measured = evaluate(game, (team, sight), min(_CURVE_EPISODES, game.environments), seed=0)
         return {"return": measured.mean_return, "win_rate": measured.win_rate}
 
-    return measure
+    return Evaluations(measure, benchmark.config.evaluation.every_steps)

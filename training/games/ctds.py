@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,10 +19,11 @@ from envs.api import AgentSpec
 from envs.games.api import Game
 from envs.games.sensing import everything
 from scenarios.games.schema import ValueDecompositionConfig
+from training.artifact import Place
 from training.games import value_decomposition
 from training.games.networks import RecurrentTeam, Sight, descend
 from training.games.replay import Episodes
-from training.games.training import Curve, Evaluate, Progress
+from training.games.training import Curve, Evaluations
 from training.games.value_decomposition import ValueLearner
 from training.games.value_training import new_collector, train_on_replay
 from training.losses import weighted_mean
@@ -110,11 +110,8 @@ def train_ctds(
     game: Game,
     config: ValueDecompositionConfig,
     seed: int,
-    folder: Path,
-    key: str,
-    progress: Progress,
-    evaluate: Evaluate,
-    every_steps: int,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Train teacher and students for ``config.steps`` environment steps of the teacher; the students are evaluated.
 
@@ -127,9 +124,6 @@ def train_ctds(
         lambda batch: update(learner, batch, config),
         learner.students,
         seed,
-        folder,
-        key,
-        progress,
-        evaluate,
-        every_steps,
+        place,
+        evaluations,
     )

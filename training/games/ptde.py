@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from envs.games.api import Game
 from scenarios.games.peers import PtdeConfig
 from scenarios.games.schema import GameDistillConfig, MappoConfig
+from training.artifact import Place
 from training.games.networks import RecurrentTeam, Sight, descend
 from training.games.stretches import Plan, learn_in_stretches
-from training.games.training import Curve, Evaluate, Progress
+from training.games.training import Curve, Evaluations
 from training.games.windows import Player, Window, minibatches
 from training.losses import weighted_mean
 from training.networks import RELU_GAIN, linear
@@ -192,8 +193,8 @@ def train_predictor(
     game: Game,
     config: GameDistillConfig,
     plan: Plan,
-    progress: Progress,
-    evaluate: Evaluate,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """The second stage: ``plan.windows`` windows in which the first stage's team plays; see ``learn_in_stretches``.
 
@@ -215,4 +216,4 @@ def train_predictor(
         record, hidden = learn(learner, taught, sight, window, hidden, rate, config)
         return record
 
-    return learn_in_stretches(learner, learner.students, plan, restart, step, progress, evaluate)
+    return learn_in_stretches(learner, learner.students, plan, restart, step, place, evaluations)

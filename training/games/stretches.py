@@ -10,14 +10,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from training import checkpoint
+from training.artifact import CHECKPOINT, Place
 from training.games.networks import RecurrentTeam
-from training.games.training import CHECKPOINT, Curve, DivergedError, Evaluate, Progress
+from training.games.training import Curve, DivergedError, Evaluations
 
 
 class Learner(Protocol):
@@ -33,14 +33,11 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is learnt, and where it is kept."""
+    """How much is learnt."""
 
     name: str  # of the method: the stream of its seeds, and in messages
     windows: int
     steps_per_window: int
-    every_steps: int  # environment steps between evaluations
-    folder: Path  # of the checkpoint
-    key: str  # digest that the checkpoint must carry
 
 
 def learn_in_stretches(
@@ -49,17 +46,17 @@ def learn_in_stretches(
     plan: Plan,
     restart: Callable[[int], None],
     learn: Callable[[], dict[str, float]],
-    progress: Progress,
-    evaluate: Evaluate,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Learn from ``plan.windows`` windows.
 
     Args:
-        learner: freshly made; a checkpoint in the plan's folder replaces its state.
+        learner: freshly made; a checkpoint in the place replaces its state.
         judged: the team that is evaluated.
         restart: starts new play everywhere from a seed.
         learn: plays one window and learns from it, which counts it in ``learner.updates``; returns its statistics.
-        progress, evaluate: as of ``training.games.training.train_mappo``.
+        evaluations: of ``judged``.
 
     Returns:
         Points with ``steps`` and ``cpu_s`` (of training alone, all threads), a window's statistics, and the
@@ -68,23 +65,23 @@ def learn_in_stretches(
     Raises:
         DivergedError: a statistic is NaN or infinite.
     """
-    saved, curve = plan.folder / CHECKPOINT, list[dict[str, float]]()
+    saved, curve = place.folder / CHECKPOINT, list[dict[str, float]]()
     if saved.exists():
-        state = checkpoint.load(saved, plan.key)
+        state = checkpoint.load(saved, place.key)
         learner.load_state_dict(state["learner"])
         curve = state["curve"]
     spent = curve[-1]["cpu_s"] if curve else 0.0
-    stretch = max(1, round(plan.every_steps / plan.steps_per_window))
+    stretch = max(1, round(evaluations.every_steps / plan.steps_per_window))
     while learner.updates < plan.windows:
         restart(_seed(plan.name, learner.seed, learner.updates))
         clock, record = time.process_time() - spent, dict[str, float]()
         for _ in range(min(stretch, plan.windows - learner.updates)):
             record = _finite(learn(), plan.name)
-            progress(learner.updates / plan.windows, f"loss {record['loss']:.3g}")
+            place.progress(learner.updates / plan.windows, f"loss {record['loss']:.3g}")
         spent = time.process_time() - clock
         steps = learner.updates * plan.steps_per_window
-        curve.append({"steps": steps, "cpu_s": spent, **record, **evaluate(judged)})
-        checkpoint.save(saved, {"learner": learner.state_dict(), "curve": curve}, plan.key)
+        curve.append({"steps": steps, "cpu_s": spent, **record, **evaluations.measure(judged)})
+        checkpoint.save(saved, {"learner": learner.state_dict(), "curve": curve}, place.key)
     return curve
 
 

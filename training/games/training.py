@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from envs.games.api import Game
 from scenarios.games.schema import GameDistillConfig, MappoConfig
 from training import checkpoint
+from training.artifact import CHECKPOINT, Place
 from training.games import mappo
 from training.games.distill import (
     Distiller,
@@ -30,11 +31,15 @@ from training.games.mappo import Learner
 from training.games.networks import RecurrentTeam
 from training.games.windows import Episodes, Player
 
-Progress = Callable[[float, str], None]  # (share done, what to say)
 Curve = list[dict[str, float]]
-Evaluate = Callable[[RecurrentTeam], dict[str, float]]
 
-CHECKPOINT = "checkpoint.safetensors"
+
+@dataclass(frozen=True, slots=True)
+class Evaluations:
+    """The points of a learning curve: what is measured of the team, and how often."""
+
+    measure: Callable[[RecurrentTeam], dict[str, float]]
+    every_steps: int  # environment steps between them; the end is one too
 
 
 class DivergedError(ValueError):
@@ -45,28 +50,22 @@ def train_mappo(
     learner: Learner,
     game: Game,
     config: MappoConfig,
-    folder: Path,
-    key: str,
-    progress: Progress,
-    evaluate: Evaluate,
-    every_steps: int,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Train the learner along all phases.
 
     Args:
-        learner: freshly made; a checkpoint in ``folder`` replaces its state.
+        learner: freshly made; a checkpoint in the place replaces its state.
         game: of ``config.environments`` environments.
-        key: digest that the checkpoint must carry.
-        evaluate: told now and then, and at the end: what it measures becomes a point of the curve.
-        every_steps: environment steps between evaluations.
 
     Returns:
         Points with ``steps`` and ``cpu_s`` (of training alone, all threads), the update's statistics, and the
         evaluation's.
     """
-    curve, spent = _resume(folder, key, learner.load_state_dict)
+    curve, spent = _resume(place, learner.load_state_dict)
     total, per_update = sum(mappo.updates_of(config)), mappo.steps_per_update(config)
-    stretch = max(1, round(every_steps / per_update))
+    stretch = max(1, round(evaluations.every_steps / per_update))
     player = Player(game, learner.team, learner.sight, _seed("mappo", learner.seed, 0))
     while learner.updates < total:
         player.restart(_seed("mappo", learner.seed, learner.updates))
@@ -75,11 +74,11 @@ def train_mappo(
             window, episodes = player.play(config.window)
             seen.append(episodes)
             record = _finite(mappo.update(learner, window, config), "MAPPO")
-            progress(learner.updates / total, _said(seen, game))
+            place.progress(learner.updates / total, _said(seen, game))
         spent = time.process_time() - clock
-        measured = evaluate(learner.team)
+        measured = evaluations.measure(learner.team)
         curve.append({"steps": learner.updates * per_update, "cpu_s": spent, **record, **measured})
-        _save(folder, key, learner.state_dict(), curve)
+        _save(place, learner.state_dict(), curve)
     return curve
 
 
@@ -88,21 +87,18 @@ def train_students(
     teacher: Teacher,
     game: Game,
     config: GameDistillConfig,
-    folder: Path,
-    key: str,
-    progress: Progress,
-    evaluate: Evaluate,
-    every_steps: int,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Distil: first from the teacher's buffer (the paper's form), then from the students' own play that it labels.
 
     Arguments and result as of ``train_mappo``; steps of both sources count.
     """
-    curve, spent = _resume(folder, key, distiller.load_state_dict)
+    curve, spent = _resume(place, distiller.load_state_dict)
     first, total, per_window = teacher_windows(config), own_windows(config), config.environments * config.window
     watching = (teacher.team, teacher.sight)
     if first and not curve:
-        progress(0.0, "the teacher plays")
+        place.progress(0.0, "the teacher plays")
         clock = time.process_time() - spent
         seed = _seed("expert", distiller.seed, 0)
         expert = Player(game, teacher.team, teacher.sight, seed, watching, distiller.sight)
@@ -111,10 +107,16 @@ def train_students(
         del windows
         spent = time.process_time() - clock
         curve.append(
-            {"steps": first * per_window, "cpu_s": spent, "own": 0.0, **record, **evaluate(distiller.students)}
+            {
+                "steps": first * per_window,
+                "cpu_s": spent,
+                "own": 0.0,
+                **record,
+                **evaluations.measure(distiller.students),
+            }
         )
-        _save(folder, key, distiller.state_dict(), curve)
-    stretch = max(1, round(every_steps / per_window))
+        _save(place, distiller.state_dict(), curve)
+    stretch = max(1, round(evaluations.every_steps / per_window))
     if total:
         player = Player(game, distiller.students, distiller.sight, _seed("students", distiller.seed, 0), watching)
     while distiller.updates < total:
@@ -124,27 +126,27 @@ def train_students(
             window, episodes = player.play(config.window)
             seen.append(episodes)
             record = _finite(learn_from_own(distiller, teacher, window, config), "distillation")
-            progress((first + distiller.updates) / (first + total), f"agreement {record['agreement']:.0%}")
+            place.progress((first + distiller.updates) / (first + total), f"agreement {record['agreement']:.0%}")
         spent = time.process_time() - clock
         steps = (first + distiller.updates) * per_window
-        curve.append({"steps": steps, "cpu_s": spent, "own": 1.0, **record, **evaluate(distiller.students)})
-        _save(folder, key, distiller.state_dict(), curve)
+        curve.append({"steps": steps, "cpu_s": spent, "own": 1.0, **record, **evaluations.measure(distiller.students)})
+        _save(place, distiller.state_dict(), curve)
     return curve
 
 
-def _resume(folder: Path, key: str, load: Callable[[dict[str, Any]], None]) -> tuple[Curve, float]:
+def _resume(place: Place, load: Callable[[dict[str, Any]], None]) -> tuple[Curve, float]:
     """The curve so far and the CPU time spent on it."""
-    save = folder / CHECKPOINT
+    save = place.folder / CHECKPOINT
     if not save.exists():
         return [], 0.0
-    state = checkpoint.load(save, key)
+    state = checkpoint.load(save, place.key)
     load(state["learner"])
     curve: Curve = state["curve"]
     return curve, curve[-1]["cpu_s"]
 
 
-def _save(folder: Path, key: str, learner: dict[str, Any], curve: Curve) -> None:
-    checkpoint.save(folder / CHECKPOINT, {"learner": learner, "curve": curve}, key)
+def _save(place: Place, learner: dict[str, Any], curve: Curve) -> None:
+    checkpoint.save(place.folder / CHECKPOINT, {"learner": learner, "curve": curve}, place.key)
 
 
 def _seed(stream: str, seed: int, update: int) -> int:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from envs.games.api import Game
 from scenarios.games.peers import TsengConfig
 from scenarios.games.schema import GameDistillConfig
+from training.artifact import Place
 from training.games.distill import Teacher
 from training.games.networks import RecurrentTeam, Sight, descend
 from training.games.stretches import Plan, learn_in_stretches
-from training.games.training import Curve, Evaluate, Progress
+from training.games.training import Curve, Evaluations
 from training.games.windows import Labels, Player, Window, minibatches
 from training.losses import cosines, distillation_kl, structural_relation, weighted_mean
 from training.networks import linear
@@ -124,8 +125,8 @@ def train_tseng(
     weights: TsengConfig,
     config: GameDistillConfig,
     plan: Plan,
-    progress: Progress,
-    evaluate: Evaluate,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Students learn from ``plan.windows`` windows of the teacher's play, each seen ``config.student_epochs`` times.
 
@@ -147,4 +148,4 @@ def train_tseng(
         record, hidden = learn(learner, window, hidden, weights, config)
         return record
 
-    return learn_in_stretches(learner, learner.students, plan, restart, step, progress, evaluate)
+    return learn_in_stretches(learner, learner.students, plan, restart, step, place, evaluations)

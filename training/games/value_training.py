@@ -23,9 +23,10 @@ from torch import Tensor
 from envs.games.api import Frame, Game
 from scenarios.games.schema import ValueDecompositionConfig
 from training import checkpoint
+from training.artifact import CHECKPOINT, Place, Progress
 from training.games.networks import RecurrentTeam, Sight
 from training.games.replay import Episodes, Replay
-from training.games.training import CHECKPOINT, Curve, DivergedError, Evaluate, Progress
+from training.games.training import Curve, DivergedError, Evaluations
 from training.games.value_decomposition import MixerName, ValueLearner, greedy, new_learner, update
 from training.optimisation import means
 
@@ -108,24 +109,18 @@ def train_values(
     sight: Sight,
     config: ValueDecompositionConfig,
     seed: int,
-    folder: Path,
-    key: str,
-    progress: Progress,
-    evaluate: Evaluate,
-    every_steps: int,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Train the team for ``config.steps`` environment steps.
 
     Args:
-        game: of ``config.environments`` environments; ``evaluate`` may play it too.
-        team: freshly made, its outputs are Q values; a checkpoint in ``folder`` replaces its weights. It is trained in
+        game: of ``config.environments`` environments; evaluations may play it too.
+        team: freshly made, its outputs are Q values; a checkpoint in the place replaces its weights. It is trained in
             place.
         seed: of all that is random in training.
-        folder: of the checkpoint, and of the replay while training lasts.
-        key: digest that the checkpoint must carry.
-        progress: told after each round.
-        evaluate: told every ``every_steps`` environment steps, and at the end: what it measures becomes a point of the
-            curve.
+        place: of the checkpoint, and of the replay while training lasts.
+        evaluations: every so many environment steps, and at the end.
 
     Returns:
         Points with ``steps``, ``updates`` and ``cpu_s`` (of training alone, all threads), the mean statistics of the
@@ -139,11 +134,8 @@ def train_values(
         lambda batch: update(learner, sight, batch, config),
         team,
         seed,
-        folder,
-        key,
-        progress,
-        evaluate,
-        every_steps,
+        place,
+        evaluations,
     )
 
 
@@ -179,11 +171,8 @@ def train_on_replay(
     learn: Callable[[Episodes], dict[str, Tensor]],
     judged: RecurrentTeam,
     seed: int,
-    folder: Path,
-    key: str,
-    progress: Progress,
-    evaluate: Evaluate,
-    every_steps: int,
+    place: Place,
+    evaluations: Evaluations,
 ) -> Curve:
     """Collect and learn for as many environment steps as the collector's config says.
 
@@ -191,15 +180,15 @@ def train_on_replay(
     that is evaluated. Other arguments and the result as of ``train_values``.
     """
     steps = collector.config.steps
-    saved = _Saved(folder, key, learner, collector)
+    saved = _Saved(place.folder, place.key, learner, collector)
     curve = saved.load()
     spent = curve[-1]["cpu_s"] if curve else 0.0
     while collector.steps < steps:
         clock = time.process_time() - spent
-        statistics = _stretch(collector, learn, seed, every_steps, progress)
+        statistics = _stretch(collector, learn, seed, evaluations.every_steps, place.progress)
         spent = time.process_time() - clock
         counts = {"steps": collector.steps, "updates": learner.updates, "cpu_s": spent}
-        curve.append({**counts, **statistics, **evaluate(judged)})
+        curve.append({**counts, **statistics, **evaluations.measure(judged)})
         saved.save(curve, finished=collector.steps >= steps)
     return curve
 

@@ -23,9 +23,10 @@ from kdmarl_sat.games.methods import BY_NAME, sight_of, team_of
 from scenarios.games import schema
 from scenarios.games.schema import GameRunConfig
 from scenarios.schema import load
+from training.artifact import Place
 from training.games import mappo
 from training.games.networks import StateCritic
-from training.games.training import train_mappo
+from training.games.training import Evaluations, train_mappo
 
 
 class Watched:
@@ -88,8 +89,8 @@ def train(config: GameRunConfig, game: Watched) -> None:
 
     _tell({"event": "start"})
     with tempfile.TemporaryDirectory() as folder:
-        every = config.evaluation.every_steps
-        train_mappo(learner, game, config.mappo, Path(folder), "", progress, lambda team: {}, every)
+        place = Place(Path(folder), "", progress)
+        train_mappo(learner, game, config.mappo, place, Evaluations(lambda team: {}, config.evaluation.every_steps))
 
 
 def _made(config: GameRunConfig, game: Game) -> mappo.Learner:
