@@ -22,10 +22,11 @@ from kdmarl_sat.missions import flights, stages
 from kdmarl_sat.missions.claims import claims
 from kdmarl_sat.missions.flights import Entry, Taught
 from kdmarl_sat.missions.mission import Mission, mission_of
-from kdmarl_sat.missions.report import console_table, write_report
+from kdmarl_sat.missions.report import console_table, entry, write_report
 from kdmarl_sat.missions.results import BudgetRow, Curve, RunResult
 from kdmarl_sat.missions.teacher import as_teacher
 from kdmarl_sat.provenance import provenance
+from kdmarl_sat.report.index import enter
 from onboard.budget import check as check_budget
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
@@ -62,13 +63,14 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     report = write_report(result, folder)
     record = folder / "run_record.json"
     write_json(record, {"run": result.run, "config": result.config, "metrics": "metrics.json"})
+    index = enter(entry(result), folder, Path(config.output.dir))
     if config.output.records_dir is not None:
         _keep_record(folder, Path(config.output.records_dir), result)
     console.show(console_table(result))
     for text, measured, wanted, met in result.claims:
         found = f"{measured:.3g}" if math.isfinite(measured) else "not defined"
         console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {found}, wanted {wanted:.3g}")
-    console.say(f"report: {report}")
+    console.say(f"report: {report}" + (f"; all runs: {index}" if index else ""))
     return result
 
 

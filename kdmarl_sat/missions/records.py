@@ -118,9 +118,10 @@ class Group:
             teacher.resampled - floor.resampled,
         )
 
-    def macs(self, name: str) -> int | None:
-        """Multiplications of a decision of the costliest satellite; None for rules."""
-        return max(policy(self.records[0], name)["macs_per_decision"], default=None)
+    def macs(self, name: str) -> tuple[int, int] | None:
+        """Multiplications of a decision: of the costliest satellite, and of all together; None for rules."""
+        each = policy(self.records[0], name)["macs_per_decision"]
+        return (max(each), sum(each)) if each else None
 
     def claims(self) -> Iterator[tuple[str, list[Any]]]:
         """Each claim's text, and what it is in each run."""
