@@ -27,6 +27,7 @@ from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, evaluations, 
 from kdmarl_sat.games.teacher import agents_of, load_teacher, open_training
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.index import enter
+from kdmarl_sat.scalars import events_folder
 from kdmarl_sat.stages import Workshop
 from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
@@ -58,7 +59,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
     # Noted now: code may be edited while a long run goes on.
     for sources in (SHARED, PLAY, STUDENTS, VALUES, *peers.SOURCES.values()):
         code_digest(sources)
-    cache = Path(config.output.cache_dir)
+    cache, events = Path(config.output.cache_dir), events_folder(config.output.tensorboard, folder)
     with Console() as console:
         game = make_game(config.scenario, config.mappo.environments)
         # Made now, so that what it lacks is said before anything is trained.
@@ -74,7 +75,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
             visible = fixed(game.specs, blocks, always)
         else:
             visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), always)
-        benchmark = Benchmark(config, game, judged_on, visible, Workshop(cache, console), origin)
+        benchmark = Benchmark(config, game, judged_on, visible, Workshop(cache, console, events), origin)
         try:
             records = _methods(benchmark, folder)
         finally:

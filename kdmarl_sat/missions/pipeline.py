@@ -27,6 +27,7 @@ from kdmarl_sat.missions.results import BudgetRow, Curve, RunResult
 from kdmarl_sat.missions.teacher import as_teacher
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.index import enter
+from kdmarl_sat.scalars import events_folder
 from onboard.budget import check as check_budget
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
@@ -52,13 +53,14 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     check_workers(config.compute, config.scenario.constellation.size, available_bytes(), worlds_bytes(config))
     check_writable(config.output, folder)
     check_designs(config)
+    events = events_folder(config.output.tensorboard, folder)
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)
     for sources in (stages.SIMULATION, stages.TEACHER, stages.STUDENTS, stages.INT8, stages.BUNDLE, flights.FLIGHT):
         code_digest(sources)
     with worker_pool(config.compute) as pool, Console() as console:
-        result = _stages(mission_of(config, pool, console, origin))
+        result = _stages(mission_of(config, pool, console, origin, events))
     result.run["wall_s"] = round(time.monotonic() - start, 1)
     report = write_report(result, folder)
     record = folder / "run_record.json"
