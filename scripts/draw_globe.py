@@ -1,4 +1,4 @@
-"""``python scripts/draw_globe.py FLIGHT.npz PICTURE.png``: a flight, as a run's report leaves it, drawn on the globe."""
+"""``python scripts/draw_globe.py FLIGHT.npz PICTURE.png``: a flight of a run's report, drawn on the globe."""
 
 from __future__ import annotations
 

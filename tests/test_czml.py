@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from czml3 import Packet
 from scipy.interpolate import BarycentricInterpolator
 
 from envs.basilisk.environment import ConstellationEnv

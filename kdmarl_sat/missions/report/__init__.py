@@ -36,6 +36,7 @@ def write_report(result: RunResult, folder: Path) -> Path:
             title = f"{result.config['scenario']['name']}: {policy.label}"
             text = czml(trace, result.satellites, where[0], title)
             write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
+            trace.save(folder / f"flight-{file_name(policy.label)}.npz")
             if policy.film is not None:
                 write_whole(folder / f"flight-{file_name(policy.label)}.bin", policy.film)
     return write_whole(folder / "report.html", html.render(result, summaries, shown).encode())

@@ -50,12 +50,10 @@ def globe(trace: Trace, satellites: Sequence[str], title: str) -> Figure:
         seen = place @ view.T
         front = (seen[:, 2] > 0) | (np.hypot(seen[:, 0], seen[:, 1]) > 1)  # the Earth hides the rest
         pieces = np.stack([seen[:-1, :2], seen[1:, :2]], axis=1)[front[:-1] & front[1:]]
-        axes.add_collection(
-            LineCollection(pieces.tolist(), colors=satellite_colour(n), linewidths=1.8, label=name, zorder=4)
-        )
-        axes.plot(
-            *seen[middle, :2], marker="o", markersize=7, color=satellite_colour(n), markeredgecolor="white", zorder=5
-        )
+        colour = satellite_colour(n)
+        axes.add_collection(LineCollection(pieces.tolist(), colors=colour, linewidths=1.8, label=name, zorder=4))
+        if front[middle]:
+            axes.plot(*seen[middle, :2], "o", markersize=7, color=colour, markeredgecolor="white", zorder=5)
     axes.plot([], [], ".", color=MUTED, label="not imaged")
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, labelcolor=INK)
     axes.set_xlim(-1.12, 1.12)
