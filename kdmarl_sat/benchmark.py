@@ -11,6 +11,8 @@ figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves, and
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,14 +24,16 @@ from rich.console import Console
 
 from envs.files import write_whole
 from kdmarl_sat import benchmark_jobs
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.benchmark_jobs import VARIANTS, Job
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import GameRecord, RecordError, read_all
 from kdmarl_sat.results_table import inserted
 from kdmarl_sat.streams import prepare
+from scenarios.folders import check_file, check_folder
 from scenarios.games.schema import BUDGETS, METHODS
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, cut
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
 REFERENCE, REFERENCE_EPISODES = Path("results/benchmark_reference.json"), 512
@@ -50,6 +54,10 @@ def table(options: argparse.Namespace) -> int:
     from kdmarl_sat.game_report import formats, overview
     from kdmarl_sat.game_report.summary import grouped
 
+    for flag, path, usual in (("--reference", options.reference, REFERENCE), ("--peers", options.peers, PEERS)):
+        if path != usual and not path.is_file():  # the usual ones need not be there
+            raise ConfigError(f"{flag}={path} is not allowed: it must be a file")
+    check_folder(f"--out={options.out}", options.out)
     records = _records(options.records)
     console = plain_console()
     by_hand, peers = game_reference.read(options.reference), benchmark_peers.read(options.peers)
@@ -65,6 +73,7 @@ def table(options: argparse.Namespace) -> int:
 def reference(options: argparse.Namespace) -> int:
     from kdmarl_sat import game_reference
 
+    check_file("--reference", options.reference)
     console = plain_console()
     options.reference.parent.mkdir(parents=True, exist_ok=True)
     with console.status("hand-written policies play"):
@@ -78,6 +87,7 @@ def reference(options: argparse.Namespace) -> int:
 def figures(options: argparse.Namespace) -> int:
     from kdmarl_sat import game_report
 
+    check_folder(f"--out={options.out}", options.out)
     records = _records(options.records)
     maps = _listed(options.maps, sorted({record.map for record in records}), "--maps") if options.maps else None
     pair = _listed(options.methods, sorted({*METHODS, *(record.method for record in records)}), "--methods")
@@ -112,10 +122,11 @@ def ablation(options: argparse.Namespace) -> int:
 
 
 def _work_off(jobs: Sequence[Job], options: argparse.Namespace) -> int:
-    for name in ("jobs", "threads_per_job"):
-        if getattr(options, name) < 1:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag}={getattr(options, name)} is not allowed: it must be at least 1")
+    if os.path.lexists(options.records) and not options.records.is_dir():
+        raise ConfigError(f"--records={options.records} is not allowed: it must be a folder")
+    if not options.dry_run:
+        for flag in ("records", "logs"):
+            check_folder(f"--{flag}={getattr(options, flag)}", getattr(options, flag))
     console = plain_console()
     left = benchmark_jobs.missing(jobs, options.records)
     wanted, todo = (sum(len(job.methods) for job in each) for each in (jobs, left))
@@ -147,7 +158,10 @@ def _records(folder: Path) -> list[GameRecord]:
 
 def _insert(path: Path, text: str, begin: str, end: str) -> Path:
     """Put a text between its markers in a file."""
-    whole = path.read_text() if path.is_file() else ""
+    try:
+        whole = path.read_text("utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"--readme={path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if (whole.count(begin), whole.count(end)) != (1, 1):
         raise ConfigError(f"--readme={path} is not allowed: it must be a file with one line {begin} and one {end}")
     return write_whole(path, inserted(whole, text, begin, end).encode())
@@ -161,22 +175,25 @@ def _say_written(console: Console, paths: Sequence[Path]) -> None:
 def _listed(given: Sequence[str], allowed: Sequence[str], flag: str) -> list[str]:
     """Names separated by spaces or commas, each once."""
     names = [name for part in given for name in part.split(",") if name]
+    if not names:  # or nothing would be done, and nothing said
+        raise ConfigError(f"{flag}={','.join(given)!r} is not allowed: it must be of {', '.join(allowed)}")
     for name in names:
         if name not in allowed:
-            raise ConfigError(f"{flag}={name} is not allowed: it must be one of {', '.join(allowed)}")
+            raise ConfigError(f"{flag}={cut(name)} is not allowed: it must be one of {', '.join(allowed)}")
     return list(dict.fromkeys(names))
 
 
 def _seeds(given: Sequence[str]) -> list[int]:
     texts = [text for part in given for text in part.split(",") if text]
-    for text in texts:
-        if not text.isdecimal():
-            raise ConfigError(f"--seeds={text} is not allowed: it must be whole numbers from 0, such as 0,1,2")
+    for text in texts or [""]:
+        if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**31:
+            allowed = f"whole numbers from 0 to {2**31 - 1}, such as 0,1,2"
+            raise ConfigError(f"--seeds={cut(text) or repr(text)} is not allowed: it must be {allowed}")
     return list(dict.fromkeys(int(text) for text in texts))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdmarl_sat.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True, metavar="{run,ablation,reference,table,figures}")
@@ -195,8 +212,9 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         sub.add_argument("--scenarios", nargs="+", default=list(scenarios), metavar="NAME", help="games to run")
         sub.add_argument("--seeds", nargs="+", default=["0,1,2"], metavar="N,N", help="training seeds")
-        sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one per game and seed")
-        sub.add_argument("--threads-per-job", type=int, default=1, help="threads of each process")
+        number, threads = whole("--jobs", 1, 1024), whole("--threads-per-job", 1, 1024)
+        sub.add_argument("--jobs", type=number, default=2, help="processes at a time, one per game and seed")
+        sub.add_argument("--threads-per-job", type=threads, default=1, help="threads of each process")
         sub.add_argument(
             "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
             help="settings as for kdmarl_sat.run, e.g. preset=smoke; records of other settings do not count",

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import platform
 import sys
@@ -26,13 +25,16 @@ from typing import Any
 
 from rich.table import Table
 
-from envs.files import write_json
+from envs.files import read_json, write_json
+from kdmarl_sat.arguments import Parser, whole
+from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.game_records import RecordError
 from kdmarl_sat.peers.cost import Comparison, FailedError, Run, compare, measure
 from kdmarl_sat.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.streams import prepare
+from scenarios.folders import check_file
 
 WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
@@ -41,21 +43,21 @@ FORMAT, VERSION = "kdmarl_sat.benchmark_peers", 1
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdmarl_sat.benchmark_peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for peer in PEERS:
         parser.add_argument(
             f"--{peer.lower()}", type=Path, metavar="FOLDER", help=f"where {peer} is; not given: left out"
         )
-    parser.add_argument("--steps", type=int, default=200_000, help="environment steps of each training")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=1, help="threads of each program, and cores that it may use")
+    steps, threads = whole("--steps", 4 * WINDOW_STEPS), whole("--threads", 1, 1024)
+    parser.add_argument("--steps", type=steps, default=200_000, help="environment steps of each training")
+    parser.add_argument("--seeds", type=whole("--seeds", 0, 2**31 - 1), nargs="+", default=[0])
+    parser.add_argument("--threads", type=threads, default=1, help="threads of each program, and cores that it may use")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark_peers.json"))
     options = parser.parse_args(arguments)
-    for name, least in (("steps", 4 * WINDOW_STEPS), ("threads", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
+    with sentences(parser.prog):
+        check_file("--out", options.out)
     console = plain_console()
     found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
     for peer, reason in missing.items():
@@ -154,7 +156,7 @@ def read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = read_json(path)
         known = (content["format"], content["version"]) == (FORMAT, VERSION)
         parts = {"settings", "machine", "runs", "comparisons"} - content.keys()
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -7,7 +7,6 @@ and held-out episodes together, the episodes paired between policies.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
 from kdmarl_sat.report.formats import MISSING
-from kdmarl_sat.run_records import Group, Measured, Record, grouped, read_records
+from kdmarl_sat.run_records import Group, Measured, Record, RecordError, grouped, read_records
 from kdmarl_sat.streams import prepare
 from training.artifact import ROOT
 
@@ -152,15 +152,17 @@ def inserted(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl_sat.results_table", description=__doc__)
+    parser = Parser(prog="kdmarl_sat.results_table", description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         records = read_records(options.records)
-        text = sections(records)
+        if not records:  # tables of nothing would replace those that are there
+            raise RecordError(f"--records={options.records} holds no run records: it must be a folder of some")
+        readme, text = ROOT / "README.md", sections(records)
+        whole = inserted(readme.read_text("utf-8"), overview(records))
         write_whole(ROOT / "results/missions.md", text.encode())
-        readme = ROOT / "README.md"
-        write_whole(readme, inserted(readme.read_text(), overview(records)).encode())
+        write_whole(readme, whole.encode())
         print(text)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from onboard import table
 from onboard.authentic import (
@@ -115,7 +116,7 @@ def _cryptography() -> tuple[Any, Any, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdmarl_sat.sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("--key", type=Path, required=True)
         command.add_argument("--ed25519", type=Path, help="PEM file")
         if name == "bundle":
-            command.add_argument("--sequence", type=int, required=True)
+            command.add_argument("--sequence", type=whole("--sequence", 1, 2**63 - 1), required=True)
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         if options.command == "new-key":

@@ -25,13 +25,14 @@ import numpy as np
 from envs.episode_result import EpisodeResult
 from envs.files import write_json
 from envs.tether import tethered
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import fly, mission_of
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
-from scenarios.folders import check_writable
+from scenarios.folders import check_file, check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.schema import RunConfig
 from training.evaluate import Evaluation
@@ -65,27 +66,24 @@ class SoakError(RuntimeError):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdmarl_sat.soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
     parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--episodes", type=whole("--episodes", AGAIN, 10**6), default=1000)
+    parser.add_argument("--kills", type=whole("--kills", 0, 10**6), default=2)
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"), help="where it is flown")
     parser.add_argument("--record", type=Path, default=Path("results/soak.json"))
     parser.add_argument("--fly", action="store_true", help=argparse.SUPPRESS)  # the process that is killed
     options = parser.parse_intermixed_args(arguments)
-    if options.episodes < AGAIN:
-        parser.error(f"--episodes={options.episodes} is not allowed: it must be at least {AGAIN}")
-    if options.kills < 0:
-        parser.error(f"--kills={options.kills} is not allowed: it must be at least 0")
     with sentences(parser.prog):
         asked = [f"evaluation.episodes={options.episodes}", "evaluation.trace=false"]
         folder = str(options.folder).replace("\\", "\\\\").replace("'", "\\'")
         where = f"output.cache_dir='{folder}'"
         run = composed(*FAULTS, *asked, *options.overrides, where, config_dir=options.config_dir)
-        check_writable(run.output, options.record.parent)
+        check_writable(run.output)
+        check_file("--record", options.record)
         check_workers(run.compute, run.scenario.constellation.size, available_bytes())
         if options.fly:
             with worker_pool(run.compute) as pool, Console() as console:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +24,8 @@ from pathlib import Path
 import torch
 
 from envs.episode_result import EpisodeResult
-from envs.files import write_json, write_whole
+from envs.files import read_json, write_json, write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.pipeline import HEURISTICS, fly, fly_rule, mission_of, policies, rules
@@ -36,7 +36,7 @@ from kdmarl_sat.report.transfer import Flight, figure, markdown, short_name, tab
 from kdmarl_sat.run_records import RecordError
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
-from scenarios.folders import check_writable
+from scenarios.folders import check_folder, check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
@@ -51,7 +51,7 @@ LABELS = {"teacher_fo": "teacher, FO", "kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MAR
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdmarl_sat.transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
@@ -121,7 +121,8 @@ def _mission(
 
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
     """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
-    check_writable(run.output, out)
+    check_writable(run.output)
+    check_folder(f"--out={out}", out)
     for scenario in missions.values():
         check_workers(run.compute, scenario.constellation.size, available_bytes())
     torch.set_num_threads(run.compute.threads)
@@ -167,7 +168,7 @@ def redraw(folder: Path) -> None:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         if (record["format"], record["version"]) != (FORMAT, VERSION):
             raise RecordError(f"{path} has version {record['version']!r}; this program reads version {VERSION}")
         flights = [

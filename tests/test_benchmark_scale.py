@@ -36,7 +36,7 @@ def test_a_small_one_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--largest=4"], "--largest=4 is not allowed: it must be at least 8, for two sizes"),
+        (["--largest=4"], "--largest=4 is not allowed: it must be at least 8"),
         (["--episodes=0"], "--episodes=0 is not allowed: it must be at least 1"),
         (["scenario.sim_step_s=9"], "scenario.sim_step_s=9.0 is not allowed: it must be "),
     ],
