@@ -52,7 +52,7 @@ evidence: $(VENV)/.installed-dev
 	$(BIN)/python -m kdmarl_sat.evidence misra analysis coverage eva bound --record
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

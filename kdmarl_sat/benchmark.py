@@ -58,6 +58,8 @@ def table(options: argparse.Namespace) -> int:
         if path != usual and not path.is_file():  # the usual ones need not be there
             raise ConfigError(f"{flag}={path} is not allowed: it must be a file")
     check_folder(f"--out={options.out}", options.out)
+    if options.readme is not None:
+        _marked(options.readme, overview.BEGIN, overview.END)  # before any table is written
     records = _records(options.records)
     console = plain_console()
     by_hand, peers = game_reference.read(options.reference), benchmark_peers.read(options.peers)
@@ -158,13 +160,22 @@ def _records(folder: Path) -> list[GameRecord]:
 
 def _insert(path: Path, text: str, begin: str, end: str) -> Path:
     """Put a text between its markers in a file."""
+    return write_whole(path, inserted(_marked(path, begin, end), text, begin, end).encode())
+
+
+def _marked(path: Path, begin: str, end: str) -> str:
+    """A file's text.
+
+    Raises:
+        ConfigError: it is no text, or has not each marker once.
+    """
     try:
         whole = path.read_text("utf-8") if path.is_file() else ""
     except UnicodeDecodeError as error:
         raise ConfigError(f"--readme={path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if (whole.count(begin), whole.count(end)) != (1, 1):
         raise ConfigError(f"--readme={path} is not allowed: it must be a file with one line {begin} and one {end}")
-    return write_whole(path, inserted(whole, text, begin, end).encode())
+    return whole
 
 
 def _say_written(console: Console, paths: Sequence[Path]) -> None:

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--decisions", type=counts["decisions"], default=bits.WANTED_DECISIONS, help="flown by each bundle at least"
     )
     parser.add_argument("--targets", default=",".join(emulation.TARGETS), help="emulated processors (all)")
-    parser.add_argument("--calls", type=counts["calls"], default=2000, help="timed decisions of each backend and network")
+    parser.add_argument(
+        "--calls", type=counts["calls"], default=2000, help="timed decisions of each backend and network"
+    )
     parser.add_argument(
         "--flips", type=counts["flips"], help="at most so many bits of each weight table and memory (all)"
     )

@@ -102,7 +102,8 @@ def _options(override: Override) -> list[Any]:
 
 
 def _check_option(text: str, group: str, option: Any) -> None:
-    if isinstance(option, str) and option and "${" not in option:
+    beyond = isinstance(option, str) and (option.startswith("/") or ".." in option.split("/"))  # of the group's folder
+    if isinstance(option, str) and option and "${" not in option and not beyond:
         return
     without = f"; leave it out for none, or write ~{group}" if option is None and group in _WITHOUT else ""
     how_many = "; how many there are is compute.workers" if group == "workers" else ""

@@ -89,7 +89,7 @@ def _compare(path: Path, read: Any, written: Any, hint: Any, where: str) -> None
         for (key, value), (name, text) in zip(read.items(), written.items(), strict=True):
             agent = type(key) is int and str(key) == name and where == "scenario.environment.blocks"
             if not isinstance(key, str) and not agent:
-                raise ConfigError(f"{path} calls something in {where} {name}, which YAML does not read as text: {_QUOTE}")
+                raise ConfigError(f"{where} has the name {cut(name)} in {path}, which YAML reads as no text: {_QUOTE}")
             _compare(path, value, text, held(hint, key), f"{where}.{key}")
     elif isinstance(read, list) and isinstance(written, list):
         for index, (value, text) in enumerate(zip(read, written, strict=True)):
