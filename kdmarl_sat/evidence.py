@@ -25,6 +25,7 @@ from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
 from kdmarl_sat.engine_evidence import analysis, coverage, deviations, eva
 from kdmarl_sat.onboard_benchmark import bound
+from kdmarl_sat.streams import prepare
 from onboard import build, emulation
 from onboard.bundle import read_bundle
 from onboard.quantise import quantised
@@ -38,6 +39,7 @@ STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = Parser(
         prog="kdmarl_sat.evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

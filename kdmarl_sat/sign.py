@@ -19,6 +19,7 @@ from typing import Any
 from envs.files import write_whole
 from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
+from kdmarl_sat.streams import prepare
 from onboard import table
 from onboard.authentic import (
     SIGNATURE,
@@ -116,6 +117,7 @@ def _cryptography() -> tuple[Any, Any, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    prepare()
     parser = Parser(
         prog="kdmarl_sat.sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

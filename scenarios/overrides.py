@@ -65,7 +65,7 @@ def check_overrides(overrides: Sequence[str], root: type) -> None:
 
 
 def _check_text(text: str, override: Override, root: type) -> None:
-    """Refuse what is typed as text and read as something else: `yes` is true, 0x10 is 16.
+    """Refuse what is typed as text and read as something else: 1_0 is 10, 1e3 is 1000.0.
 
     Raises:
         ConfigError: it is.

@@ -34,6 +34,17 @@ def test_help_into_a_pipe_that_is_closed(name: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path: object) -> None:
+    done = shell(f"$P -m kdmarl_sat.sign new-key {tmp_path}/key > /dev/full")
+    assert (done.returncode, done.stderr) == (1, b"kdmarl_sat.sign: No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["sign", "evidence", "export"])
+def test_help_for_nobody(name: str) -> None:
+    done = shell(f"$P -m kdmarl_sat.{name} --help >&-")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
 def test_what_an_encoding_lacks_is_written_otherwise(encoding: str) -> None:
     line = "from kdmarl_sat.streams import prepare; prepare(); print('3 → 4 µs ± 1 ─ ü 漢 \\udcff')"
