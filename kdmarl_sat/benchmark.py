@@ -59,6 +59,7 @@ def table(options: argparse.Namespace) -> int:
             raise ConfigError(f"{flag}={path} is not allowed: it must be a file")
     check_folder(f"--out={options.out}", options.out)
     if options.readme is not None:
+        check_file("--readme", options.readme)
         _marked(options.readme, overview.BEGIN, overview.END)  # before any table is written
     records = _records(options.records)
     console = plain_console()

@@ -8,13 +8,15 @@ flown again alone must come to the same, and no process may grow. Linux only: it
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +36,7 @@ from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
 from scenarios.folders import check_file, check_writable
 from scenarios.memory import available_bytes, check_workers
+from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 from training.evaluate import Evaluation
 from training.simulate import HELD_OUT, Flyer, Heuristic, episode_seeds, jobs, worker_pool
@@ -90,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 fly(mission_of(run, pool, console, {}), "soak", WHO, {})
             return
         own = [f"--config-dir={options.config_dir}"] if options.config_dir is not None else []
-        measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
+        with alone(options.folder):
+            measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, {"run": provenance(run), **measured})
     for name, value in measured.items():
@@ -134,6 +138,23 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
         "MB allowed": GROWTH_MB,
         "met": in_order and same == AGAIN and len(growth) > 0 and max(growth) < GROWTH_MB,
     }
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other soak in a folder: each begins by removing what an earlier one has left there.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "soak.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            allowed = "it must be one that no other soak flies in"
+            raise ConfigError(f"--folder={folder} is not allowed: {allowed}") from error
+        yield
 
 
 def live(

@@ -42,7 +42,7 @@ def give_up_output() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # to the process's end
 
 
 def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:

@@ -195,6 +195,11 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     readme.write_text(f"above\n{BEGIN}\nbelow")
     assert called("table", *both, "--readme", str(readme)) == 2
     assert "README.md is not allowed: it must be a file with one line <!-- benchmark" in capsys.readouterr().err
+    for content in ("<!-- ü -->".encode("latin-1"), "ü".encode("utf-16")):
+        readme.write_bytes(content)
+        assert called("table", *both[:3], str(tmp_path / "none"), "--readme", str(readme)) == 2
+        assert "README.md is not UTF-8 text (byte " in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()  # no half of it
     assert called("figures", *both, "--maps", "3m") == 0
     names = ["actions-smac_3m-smax.png", "curves-smac_3m-smax.png", "flops-smax.png"]
     names += ["tables.csv", "tables.html", "tables.md", "tables.tex"]

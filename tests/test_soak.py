@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat.soak import Look, SoakError, growth_MB, live, longest_wait_s, memory_MB
+from kdmarl_sat.soak import Look, SoakError, growth_MB, live, longest_wait_s, main, memory_MB
 
 
 def test_memory_of_a_process_group() -> None:
@@ -51,6 +52,19 @@ def test_longest_wait() -> None:
 
 def test_a_life_too_short_tells_nothing_of_growth() -> None:
     assert growth_MB([Look(0.0, 0, {1: 5.0}), Look(1.0, 0, {1: 6.0}), Look(2.0, 4, {1: 7.0})]) == []
+
+
+def test_two_soaks_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second would remove what the first has flown."""
+    flown = tmp_path / "flight-soak-0" / "part-0.json"
+    flown.parent.mkdir()
+    flown.write_text("{}")
+    with open(tmp_path / "soak.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit) as stopped:
+            main([f"--folder={tmp_path}", "--episodes=5", f"--record={tmp_path}/r.json", "compute.workers=1"])
+    assert stopped.value.code == 2 and flown.exists()
+    assert "is not allowed: it must be one that no other soak flies in\n" in capsys.readouterr().err
 
 
 def test_a_flight_that_ends_too_early_is_told() -> None:
