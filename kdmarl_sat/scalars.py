@@ -37,11 +37,11 @@ def scalars_to(events: Path | None, stage: str) -> Iterator[Scalars]:
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(events / stage)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(events / stage)) as writer:
 
         def tell(step: int, statistics: Mapping[str, float]) -> None:
             for name, value in statistics.items():
                 if isinstance(value, int | float):  # games without victory have no win rate
-                    writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(name, value, step)
 
         yield tell

@@ -125,8 +125,54 @@ def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path, capsys:
     with pytest.raises(RecordError, match=r"a.json is damaged"):
         read_records(tmp_path)
     with pytest.raises(SystemExit):
-        main(["--records", str(tmp_path)])
+        main([f"records={tmp_path}"])
     assert capsys.readouterr().err.startswith(f"kdmarl-sat table: run record {tmp_path}/a.json is damaged")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe{\0", "is damaged"),
+        ('{"format": "ü"}'.encode("latin-1"), "is damaged"),
+        (b"", "is damaged"),
+        (b"[" * 100_000, "is damaged: it is nested too deeply"),
+        (b'{"format": "kdmarl_sat.metrics", "version": 1}', "is damaged: run.scenario is not there"),
+        (b"null", "has version None"),
+    ],
+    ids=["utf-16", "latin-1", "empty", "deep", "nothing in it", "null"],
+)
+def test_a_file_that_is_no_record(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(RecordError, match=rf"^run record .*a.json {said}"):
+        read_records(tmp_path)
+
+
+def test_each_part_of_a_record_is_missed(tmp_path: Path) -> None:
+    whole = record(0, {"random": [1.0]})
+    places = [("run", "seed"), ("config", "scenario"), ("policies", 0, "episodes", 0, "captured"), ("claims", 0, "met")]
+    for place in places:
+        broken = json.loads(json.dumps(whole))
+        holder = broken
+        for key in place[:-1]:
+            holder = holder[key]
+        del holder[place[-1]]
+        (tmp_path / "a.json").write_text(json.dumps(broken))
+        with pytest.raises(RecordError, match=r"a.json is damaged: " + ".".join(map(str, place))):
+            read_records(tmp_path)
+
+
+def test_no_records_leave_the_tables_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = (ROOT / "README.md", ROOT / "results/missions.md")
+    before = [page.read_bytes() for page in pages]
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main([f"records={tmp_path / 'nosuch'}"])
+        after = [page.read_bytes() for page in pages]
+    finally:
+        for page, content in zip(pages, before, strict=True):
+            page.write_bytes(content)
+    assert after == before and stopped.value.code != 0
+    assert "nosuch holds no run records" in capsys.readouterr().err
 
 
 def test_the_readme_holds_what_the_records_say() -> None:

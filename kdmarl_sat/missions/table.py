@@ -7,7 +7,6 @@ seeds and held-out episodes together, the episodes paired between policies.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
-from kdmarl_sat.missions.records import Group, Measured, Record, grouped, read_records
+from kdmarl_sat.missions.records import Group, Measured, Record, RecordError, grouped, read_records
 from kdmarl_sat.report.formats import MISSING
 from kdmarl_sat.report.pages import inserted
 from kdmarl_sat.streams import prepare
@@ -183,15 +183,17 @@ def _interval(measured: Measured, digits: int, unit: str = "", scale: float = 1.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl-sat table", description=__doc__)
+    parser = Parser(prog="kdmarl-sat table", description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         records = read_records(options.records)
-        text = page(records)
+        if not records:  # tables of nothing would replace those that are there
+            raise RecordError(f"records={options.records} holds no run records: it must be a folder of some")
+        readme, text = ROOT / "README.md", page(records)
+        whole = inserted(readme.read_text("utf-8"), in_short(records), BEGIN, END)
         write_whole(ROOT / "results/missions.md", text.encode())
-        readme = ROOT / "README.md"
-        write_whole(readme, inserted(readme.read_text(), in_short(records), BEGIN, END).encode())
+        write_whole(readme, whole.encode())
         print(text)
 
 

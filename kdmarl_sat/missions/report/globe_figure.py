@@ -67,8 +67,8 @@ def _targets(axes: Axes, trace: Trace, view: NDArray[np.float64]) -> None:
     for by in range(-1, trace.latitude_deg.shape[1]):
         chosen = (trace.target_imaged_by == by) & (seen[:, 2] > 0)
         colour = MUTED if by < 0 else satellite_colour(by)
-        alpha = 0.35 if by < 0 else 1.0
-        axes.scatter(*seen[chosen, :2].T, s=size[chosen], color=colour, alpha=alpha, linewidths=0, zorder=3)
+        x, y, alpha = seen[chosen, 0], seen[chosen, 1], 0.35 if by < 0 else 1.0
+        axes.scatter(x, y, s=size[chosen], color=colour, alpha=alpha, linewidths=0, zorder=3)
 
 
 def _view(latitude_deg: float, longitude_deg: float) -> NDArray[np.float64]:
