@@ -94,13 +94,15 @@ def test_the_table_hides_nothing() -> None:
         Line("absent", None, Relation.EXACTLY, 0, note="a | b not installed"),
         Line("tiny", 4.2e-7, note="for the record"),
     )
-    text = table.readme_text({"bits": Part(lines, {}, RUN)})
-    assert "| Bit identity | agreement | = 100 % | 0.999999 share | **NOT MET** |" in text
-    assert "|  | slow | ≤ 1.5 µs | 1.6 µs | **NOT MET** (busy) |" in text
-    assert "|  | fast | ≤ 1.5 µs | 1.4 µs | met |" in text
-    assert "|  | absent | = 0 | not measured | a \\| b not installed |" in text
-    assert "|  | tiny | – | 4.2e-07 | for the record |" in text
-    assert text.rstrip().endswith("Not met: agreement; slow.")
+    text = table.whole_text({"bits": Part(lines, {}, RUN)})
+    assert "| agreement | = 100 % | 0.999999 share | **NOT MET** |" in text
+    assert "| slow | ≤ 1.5 µs | 1.6 µs | **NOT MET** (busy) |" in text
+    assert "| fast | ≤ 1.5 µs | 1.4 µs | met |" in text
+    assert "| absent | = 0 | not measured | a \\| b not installed |" in text
+    assert "| tiny | – | 4.2e-07 | for the record |" in text
+    short = table.readme_text({"bits": Part(lines, {}, RUN)})
+    assert "| Bit identity | 1 of 3 | agreement | = 100 % | 0.999999 share |" in short
+    assert short.rstrip().endswith("Not met: agreement; slow.")
     assert "load average 0.5 → 0.2" in table.whole_text({"bits": Part(lines, {}, RUN)})
 
 

@@ -31,13 +31,16 @@ _DECIDE = "with the check of all weights"
 
 
 def readme_text(record: Record) -> str:
-    """What is wanted and measured, for the README."""
+    """Each part in a row, for the README: how much of it is met, and its first figure."""
     rows: list[Sequence[str]] = []
     for name in _known(record):
-        rows += [(TITLES[name] if index == 0 else "", *_cells(line)) for index, line in enumerate(record[name].lines)]
+        lines = record[name].lines
+        judged = [line.met for line in lines if line.met is not None]
+        what, wanted, measured, _ = _cells(lines[0])
+        rows.append((TITLES[name], f"{sum(judged)} of {len(judged)}", what, wanted, measured))
     missed = [line.what for part in record.values() for line in part.lines if line.met is False]
     verdict = f"Not met: {'; '.join(missed)}." if missed else "Everything that was measured is met."
-    return "\n".join([*_table(("", "what", "wanted", "measured", ""), rows), "", verdict, ""])
+    return "\n".join([*_table(("", "met", "for example", "wanted", "measured"), rows), "", verdict, ""])
 
 
 def shown(record: Record) -> Table:
