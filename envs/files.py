@@ -15,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def write_whole(path: Path, content: bytes) -> Path:
+def write_whole(path: Path, content: bytes, new: bool = False) -> Path:
     """Write under a temporary name of one's own, flush to the disk, rename; on a failure nothing is left behind.
 
+    Args:
+        new: refuse to replace a file, also one that appears meanwhile.
+
     Raises:
+        FileExistsError: ``new``, and there is one.
         OSError: the file cannot be written (a full disk).
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -27,7 +31,10 @@ def write_whole(path: Path, content: bytes) -> Path:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if new:
+            os.link(temporary, path)
+        else:
+            temporary.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the rename too

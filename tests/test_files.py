@@ -43,3 +43,10 @@ def test_arrays_come_back_and_pickles_do_not_go_in(tmp_path: Path, compressed: b
     with pytest.raises(ValueError):
         write_arrays(path, {"a": np.array([object()])}, compressed)
     assert set(read_arrays(path)) == {"a", "b"}
+
+
+def test_a_new_file_replaces_none(tmp_path: Path) -> None:
+    assert write_whole(tmp_path / "a", b"first", new=True).read_bytes() == b"first"
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a", b"second", new=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"] and (tmp_path / "a").read_bytes() == b"first"

@@ -36,6 +36,10 @@ from onboard.authentic import (
 from onboard.bundle import MANIFEST, read_bundle
 
 
+def _signed(folder: Path) -> str:
+    return f"{folder / SIGNATURE} already exists: a copy of the bundle can be signed anew"
+
+
 def sign(folder: Path, key_file: Path, sequence: int, ed25519: Path | None = None) -> Path:
     """Check a bundle whole and write its signature.json; where.
 
@@ -46,7 +50,7 @@ def sign(folder: Path, key_file: Path, sequence: int, ed25519: Path | None = Non
     if not 1 <= sequence < 2**63:
         raise AuthenticityError(f"sequence={sequence} is not allowed: it must be a whole number from 1 on")
     if os.path.lexists(folder / SIGNATURE):
-        raise AuthenticityError(f"{folder / SIGNATURE} already exists: a copy of the bundle can be signed anew")
+        raise AuthenticityError(_signed(folder))
     key, bundle = read_key(key_file), read_bundle(folder)
     manifest = (folder / MANIFEST).read_bytes()
     tables = {
@@ -55,7 +59,11 @@ def sign(folder: Path, key_file: Path, sequence: int, ed25519: Path | None = Non
     }
     public = None if ed25519 is None else _ed25519_sign(ed25519, manifest_message(sequence, manifest))
     signature = Signature(sequence, fingerprint(key), manifest_tag(key, sequence, manifest), tables, public)
-    return write_whole(folder / SIGNATURE, (json.dumps(signature.to_dict(), indent=1) + "\n").encode())
+    try:
+        content = (json.dumps(signature.to_dict(), indent=1) + "\n").encode()
+        return write_whole(folder / SIGNATURE, content, new=True)
+    except FileExistsError as error:
+        raise AuthenticityError(_signed(folder)) from error
 
 
 def verify(folder: Path, key_file: Path, ed25519: Path | None = None) -> int:
