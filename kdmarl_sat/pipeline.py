@@ -79,7 +79,7 @@ from training.stored import Unfinished
 
 # The code that each stage's result depends on, for the cache.
 _SIMULATION = (
-    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py"),
+    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py", "scenarios/files"),
     *("training/simulate.py", "training/rollout.py", "training/policies.py"),
 )
 _NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py")

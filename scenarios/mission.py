@@ -14,7 +14,8 @@ from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.epoch import in_basilisk_format
-from scenarios.ranges import check, check_name, listed, named, positive, within
+from scenarios.files.mission import check_classes, check_files, class_of_each, read_constellation
+from scenarios.ranges import SELDOM, check, check_name, listed, named, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -95,6 +96,8 @@ class SatelliteClassConfig:
 
     hardware: str = MISSING  # a key of scenario.hardware
     sensing: str = MISSING  # a key of scenario.sensing
+    # Of a constellation from a file: names or catalogue numbers, * and ? for any characters; null: the rest, in turn.
+    satellites: list[str] | None = field(default=None, metadata=SELDOM)
 
 
 @dataclass
@@ -102,6 +105,10 @@ class ConstellationConfig:
     """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other.
 
     Where that many do not fit round the circle at the spacing given, they stand evenly round it; planes too.
+
+    Or the satellites of a ``file`` of mean elements (docs/own-files.md): then ``planes``, ``per_plane`` and
+    ``altitude_km`` are made to say how many they are and how high the first one flies, and what else says where
+    satellites stand is not used.
     """
 
     planes: int = 1
@@ -114,8 +121,13 @@ class ConstellationConfig:
     phasing_deg: float = 0.0  # shift from each plane to the next
     random_start: bool = True  # the first argument of latitude and node are drawn per episode
     classes: list[SatelliteClassConfig] = MISSING
+    file: str | None = field(default=None, metadata=SELDOM)  # TLE, 3LE, or OMM as CSV, JSON, XML or KVN
+    file_sha256: str | None = field(default=None, metadata=SELDOM)  # of that file; filled in for records
+    max_age_days: float = field(default=14.0, metadata=SELDOM)  # between a satellite's elements and the epoch
 
     def __post_init__(self) -> None:
+        if read_constellation(self):
+            return
         within("scenario.constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
         within("scenario.constellation", 250, 2000, altitude_km=self.altitude_km)
         within("scenario.constellation", 0, 180, inclination_deg=self.inclination_deg)
@@ -137,6 +149,11 @@ class ConstellationConfig:
     def size(self) -> int:
         return self.planes * self.per_plane
 
+    @property
+    def members(self) -> list[SatelliteClassConfig]:
+        """Each satellite's class."""
+        return [self.classes[index] for index in class_of_each(self)]
+
     def place_deg(self, index: int, node_deg: float = 0.0, start_deg: float = 0.0) -> tuple[float, float]:
         """Right ascension of a satellite's ascending node and its argument of latitude, given the first satellite's."""
         plane, behind = divmod(index, self.per_plane)
@@ -145,8 +162,8 @@ class ConstellationConfig:
 
     @property
     def string_deg(self) -> float:
-        """From a plane's first satellite to its last."""
-        return (self.per_plane - 1) * abs(_fitting(self.spacing_deg, self.per_plane))
+        """From a plane's first satellite to its last; 0 where they come from a file."""
+        return 0.0 if self.file is not None else (self.per_plane - 1) * abs(_fitting(self.spacing_deg, self.per_plane))
 
 
 def _fitting(spacing_deg: float, number: int) -> float:
@@ -379,6 +396,7 @@ class ScenarioConfig:
             check("scenario.guard.reserve_min_Wh", reserve_Wh, fits, allowed)
         classes, size = self.constellation.classes, self.constellation.size
         check("scenario.constellation.classes", [], bool(classes), "at least one class")
+        check_classes(self.constellation)
         check(
             "scenario.constellation.classes", len(classes), len(classes) <= size, f"at most {size}, one per satellite"
         )
@@ -391,6 +409,7 @@ class ScenarioConfig:
                 check(f"scenario.{group}", block, block in self.blocks, allowed)
             check(f"scenario.{group}", list(blocks), bool(blocks), "at least one block")
         self._check_downlink()
+        check_files(self)
 
     def _check_features(self) -> None:
         with_others = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
@@ -433,5 +452,4 @@ class ScenarioConfig:
     @property
     def visible(self) -> list[list[str]]:
         """The blocks that each satellite senses."""
-        classes = self.constellation.classes
-        return [list(self.sensing[classes[n % len(classes)].sensing]) for n in range(self.constellation.size)]
+        return [list(self.sensing[member.sensing]) for member in self.constellation.members]

@@ -19,6 +19,7 @@ from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.episode_result import EpisodeResult
 from envs.trace import Trace
 from scenarios.mission import INTENT_BLOCKS, FaultsConfig, RewardAt, ScenarioConfig
+from scenarios.orbits import EARTH_RADIUS_M, period_s
 
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
 
@@ -82,7 +83,7 @@ class Episode:
         satellites = self.constellation.satellites
         count = len(satellites)
         self.features = FeatureExtractor(self._config, self.constellation, self._shuffled, seed)
-        self._orbit_s = self.constellation.scenario.tracks[0].period_s
+        self._orbit_s = period_s(EARTH_RADIUS_M + self._config.constellation.altitude_km * 1e3)
         span_s = float(self.constellation.time_limit)
         blocks = sum(block.name not in INTENT_BLOCKS for block in self.features.blocks)
         self.faults = Faults(self._faults_config, count, blocks, self._orbit_s, span_s, seed)

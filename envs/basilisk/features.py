@@ -18,7 +18,7 @@ from envs.basilisk.extensions import View, observed
 from envs.basilisk.extensions import features as extra_features
 from envs.basilisk.intents import Intents
 from envs.basilisk.knowledge import Knowledge
-from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
+from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, names_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
 from envs.basilisk.twin.forecast import TICK_MACS, foretell
@@ -76,9 +76,10 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
 
 def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
     """Of all satellites, by their names in the simulation."""
-    classes = config.constellation.classes
-    kinds = [classes[index % len(classes)].hardware for index in range(config.constellation.size)]
-    return tuple(agent_spec(config, name_of(index, kind), kind) for index, kind in enumerate(kinds))
+    members = config.constellation.members
+    return tuple(
+        agent_spec(config, name, member.hardware) for name, member in zip(names_of(config), members, strict=True)
+    )
 
 
 def shuffled(config: ScenarioConfig) -> BoolArray:

@@ -20,6 +20,7 @@ from envs.api import BoolArray
 from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
 from envs.basilisk.windows import Windows, access_windows, merged, sin_elevation
 from scenarios.communication import Communication
+from scenarios.files.mission import names_from_file
 from scenarios.mission import HardwareConfig, ScenarioConfig
 
 CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that the guard knows
@@ -60,6 +61,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     _fsw_type = None
 
     hardware: HardwareConfig
+    catalogue_number: int | None  # of a satellite from a file
     data_store: ImageStore
     _is_alive: bool
     _bus: Bus
@@ -250,6 +252,13 @@ def name_of(index: int, hardware: str) -> str:
     """A satellite's name in the simulation, and in bundles: what else than ASCII letters and digits stands in the
     hardware's becomes "_", for BSK-RL asks for a Python identifier and bundles for a file's name."""
     return re.sub(r"\W", "_", f"sat_{index}_{hardware}", flags=re.ASCII)
+
+
+def names_of(config: ScenarioConfig) -> list[str]:
+    """Of all satellites, in the simulation and in bundles."""
+    members = config.constellation.members
+    found = names_from_file(config.constellation)
+    return found or [name_of(index, member.hardware) for index, member in enumerate(members)]
 
 
 class LineOfSightImager(Imager):

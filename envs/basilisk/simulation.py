@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from envs.api import BoolArray
 from envs.basilisk.clock import limit_ns, nanoseconds
 from envs.basilisk.communicators import COMMUNICATORS
+from envs.basilisk.elements import KeplerOrbit, orbits
 from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
@@ -29,7 +30,7 @@ from envs.basilisk.satellites import (
     WATT_HOUR_J,
     Imager,
     imager_type,
-    name_of,
+    names_of,
     satellite_args,
 )
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
@@ -37,7 +38,8 @@ from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTar
 from envs.basilisk.vizard import Film
 from envs.trace import SAMPLE_S
 from scenarios.communication import Communication
-from scenarios.mission import ScenarioConfig
+from scenarios.files.mission import catalogue_numbers
+from scenarios.mission import ConstellationConfig, ScenarioConfig
 from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
 
 
@@ -72,19 +74,17 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         # Upstream's logger warns at each new environment of a process.
         logging.getLogger("bsk_rl").setLevel(logging.ERROR)
         self.config = config
-        self.sensing_classes = [
-            config.constellation.classes[index % len(config.constellation.classes)]
-            for index in range(config.constellation.size)
-        ]
+        self.sensing_classes = config.constellation.members
         self.capacity_J = np.array(
             [config.hardware[member.hardware].battery_Wh * WATT_HOUR_J for member in self.sensing_classes]
         )
         kind = imager_type(config)
         imagers = []
-        for index, member in enumerate(self.sensing_classes):
+        numbers = catalogue_numbers(config.constellation)
+        for member, name, number in zip(self.sensing_classes, names_of(config), numbers, strict=True):
             hardware = config.hardware[member.hardware]
-            imager = kind(name_of(index, member.hardware), satellite_args(hardware))
-            imager.hardware = hardware
+            imager = kind(name, satellite_args(hardware))
+            imager.hardware, imager.catalogue_number = hardware, number
             imagers.append(imager)
         super().__init__(
             satellites=imagers,
@@ -298,24 +298,34 @@ def draw_orbits(
 ) -> dict[AccessSatellite, dict[str, object]]:
     """Each satellite's orbital elements, as BSK-RL's ``sat_arg_randomizer`` gives them; the scenario learns the tracks,
     and the satellites for how long windows are needed."""
-    constellation = config.constellation
-    start_deg, node_deg = np.random.uniform(0.0, 360.0, 2) if constellation.random_start else (0.0, 0.0)
-    radius_m = EARTH_RADIUS_M + constellation.altitude_km * 1e3
     scenario.span_s = float(time_limit_s) + BEYOND_S
     scenario.earth_angle_rad = _earth_angle_rad(config.epoch_utc)
+    tracks: Sequence[CircularOrbit | KeplerOrbit]
     elements: dict[AccessSatellite, dict[str, object]] = {}
-    tracks = []
-    for index, satellite in enumerate(satellites):
-        raan_deg, u_deg = constellation.place_deg(index, constellation.raan_deg + node_deg, start_deg)
-        orbit = CircularOrbit(
-            radius_m, *(float(np.radians(angle)) for angle in (constellation.inclination_deg, raan_deg, u_deg))
-        )
-        elements[satellite] = {"oe": orbit.elements()}
+    if config.constellation.file is not None:
+        tracks = orbits(config.constellation, parse_epoch(config.epoch_utc))
+        for satellite, each in zip(satellites, tracks, strict=True):
+            elements[satellite] = {"oe": None, "rN": each.r_BN_N, "vN": each.v_BN_N}
+    else:
+        tracks = _drawn(config.constellation)
+        elements = {satellite: {"oe": each.elements()} for satellite, each in zip(satellites, tracks, strict=True)}
+    for satellite in satellites:
         satellite.initial_generation_duration = scenario.span_s
-        tracks.append(orbit)
     scenario.tracks = tracks
-    scenario.length_s = constellation.string_deg / 360.0 * tracks[0].period_s
+    scenario.length_s = config.constellation.string_deg / 360.0 * tracks[0].period_s
     return elements
+
+
+def _drawn(constellation: ConstellationConfig) -> list[CircularOrbit]:
+    """Each satellite's orbit in planes."""
+    start_deg, node_deg = np.random.uniform(0.0, 360.0, 2) if constellation.random_start else (0.0, 0.0)
+    radius_m = EARTH_RADIUS_M + constellation.altitude_km * 1e3
+    found = []
+    for index in range(constellation.size):
+        raan_deg, u_deg = constellation.place_deg(index, constellation.raan_deg + node_deg, start_deg)
+        angles = (constellation.inclination_deg, raan_deg, u_deg)
+        found.append(CircularOrbit(radius_m, *(float(np.radians(angle)) for angle in angles)))
+    return found
 
 
 def _earth_angle_rad(epoch_utc: str) -> float:

@@ -16,10 +16,9 @@ from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
 from envs.basilisk.clouds import draw_sky
+from envs.basilisk.elements import KeplerOrbit
 from scenarios.mission import CloudsConfig, TargetsConfig
-from scenarios.orbits import EARTH_RADIUS_M, period_s
-
-EARTH_RATE_RAD_S = 7.2921158553e-5
+from scenarios.orbits import EARTH_RADIUS_M, EARTH_RATE_RAD_S, period_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.config = config
         self.clouds = clouds
         self.targets: list[GroundTarget] = []
-        self.tracks: Sequence[CircularOrbit] = ()
+        self.tracks: Sequence[CircularOrbit | KeplerOrbit] = ()
         self.earth_angle_rad = 0.0
         self.length_s = 0.0  # of a string of satellites
         self.span_s = 0.0  # from the start to a little past the end

@@ -318,8 +318,7 @@ def _own(each: Tables) -> Tables:
 
 def _classes(config: ScenarioConfig, count: int) -> list[HardwareConfig]:
     """The hardware of each satellite."""
-    classes = config.constellation.classes
-    return [config.hardware[classes[row % len(classes)].hardware] for row in range(count)]
+    return [config.hardware[member.hardware] for member in config.constellation.members[:count]]
 
 
 def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -> NDArray[np.void]:
