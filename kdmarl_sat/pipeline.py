@@ -79,7 +79,8 @@ from training.stored import Unfinished
 
 # The code that each stage's result depends on, for the cache.
 _SIMULATION = (
-    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py", "scenarios/files"),
+    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py"),
+    *("scenarios/ground.py", "scenarios/files"),
     *("training/simulate.py", "training/rollout.py", "training/policies.py"),
 )
 _NETWORKS = (*_SIMULATION, "training/networks.py", "training/losses.py", "training/batch.py")

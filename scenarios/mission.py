@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.epoch import in_basilisk_format
 from scenarios.files.mission import check_classes, check_files, class_of_each, read_constellation
+from scenarios.ground import CitiesConfig as CitiesConfig
+from scenarios.ground import GroundStationsConfig as GroundStationsConfig
+from scenarios.ground import TargetsConfig as TargetsConfig
 from scenarios.ranges import SELDOM, check, check_name, listed, named, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
@@ -178,45 +180,6 @@ def _on_circle(angle_deg: float) -> float:
 
 
 @dataclass
-class CitiesConfig:
-    """Cities of the world, drawn anew for every episode (the simplemaps database that BSK-RL carries)."""
-
-    number: int = 5000
-    of_largest: int = 20000  # by population
-
-    def __post_init__(self) -> None:
-        within("scenario.targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
-        allowed = f"at least number={self.number}"
-        check("scenario.targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
-
-
-@dataclass
-class TargetsConfig:
-    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
-
-    cities: CitiesConfig | None = None  # null: clusters
-    clusters_per_orbit: int = 60  # of all satellites together: a larger constellation wants more
-    per_cluster: int = 8
-    cluster_radius_km: float = 100.0  # one standard deviation within a cluster
-    cross_track_km: float = 150.0  # one standard deviation of the cluster centres
-    priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
-    urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
-
-    def __post_init__(self) -> None:
-        within("scenario.targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
-        within("scenario.targets", 1, 1000, per_cluster=self.per_cluster)
-        within(
-            "scenario.targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km
-        )
-        within("scenario.targets", 0, 10, priority_exponent=self.priority_exponent)
-        within("scenario.targets", 0, 1, urgent_above=self.urgent_above)
-
-    def clusters(self, orbits: float) -> int:
-        """Of all satellites together, along tracks of so many orbits."""
-        return max(1, round(self.clusters_per_orbit * orbits))
-
-
-@dataclass
 class CloudsConfig:
     """Clouds that stand still for an episode: a random field over the Earth, drawn from the episode's seed."""
 
@@ -228,24 +191,6 @@ class CloudsConfig:
         within("scenario.clouds", 0.01, 0.99, cover=self.cover)
         within("scenario.clouds", 10, 20000, scale_km=self.scale_km)
         within("scenario.clouds", 0, 100, forecast_error=self.forecast_error)
-
-
-@dataclass
-class GroundStationsConfig:
-    min_elevation_deg: float = 10.0  # from which a satellite is in view
-    # name -> [latitude_deg, longitude_deg]; Any, for in lists within a dict OmegaConf refuses whole numbers
-    at: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        within("scenario.ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
-        check("scenario.ground_stations.at", {}, bool(self.at), "at least one station")
-        for name, place in self.at.items():
-            named("scenario.ground_stations.at", name)
-            numbers = isinstance(place, list) and all(type(angle) in (int, float) for angle in place)
-            there = numbers and len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
-            allowed = "[latitude_deg, longitude_deg] within 90 and 180"
-            check(f"scenario.ground_stations.at.{name}", place, there, allowed)
-        self.at = {name: [float(angle) for angle in place] for name, place in self.at.items()}
 
 
 class RewardAt(Enum):

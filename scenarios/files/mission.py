@@ -11,11 +11,13 @@ import numpy as np
 
 from scenarios.epoch import parsed
 from scenarios.files.elements import ElementSet, check_ages, read_elements, safe_names, teme_states
-from scenarios.files.reading import FileError, checked_digest
+from scenarios.files.reading import FileError, checked_digest, digest_of
+from scenarios.files.stations import read_stations
 from scenarios.orbits import BEYOND_S
 from scenarios.ranges import check, cut, shown, within
 
 if TYPE_CHECKING:  # a mission holds these groups, so mission.py imports this module
+    from scenarios.ground import GroundStationsConfig
     from scenarios.mission import ConstellationConfig, ScenarioConfig
 
 _CLOSEST_M = 1.0  # two satellites that are nearer are one
@@ -27,18 +29,14 @@ def read_constellation(config: ConstellationConfig) -> bool:
     Raises:
         ConfigError: the file cannot be used, or there is none for what needs one.
     """
+    config.file_sha256 = digest_of("scenario.constellation", config.file, config.file_sha256)
     if config.file is None:
-        check("scenario.constellation.file_sha256", config.file_sha256, config.file_sha256 is None, _NO_FILE)
         return False
     within("scenario.constellation", 0.0, 36525.0, max_age_days=config.max_age_days)
-    digest = checked_digest("scenario.constellation.file", config.file, config.file_sha256)
     sets = read_elements(config.file)
-    config.file_sha256, config.planes, config.per_plane = digest, 1, len(sets)
+    config.planes, config.per_plane = 1, len(sets)
     config.altitude_km = sets[0].altitude_km
     return True
-
-
-_NO_FILE = "null where there is no file"
 
 
 def element_sets(config: ConstellationConfig) -> tuple[ElementSet, ...]:
@@ -141,3 +139,11 @@ def _check_orbits(sets: tuple[ElementSet, ...], epoch: datetime, span_s: float) 
                 f"scenario.constellation.file: {each.where}: {each.name} is within {_CLOSEST_M:g} m of {other.name} "
                 f"({other.where}): it must be in another place"
             )
+
+
+def station_places(config: GroundStationsConfig) -> dict[str, tuple[float, float, float]] | None:
+    """Geodetic latitude and longitude in deg and height in m by name, of stations from a file; None: there is none."""
+    if config.file is None:
+        return None
+    checked_digest("scenario.ground_stations.file", config.file, config.file_sha256)
+    return {each.name: (each.latitude_deg, each.longitude_deg, each.height_m) for each in read_stations(config.file)}

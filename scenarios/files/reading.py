@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from scenarios.ranges import ConfigError, cut, shown
+from scenarios.ranges import ConfigError, check, cut, shown
 
 LARGEST_BYTES = 64 * 2**20
 
@@ -54,6 +54,18 @@ def _read(field: str, path: str, told: str, size: int, modified_ns: int) -> tupl
     if not text.strip():
         raise FileError(f"{field}: {told} is empty: it must hold at least one record")
     return text, hashlib.sha256(raw).hexdigest()
+
+
+def digest_of(group: str, file: str | None, wanted: str | None) -> str | None:
+    """What ``file_sha256`` of a group is to be; None where there is no file.
+
+    Raises:
+        FileError: a digest without a file, or of another content; or the file cannot be read.
+    """
+    if file is None:
+        check(f"{group}.file_sha256", wanted, wanted is None, "null where there is no file")
+        return None
+    return checked_digest(f"{group}.file", file, wanted)
 
 
 def checked_digest(field: str, file: str, wanted: str | None) -> str:
