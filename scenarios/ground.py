@@ -7,7 +7,8 @@ from typing import Any
 
 from scenarios.files.reading import digest_of
 from scenarios.files.stations import read_stations
-from scenarios.ranges import SELDOM, check, named, within
+from scenarios.files.targets import read_targets
+from scenarios.ranges import SELDOM, check, listed, named, within
 
 
 @dataclass
@@ -24,8 +25,22 @@ class CitiesConfig:
 
 
 @dataclass
+class UniformConfig:
+    """Targets all over the Earth, drawn anew for every episode, as BSK-RL's ``UniformTargets``."""
+
+    number: list[int] = field(
+        default_factory=lambda: [100, 10000]
+    )  # drawn per episode; the second is left out, as there
+
+    def __post_init__(self) -> None:
+        allowed = "[low, high], whole numbers with 1 <= low <= high <= 100000"
+        listed("scenario.targets.uniform.number", self.number, 2, lambda low, high: 1 <= low <= high <= 100000, allowed)
+
+
+@dataclass
 class TargetsConfig:
-    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
+    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities, or
+    targets all over the Earth, or those of a ``file``, which goes before all others."""
 
     cities: CitiesConfig | None = None  # null: clusters
     clusters_per_orbit: int = 60  # of all satellites together: a larger constellation wants more
@@ -34,6 +49,10 @@ class TargetsConfig:
     cross_track_km: float = 150.0  # one standard deviation of the cluster centres
     priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
     urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
+    uniform: UniformConfig | None = field(default=None, metadata=SELDOM)  # goes before cities
+    file: str | None = field(default=None, metadata=SELDOM)  # GeoJSON or CSV (docs/own-files.md)
+    file_sha256: str | None = field(default=None, metadata=SELDOM)  # of that file; filled in for records
+    cell_km: float = field(default=20.0, metadata=SELDOM)  # side of the cells that the file's areas are cut into
 
     def __post_init__(self) -> None:
         within("scenario.targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
@@ -43,6 +62,14 @@ class TargetsConfig:
         )
         within("scenario.targets", 0, 10, priority_exponent=self.priority_exponent)
         within("scenario.targets", 0, 1, urgent_above=self.urgent_above)
+        within("scenario.targets", 1, 1000, cell_km=self.cell_km)
+        self.file_sha256 = digest_of("scenario.targets", self.file, self.file_sha256)
+        none = self.file is None or self.uniform is None
+        check("scenario.targets.uniform", self.uniform, none, "null where there is scenario.targets.file")
+        if self.file is not None or self.uniform is not None:
+            self.cities = None
+        if self.file is not None:
+            read_targets(self.file, self.cell_km)
 
     def clusters(self, orbits: float) -> int:
         """Of all satellites together, along tracks of so many orbits."""

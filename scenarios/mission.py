@@ -13,7 +13,7 @@ from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.epoch import in_basilisk_format
-from scenarios.files.mission import check_classes, check_files, class_of_each, read_constellation
+from scenarios.files.mission import check_classes, check_files, class_of_each, has_due, read_constellation
 from scenarios.ground import CitiesConfig as CitiesConfig
 from scenarios.ground import GroundStationsConfig as GroundStationsConfig
 from scenarios.ground import TargetsConfig as TargetsConfig
@@ -27,6 +27,7 @@ DESATURATION_BLOCKS = ("wheels",)
 SCOUT_BLOCKS = ("cue",)
 CLOUD_BLOCKS = ("instrument", "cloud")
 FORECAST_BLOCKS = ("foretold",)
+DUE_BLOCKS = ("due",)  # of targets from a file with due times
 INTENT_BLOCKS = ("intent",)  # the last, so that all others keep their columns where intents are switched on
 
 
@@ -358,7 +359,7 @@ class ScenarioConfig:
 
     def _check_features(self) -> None:
         with_others = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
-        known = (*BLOCKS, *with_others, *INTENT_BLOCKS)
+        known = (*BLOCKS, *with_others, *DUE_BLOCKS, *INTENT_BLOCKS)
         for name, place in self.features.items():
             free = name.isidentifier() and name not in known
             check("scenario.features", name, free, f"a name other than {', '.join(known)}")
@@ -383,6 +384,7 @@ class ScenarioConfig:
             *(SCOUT_BLOCKS if any(hardware.scout for hardware in used) else ()),
             *(CLOUD_BLOCKS if optical else ()),
             *(FORECAST_BLOCKS if self.foretell else ()),
+            *(DUE_BLOCKS if has_due(self.targets) else ()),
             *self.features,
             *(INTENT_BLOCKS if self.communication.bits_per_decision > 0 else ()),
         )

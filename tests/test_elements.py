@@ -16,7 +16,7 @@ from skyfield.api import load
 from envs.basilisk.divergence import divergence_km
 from envs.basilisk.elements import KeplerOrbit, earth_turn, flown_states, iau_earth, teme_to_icrf
 from envs.basilisk.environment import ConstellationEnv
-from envs.basilisk.simulation import _earth_angle_rad
+from envs.basilisk.orbits import earth_angle_rad
 from scenarios.compose import composed
 from scenarios.files.elements import ElementSet, read_elements, safe_names, teme_states
 from scenarios.files.reading import FileError
@@ -129,7 +129,7 @@ def test_kepler_orbits_are_the_tracks_that_basilisk_flies() -> None:
         assert isinstance(orbit, KeplerOrbit)
         flown = satellite.position_P(time_s)
         flown /= np.linalg.norm(flown, axis=-1, keepdims=True)
-        cosine = np.sum(flown * orbit.track(time_s, _earth_angle_rad(constellation.config.epoch_utc)), axis=-1)
+        cosine = np.sum(flown * orbit.track(time_s, earth_angle_rad(constellation.config.epoch_utc)), axis=-1)
         assert np.degrees(np.arccos(cosine.min())) < 1.0  # it only steers where targets are strewn
 
 

@@ -89,6 +89,8 @@ def check_comparable(config: ScenarioConfig) -> None:
             "scenario.communication.mode='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
         )
     theirs = tuple(name for name in config.blocks if name not in (*FORECAST_BLOCKS, *INTENT_BLOCKS))  # only sensed
+    if config.targets.file is not None:
+        raise ConfigError("scenario.targets.file is not compared with plain BSK-RL: it must be null")
     if theirs != BLOCKS or config.reward.rule is not None:
         raise ConfigError(
             f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"

@@ -13,11 +13,12 @@ from scenarios.epoch import parsed
 from scenarios.files.elements import ElementSet, check_ages, read_elements, safe_names, teme_states
 from scenarios.files.reading import FileError, checked_digest, digest_of
 from scenarios.files.stations import read_stations
+from scenarios.files.targets import OwnTarget, check_targets, read_targets
 from scenarios.orbits import BEYOND_S
 from scenarios.ranges import check, cut, shown, within
 
 if TYPE_CHECKING:  # a mission holds these groups, so mission.py imports this module
-    from scenarios.ground import GroundStationsConfig
+    from scenarios.ground import GroundStationsConfig, TargetsConfig
     from scenarios.mission import ConstellationConfig, ScenarioConfig
 
 _CLOSEST_M = 1.0  # two satellites that are nearer are one
@@ -117,10 +118,17 @@ def check_files(config: ScenarioConfig) -> None:
     """What the mission's files hold against its epoch and its length.
 
     Raises:
-        ConfigError: elements that are too old, or of a satellite that is not in orbit; satellites in one place.
+        ConfigError: elements that are too old, or of a satellite that is not in orbit; satellites in one place; a
+            target that asks for what there is not.
     """
     constellation, epoch = config.constellation, parsed(config.epoch_utc)
-    if constellation.file is None or epoch is None:  # an epoch that cannot be read is refused where Basilisk needs it
+    if epoch is None:  # it is refused where Basilisk needs it
+        return
+    if config.targets.file is not None:
+        flies = sorted({member.hardware for member in constellation.members})
+        timeout_s = config.actions.image_timeout_s
+        check_targets(config.targets.file, own_targets(config.targets) or (), epoch, flies, timeout_s)
+    if constellation.file is None:
         return
     sets = element_sets(constellation)
     check_ages(sets, epoch, constellation.max_age_days)
@@ -147,3 +155,20 @@ def station_places(config: GroundStationsConfig) -> dict[str, tuple[float, float
         return None
     checked_digest("scenario.ground_stations.file", config.file, config.file_sha256)
     return {each.name: (each.latitude_deg, each.longitude_deg, each.height_m) for each in read_stations(config.file)}
+
+
+def own_targets(config: TargetsConfig) -> tuple[OwnTarget, ...] | None:
+    """The targets of a mission's file; None: it has none.
+
+    Raises:
+        ConfigError: the file has changed since the mission was composed.
+    """
+    if config.file is None:
+        return None
+    checked_digest("scenario.targets.file", config.file, config.file_sha256)
+    return read_targets(config.file, config.cell_km)
+
+
+def has_due(config: TargetsConfig) -> bool:
+    """Whether some target of a file must be imaged by a time."""
+    return any(each.due is not None for each in own_targets(config) or ())
