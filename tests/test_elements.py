@@ -10,6 +10,7 @@ from pathlib import Path
 import erfa
 import numpy as np
 import pytest
+from sgp4 import omm
 from sgp4.api import Satrec, jday
 from skyfield.api import load
 
@@ -57,6 +58,31 @@ def test_states_are_those_that_the_library_reads_from_lines_itself() -> None:
         assert error == 0
         assert np.abs(r_m[row, 0] - 1e3 * np.array(r_km)).max() < 0.01
         assert np.abs(v_m_s[row, 0] - 1e3 * np.array(v_km_s)).max() < 1e-5
+
+
+@pytest.mark.parametrize("form", ["csv", "xml"])
+def test_states_are_those_of_the_librarys_own_reading_of_omm(form: str) -> None:
+    parse = {"csv": omm.parse_csv, "xml": omm.parse_xml}[form]
+    r_m = teme_states(sets_of(form), EPOCH, np.array([0.0]))[0]
+    with (EXAMPLES / f"satellites.{form}").open() as file:
+        for row, fields in enumerate(parse(file)):
+            record = Satrec()
+            omm.initialize(record, fields)
+            error, r_km, _ = record.sgp4(*jday(2026, 3, 20, 12, 0, 0.0))
+            assert error == 0 and np.abs(r_m[row, 0] - 1e3 * np.array(r_km)).max() < 0.01
+
+
+def test_xml_may_have_a_namespace(tmp_path: Path) -> None:
+    text = (EXAMPLES / "satellites.xml").read_text().replace("<ndm>", '<ndm xmlns="urn:ccsds:schema:ndmxml">')
+    (tmp_path / "own.xml").write_text(text)
+    assert [each.name for each in read_elements(str(tmp_path / "own.xml"))] == [each.name for each in sets_of("xml")]
+
+
+def test_lines_of_other_systems(tmp_path: Path) -> None:
+    """Carriage returns, "0 " before names, empty lines and blanks at ends of lines."""
+    lines = [f"{'0 ' if line[:2] not in ('1 ', '2 ') else ''}{line}  " for line in LINES.splitlines()]
+    (tmp_path / "own.txt").write_bytes("\r\n\r\n".join(lines).encode("utf-8-sig"))
+    assert [each.name for each in read_elements(str(tmp_path / "own.txt"))] == [each.name for each in sets_of("3le")]
 
 
 def test_teme_to_icrf_is_vallados_published_example() -> None:

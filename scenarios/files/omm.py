@@ -67,9 +67,15 @@ def _from_xml(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]
         root = ET.fromstring(text)
     except ET.ParseError as error:
         raise refuse(f"line {error.position[0]}", f"the text is no XML ({cut(str(error))})") from None
-    for index, segment in enumerate(root.findall(".//segment"), 1):
+    segments = [each for each in root.iter() if _tag(each) == "SEGMENT"]
+    for index, segment in enumerate(segments, 1):
         leaves = (each for each in segment.iter() if len(each) == 0)
-        yield f"segment {index}", {each.tag.upper(): (each.text or "").strip() for each in leaves}
+        yield f"segment {index}", {_tag(each): (each.text or "").strip() for each in leaves}
+
+
+def _tag(element: ET.Element) -> str:
+    """Without a namespace."""
+    return str(element.tag).rpartition("}")[2].upper()
 
 
 def _from_kvn(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]:
