@@ -234,6 +234,10 @@ def changed(path: Path, **columns: str) -> Path:
         ({"EPOCH": "yesterday"}, r"line 3: EPOCH='yesterday' is not allowed: it must be a date and time of ISO"),
         ({"EPHEMERIS_TYPE": "4"}, r"line 3: EPHEMERIS_TYPE='4' is not allowed: it must be 0 or 2"),
         ({"EPOCH": "2025-01-01T00:00:00"}, r"epoch_utc=2026-03-20T12:00:00Z is .*max_age_days=14.*KITE-2 443.5$"),
+        ({"MEAN_MOTION": "15.9", "BSTAR": "0.01", "EPOCH": "2026-03-10T00:00:00"},
+         r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(.*decayed.*\): scenario.epoch_utc m"),
+        ({"MEAN_MOTION": "15.9", "BSTAR": "1.0", "EPOCH": "2026-03-10T00:00:00"},
+         r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(a height of .* km\): scenario.epoch_u"),
         ({"MEAN_ANOMALY": "270.0"}, r"line 3: KITE-2 is within 1 m of KITE-1 \(line 2\): it must be in another place"),
     ],
 )  # fmt: skip

@@ -140,7 +140,9 @@ def test_windows_between_release_and_due_by_hand() -> None:
     found = asked_for(windows, asks, step_s=1.0)
     assert found.target.tolist() == [1, 0]  # by closing time; too late, too short and another sensor's are left out
     assert found.open_s.tolist() == [50.0, 0.0] and found.close_s.tolist() == [79.0, 100.0]
-    assert found.begun_by(49.0, 0).tolist() == [False, True] and found.begun_by(50.0, 0).all()
+    assert found.in_time(49.0, 0).tolist() == [False, True] and found.in_time(50.0, 0).all()
+    held = asked_for(windows, [Asks(-math.inf, math.inf, 30.0, True)] * 5, step_s=1.0)
+    assert held.in_time(70.0, 0).all() and held.in_time(70.5, 0).tolist() == [False, True, True, True, True]
 
 
 def flown(config: ScenarioConfig, seed: int = 0) -> list[tuple[Imager, Any, float]]:

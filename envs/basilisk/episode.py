@@ -262,6 +262,8 @@ class Episode:
         latitude, longitude = _geocentric(r_P)
         target_r_P = np.array([target.r_LP_P for target in self.constellation.targets]).reshape(-1, 3)
         target_latitude, target_longitude = _geocentric(target_r_P)
+        for index, target in enumerate(self.constellation.targets):  # of a file: as it says, on WGS84
+            target_latitude[index] = target_latitude[index] if target.latitude_deg is None else target.latitude_deg
         imaged_by = np.full(len(target_r_P), -1)
         imaged_s = np.full(len(target_r_P), np.nan)
         for index, (row, time_s) in self._imaged_at.items():

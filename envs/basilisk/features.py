@@ -170,7 +170,7 @@ class FeatureExtractor:
         first = np.searchsorted(windows.close_s, time_s + 1e-12, side="left")
         ahead = windows.target[first:]
         usable = ~self.knowledge.imaged[row, ahead] & (windows.open_s[first:] < time_s + self._timeout_s)
-        usable &= windows.begun_by(time_s, int(first))
+        usable &= windows.in_time(time_s, int(first))
         if self._instrument[row, 1]:
             usable &= ~self.knowledge.clouded[row, ahead]
         chosen = np.nonzero(usable)[0]

@@ -136,6 +136,7 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         """
         config = self.config
         fixed = config.constellation.file is not None or not config.constellation.random_start
+        fixed &= self.time_limit >= config.duration_s  # a shorter episode, drawn for training, may well find nothing
         windows = (satellite.windows.open_s for satellite in self.satellites)
         if config.targets.file is not None and fixed and not any((opens < self.time_limit).any() for opens in windows):
             raise nothing_in_reach(config)

@@ -28,17 +28,23 @@ class Windows:
     open_s: NDArray[np.float64]  # [W] since the start of the episode
     close_s: NDArray[np.float64]  # [W]
     from_s: NDArray[np.float64] | None = None  # [W] before which it is not on offer; None: always, if it opens soon
+    dwell_s: NDArray[np.float64] | None = None  # [W] for which the attitude must be held; None: nowhere
 
     def some(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Windows:
         """Those that a mask or indices choose, in that order."""
-        from_s = None if self.from_s is None else self.from_s[which]
-        return Windows(self.target[which], self.open_s[which], self.close_s[which], from_s)
+        more = (None if each is None else each[which] for each in (self.from_s, self.dwell_s))
+        return Windows(self.target[which], self.open_s[which], self.close_s[which], *more)
 
-    def begun_by(self, now_s: float, first: int) -> NDArray[np.bool_]:
-        """Which windows from index ``first`` on may be on offer now."""
-        if self.from_s is None:
-            return np.ones(len(self.target) - first, dtype=np.bool_)
-        return np.asarray(self.from_s[first:] <= now_s)
+    def in_time(self, now_s: float, first: int) -> NDArray[np.bool_]:
+        """Which windows from index ``first`` on it is neither too early nor too late for."""
+        found = np.ones(len(self.target) - first, dtype=np.bool_)
+        if self.from_s is not None:
+            found &= self.from_s[first:] <= now_s
+        if (
+            self.dwell_s is not None
+        ):  # what is begun now is held from the next tick on, and taken by the close's at last
+            found &= now_s + self.dwell_s[first:] <= self.close_s[first:]
+        return found
 
 
 def sin_elevation(r_sat_P: NDArray[np.float64], r_target_P: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,7 +144,7 @@ def asked_for(windows: Windows, asks: Sequence[Asks], step_s: float) -> Windows:
     open_s, close_s = np.maximum(windows.open_s, release_s), np.minimum(windows.close_s, latest_s)
     from_s = np.where(release_s > windows.open_s, release_s, -np.inf)
     long = (close_s > open_s) & (close_s - open_s > dwell_s - step_s)
-    found = Windows(windows.target, open_s, close_s, from_s).some((ours > 0) & long)
+    found = Windows(windows.target, open_s, close_s, from_s, dwell_s).some((ours > 0) & long)
     return found.some(np.argsort(found.close_s, kind="stable"))
 
 

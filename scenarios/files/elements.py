@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,7 @@ MOST = 1000
 _DAY_S = 86400.0
 _BEFORE_1950 = datetime(1949, 12, 31)
 _SAFE = 40  # characters of a name
+_DOWN_KM = 150.0  # height below which nothing stays in orbit; and more than short-period terms add to an apogee
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,11 @@ class ElementSet:
 
     def age_days(self, epoch: datetime) -> float:
         return abs((epoch - self.epoch).total_seconds()) / _DAY_S
+
+    @property
+    def apogee_km(self) -> float:
+        """Height at apogee."""
+        return float(self.satrec().alta) * WGS72_RADIUS_KM
 
     @property
     def altitude_km(self) -> float:
@@ -220,12 +226,16 @@ def teme_states(
     r_m, v_m_s = np.empty((2, len(sets), len(fractions), 3))
     for row, each in enumerate(sets):
         errors, r_km, v_km_s = each.satrec().sgp4_array(days, fractions)
-        if errors.any() or not np.isfinite(r_km).all():
-            code = int(errors[errors > 0][0]) if errors.any() else 0
-            why = SGP4_ERRORS.get(code, "no finite position")
+        height_km = np.linalg.norm(r_km, axis=-1) - WGS72_RADIUS_KM
+        # Where drag has brought it down, SGP4 gives a code, or a height that no such orbit has.
+        lost = (errors > 0) | ~((height_km > _DOWN_KM) & (height_km < each.apogee_km + _DOWN_KM))
+        if lost.any():
+            first = int(np.argmax(lost))
+            when = epoch + timedelta(seconds=float(time_s[first]))
+            why = SGP4_ERRORS.get(int(errors[first]), f"a height of {height_km[first]:.3g} km")
             raise FileError(
-                f"{FIELD}: {each.where}: SGP4 gives no state of {each.name} at {epoch:%Y-%m-%d %H:%M} UTC ({why}): "
-                "scenario.epoch_utc must be a time at which it is in orbit"
+                f"{FIELD}: {each.where}: SGP4 has {each.name} no longer in orbit at {when:%Y-%m-%d %H:%M} UTC ({why}): "
+                "scenario.epoch_utc must be nearer to its elements' epoch"
             )
         r_m[row], v_m_s[row] = r_km * 1e3, v_km_s * 1e3
     return r_m, v_m_s
