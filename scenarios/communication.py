@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from scenarios.files.mission import own_targets
 from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M, period_s
 from scenarios.ranges import check, within
 
@@ -48,6 +49,11 @@ class CommunicationConfig:
 
 def most_targets(config: ScenarioConfig) -> int:
     """How many targets an episode has at most: of clusters, in the longest episode; of cities, all that are drawn."""
+    own, uniform = own_targets(config.targets), config.targets.uniform
+    if own is not None:
+        return len(own)
+    if uniform is not None:
+        return uniform.number[1]
     cities = config.targets.cities
     if cities is not None:
         return cities.number

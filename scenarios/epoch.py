@@ -20,3 +20,11 @@ def in_basilisk_format(epoch_utc: str) -> str:
     digits = "milliseconds" if epoch.microsecond % 1000 == 0 else "microseconds"
     clock = epoch.time().isoformat(timespec=digits)
     return f"{epoch.year:04} {_MONTHS[epoch.month - 1]} {epoch.day:02} {clock} (UTC)"
+
+
+def parsed(epoch_utc: str) -> datetime | None:
+    """A date in Basilisk's format as UTC without tzinfo; None: it is not in that format."""
+    try:
+        return datetime.strptime(epoch_utc, "%Y %b %d %H:%M:%S.%f (UTC)")
+    except ValueError:
+        return None

@@ -85,6 +85,11 @@ def explain(error: BaseException) -> str:
 
 def not_composed(error: BaseException) -> ConfigError:
     """Of an error that Hydra or OmegaConf did not mean for anybody to see."""
+    if "Unexpected type for root: NoneType" in str(error):
+        return ConfigError(
+            "a key of a group that this mission has as null, such as scenario.ground_stations, cannot be set alone: it "
+            "must be set with its group, in a scenario's file (docs/own-files.md)"
+        )
     return ConfigError(f"the configuration is not understood: {type(error).__name__}: {_first_line(error)}")
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from omegaconf import MISSING
 
 from scenarios.communication import CommunicationConfig, check_communication
 from scenarios.epoch import in_basilisk_format
-from scenarios.ranges import check, check_name, listed, named, positive, within
+from scenarios.files.mission import check_classes, check_files, class_of_each, has_due, read_constellation
+from scenarios.ground import CitiesConfig as CitiesConfig
+from scenarios.ground import GroundStationsConfig as GroundStationsConfig
+from scenarios.ground import TargetsConfig as TargetsConfig
+from scenarios.ranges import SELDOM, check, check_name, listed, named, positive, within
 
 # The feature blocks that every mission has, and those that come with what a mission adds, in the order in which a
 # satellite has them (envs/basilisk/features.py builds them).
@@ -24,6 +27,7 @@ DESATURATION_BLOCKS = ("wheels",)
 SCOUT_BLOCKS = ("cue",)
 CLOUD_BLOCKS = ("instrument", "cloud")
 FORECAST_BLOCKS = ("foretold",)
+DUE_BLOCKS = ("due",)  # of targets from a file with due times
 INTENT_BLOCKS = ("intent",)  # the last, so that all others keep their columns where intents are switched on
 
 
@@ -95,6 +99,8 @@ class SatelliteClassConfig:
 
     hardware: str = MISSING  # a key of scenario.hardware
     sensing: str = MISSING  # a key of scenario.sensing
+    # Of a constellation from a file: names or catalogue numbers, * and ? for any characters; null: the rest, in turn.
+    satellites: list[str] | None = field(default=None, metadata=SELDOM)
 
 
 @dataclass
@@ -102,6 +108,10 @@ class ConstellationConfig:
     """Circular orbits: ``planes`` planes, each with ``per_plane`` satellites one behind the other.
 
     Where that many do not fit round the circle at the spacing given, they stand evenly round it; planes too.
+
+    Or the satellites of a ``file`` of mean elements (docs/own-files.md): then ``planes``, ``per_plane`` and
+    ``altitude_km`` are made to say how many they are and how high the first one flies, and what else says where
+    satellites stand is not used.
     """
 
     planes: int = 1
@@ -114,8 +124,13 @@ class ConstellationConfig:
     phasing_deg: float = 0.0  # shift from each plane to the next
     random_start: bool = True  # the first argument of latitude and node are drawn per episode
     classes: list[SatelliteClassConfig] = MISSING
+    file: str | None = field(default=None, metadata=SELDOM)  # TLE, 3LE, or OMM as CSV, JSON, XML or KVN
+    file_sha256: str | None = field(default=None, metadata=SELDOM)  # of that file; filled in for records
+    max_age_days: float = field(default=14.0, metadata=SELDOM)  # between a satellite's elements and the epoch
 
     def __post_init__(self) -> None:
+        if read_constellation(self):
+            return
         within("scenario.constellation", 1, 1000, planes=self.planes, per_plane=self.per_plane)
         within("scenario.constellation", 250, 2000, altitude_km=self.altitude_km)
         within("scenario.constellation", 0, 180, inclination_deg=self.inclination_deg)
@@ -137,6 +152,11 @@ class ConstellationConfig:
     def size(self) -> int:
         return self.planes * self.per_plane
 
+    @property
+    def members(self) -> list[SatelliteClassConfig]:
+        """Each satellite's class."""
+        return [self.classes[index] for index in class_of_each(self)]
+
     def place_deg(self, index: int, node_deg: float = 0.0, start_deg: float = 0.0) -> tuple[float, float]:
         """Right ascension of a satellite's ascending node and its argument of latitude, given the first satellite's."""
         plane, behind = divmod(index, self.per_plane)
@@ -145,8 +165,8 @@ class ConstellationConfig:
 
     @property
     def string_deg(self) -> float:
-        """From a plane's first satellite to its last."""
-        return (self.per_plane - 1) * abs(_fitting(self.spacing_deg, self.per_plane))
+        """From a plane's first satellite to its last; 0 where they come from a file."""
+        return 0.0 if self.file is not None else (self.per_plane - 1) * abs(_fitting(self.spacing_deg, self.per_plane))
 
 
 def _fitting(spacing_deg: float, number: int) -> float:
@@ -161,45 +181,6 @@ def _on_circle(angle_deg: float) -> float:
 
 
 @dataclass
-class CitiesConfig:
-    """Cities of the world, drawn anew for every episode (the simplemaps database that BSK-RL carries)."""
-
-    number: int = 5000
-    of_largest: int = 20000  # by population
-
-    def __post_init__(self) -> None:
-        within("scenario.targets.cities", 1, 44000, number=self.number, of_largest=self.of_largest)
-        allowed = f"at least number={self.number}"
-        check("scenario.targets.cities.of_largest", self.of_largest, self.of_largest >= self.number, allowed)
-
-
-@dataclass
-class TargetsConfig:
-    """What is to be imaged: clusters of point targets strewn near the constellation's ground track, or cities."""
-
-    cities: CitiesConfig | None = None  # null: clusters
-    clusters_per_orbit: int = 60  # of all satellites together: a larger constellation wants more
-    per_cluster: int = 8
-    cluster_radius_km: float = 100.0  # one standard deviation within a cluster
-    cross_track_km: float = 150.0  # one standard deviation of the cluster centres
-    priority_exponent: float = 2.0  # priority = u**exponent, u uniform in (0, 1)
-    urgent_above: float = 0.5  # priority from which the ground flags a target as urgent
-
-    def __post_init__(self) -> None:
-        within("scenario.targets", 1, 10000, clusters_per_orbit=self.clusters_per_orbit)
-        within("scenario.targets", 1, 1000, per_cluster=self.per_cluster)
-        within(
-            "scenario.targets", 0, 2000, cluster_radius_km=self.cluster_radius_km, cross_track_km=self.cross_track_km
-        )
-        within("scenario.targets", 0, 10, priority_exponent=self.priority_exponent)
-        within("scenario.targets", 0, 1, urgent_above=self.urgent_above)
-
-    def clusters(self, orbits: float) -> int:
-        """Of all satellites together, along tracks of so many orbits."""
-        return max(1, round(self.clusters_per_orbit * orbits))
-
-
-@dataclass
 class CloudsConfig:
     """Clouds that stand still for an episode: a random field over the Earth, drawn from the episode's seed."""
 
@@ -211,24 +192,6 @@ class CloudsConfig:
         within("scenario.clouds", 0.01, 0.99, cover=self.cover)
         within("scenario.clouds", 10, 20000, scale_km=self.scale_km)
         within("scenario.clouds", 0, 100, forecast_error=self.forecast_error)
-
-
-@dataclass
-class GroundStationsConfig:
-    min_elevation_deg: float = 10.0  # from which a satellite is in view
-    # name -> [latitude_deg, longitude_deg]; Any, for in lists within a dict OmegaConf refuses whole numbers
-    at: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        within("scenario.ground_stations", 0, 89, min_elevation_deg=self.min_elevation_deg)
-        check("scenario.ground_stations.at", {}, bool(self.at), "at least one station")
-        for name, place in self.at.items():
-            named("scenario.ground_stations.at", name)
-            numbers = isinstance(place, list) and all(type(angle) in (int, float) for angle in place)
-            there = numbers and len(place) == 2 and abs(place[0]) <= 90 and abs(place[1]) <= 180
-            allowed = "[latitude_deg, longitude_deg] within 90 and 180"
-            check(f"scenario.ground_stations.at.{name}", place, there, allowed)
-        self.at = {name: [float(angle) for angle in place] for name, place in self.at.items()}
 
 
 class RewardAt(Enum):
@@ -379,6 +342,7 @@ class ScenarioConfig:
             check("scenario.guard.reserve_min_Wh", reserve_Wh, fits, allowed)
         classes, size = self.constellation.classes, self.constellation.size
         check("scenario.constellation.classes", [], bool(classes), "at least one class")
+        check_classes(self.constellation)
         check(
             "scenario.constellation.classes", len(classes), len(classes) <= size, f"at most {size}, one per satellite"
         )
@@ -391,10 +355,11 @@ class ScenarioConfig:
                 check(f"scenario.{group}", block, block in self.blocks, allowed)
             check(f"scenario.{group}", list(blocks), bool(blocks), "at least one block")
         self._check_downlink()
+        check_files(self)
 
     def _check_features(self) -> None:
         with_others = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS)
-        known = (*BLOCKS, *with_others, *INTENT_BLOCKS)
+        known = (*BLOCKS, *with_others, *DUE_BLOCKS, *INTENT_BLOCKS)
         for name, place in self.features.items():
             free = name.isidentifier() and name not in known
             allowed = f"a name other than {', '.join(known)}, of letters, digits and _ as in Python"
@@ -420,6 +385,7 @@ class ScenarioConfig:
             *(SCOUT_BLOCKS if any(hardware.scout for hardware in used) else ()),
             *(CLOUD_BLOCKS if optical else ()),
             *(FORECAST_BLOCKS if self.foretell else ()),
+            *(DUE_BLOCKS if has_due(self.targets) else ()),
             *self.features,
             *(INTENT_BLOCKS if self.communication.bits_per_decision > 0 else ()),
         )
@@ -434,5 +400,4 @@ class ScenarioConfig:
     @property
     def visible(self) -> list[list[str]]:
         """The blocks that each satellite senses."""
-        classes = self.constellation.classes
-        return [list(self.sensing[classes[n % len(classes)].sensing]) for n in range(self.constellation.size)]
+        return [list(self.sensing[member.sensing]) for member in self.constellation.members]

@@ -15,6 +15,10 @@ class ConfigError(ValueError):
 LARGEST = 1e15  # of what has no other limit: squares and products of such numbers are still finite
 MOST = 100  # characters of what a sentence quotes
 
+# Of a field that most missions leave as it is: then records and digests do not name it (``schema.to_dict``), so that
+# those from before it was known stay the same.
+SELDOM = {"seldom": True}
+
 
 def shown(value: Any) -> str:
     """A value as a sentence quotes it: long ones are cut in their middle, and nothing breaks the line."""

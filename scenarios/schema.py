@@ -333,9 +333,15 @@ def _refuse_strays(node: Any, where: str) -> None:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config dataclass as plain JSON types."""
+    """A config dataclass as plain JSON types, without the ``seldom`` fields that are as usual."""
 
     def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {
+                each.name: plain(getattr(value, each.name))
+                for each in dataclasses.fields(value)
+                if not (each.metadata.get("seldom") and getattr(value, each.name) == each.default)
+            }
         if isinstance(value, Enum):
             return value.value
         if isinstance(value, dict):
@@ -344,4 +350,6 @@ def to_dict(config: Any) -> dict[str, Any]:
             return [plain(item) for item in value]
         return value
 
-    return {key: plain(value) for key, value in dataclasses.asdict(config).items()}
+    found = plain(config)
+    assert isinstance(found, dict)
+    return found

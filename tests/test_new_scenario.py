@@ -13,6 +13,7 @@ from scenarios.mission import (
     CLOUD_BLOCKS,
     DESATURATION_BLOCKS,
     DOWNLINK_BLOCKS,
+    DUE_BLOCKS,
     FORECAST_BLOCKS,
     INTENT_BLOCKS,
     SCOUT_BLOCKS,
@@ -40,7 +41,7 @@ def test_every_block_is_documented() -> None:
     table = PAGE[PAGE.index("## Feature blocks") : PAGE.index("`teacher_sensing`")]
     rows = "".join(line.partition("|")[2].partition("|")[0] for line in table.splitlines())
     added = (*DOWNLINK_BLOCKS, *DESATURATION_BLOCKS, *SCOUT_BLOCKS, *CLOUD_BLOCKS, *FORECAST_BLOCKS, *INTENT_BLOCKS)
-    every = {*BLOCKS, *added}
+    every = {*BLOCKS, *added, *DUE_BLOCKS}
     assert {*re.findall(r"`(\w+)`", rows)} == every
 
 

@@ -19,6 +19,7 @@ from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
 from envs.basilisk.trace import Trace
 from scenarios.mission import INTENT_BLOCKS, FaultsConfig, RewardAt, ScenarioConfig
+from scenarios.orbits import EARTH_RADIUS_M, period_s
 
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
 
@@ -82,7 +83,7 @@ class Episode:
         satellites = self.constellation.satellites
         count = len(satellites)
         self.features = FeatureExtractor(self._config, self.constellation, self._shuffled, seed)
-        self._orbit_s = self.constellation.scenario.tracks[0].period_s
+        self._orbit_s = period_s(EARTH_RADIUS_M + self._config.constellation.altitude_km * 1e3)
         span_s = float(self.constellation.time_limit)
         blocks = sum(block.name not in INTENT_BLOCKS for block in self.features.blocks)
         self.faults = Faults(self._faults_config, count, blocks, self._orbit_s, span_s, seed)
@@ -261,6 +262,8 @@ class Episode:
         latitude, longitude = _geocentric(r_P)
         target_r_P = np.array([target.r_LP_P for target in self.constellation.targets]).reshape(-1, 3)
         target_latitude, target_longitude = _geocentric(target_r_P)
+        for index, target in enumerate(self.constellation.targets):  # of a file: as it says, on WGS84
+            target_latitude[index] = target_latitude[index] if target.latitude_deg is None else target.latitude_deg
         imaged_by = np.full(len(target_r_P), -1)
         imaged_s = np.full(len(target_r_P), np.nan)
         for index, (row, time_s) in self._imaged_at.items():

@@ -18,7 +18,7 @@ from envs.basilisk.extensions import View, observed
 from envs.basilisk.extensions import features as extra_features
 from envs.basilisk.intents import Intents
 from envs.basilisk.knowledge import Knowledge
-from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, name_of
+from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, names_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
 from envs.basilisk.twin.forecast import TICK_MACS, foretell
@@ -30,6 +30,7 @@ from scenarios.mission import HardwareConfig, ScenarioConfig
 RATE_SCALE = 0.03  # rad/s, a brisk slew
 TIME_SCALE = 120.0  # s, the timeout of an image
 PASS_SCALE = 600.0  # s, a long pass over a ground station
+DUE_MOST_S = 6000.0  # what "due" says of a target that is due later, or never
 STATE_HORIZONS_S = (120.0, 600.0)  # over which the critic sees each satellite's open value
 
 
@@ -64,6 +65,7 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
             slots,
             slots * TICK_MACS * math.ceil(config.actions.image_timeout_s / config.sim_step_s),
         ),
+        FeatureBlock("due", 1, "s until it is due, at most 6,000", PASS_SCALE, slots),
         *(
             FeatureBlock(added, extra.size, extra.unit, extra.scale, slots if extra.per_target else 0)
             for added, extra in extra_features(config).items()
@@ -76,9 +78,10 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
 
 def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
     """Of all satellites, by their names in the simulation."""
-    classes = config.constellation.classes
-    kinds = [classes[index % len(classes)].hardware for index in range(config.constellation.size)]
-    return tuple(agent_spec(config, name_of(index, kind), kind) for index, kind in enumerate(kinds))
+    members = config.constellation.members
+    return tuple(
+        agent_spec(config, name, member.hardware) for name, member in zip(names_of(config), members, strict=True)
+    )
 
 
 def shuffled(config: ScenarioConfig) -> BoolArray:
@@ -129,6 +132,7 @@ class FeatureExtractor:
         self.knowledge = Knowledge(constellation)
         self.priority = np.array([target.priority for target in targets])
         self._r_LP_P = np.array([target.r_LP_P for target in targets]).reshape(-1, 3)  # there may be none at all
+        self._due_s = np.array([target.due_s for target in targets])
         self._clouded = np.array([target.clouded for target in targets], dtype=np.bool_)
         self.cloud_chance = np.array([target.cloud_chance for target in targets])
         classes = [config.hardware[member.hardware] for member in constellation.sensing_classes]
@@ -166,6 +170,7 @@ class FeatureExtractor:
         first = np.searchsorted(windows.close_s, time_s + 1e-12, side="left")
         ahead = windows.target[first:]
         usable = ~self.knowledge.imaged[row, ahead] & (windows.open_s[first:] < time_s + self._timeout_s)
+        usable &= windows.in_time(time_s, int(first))
         if self._instrument[row, 1]:
             usable &= ~self.knowledge.clouded[row, ahead]
         chosen = np.nonzero(usable)[0]
@@ -251,6 +256,7 @@ class FeatureExtractor:
             "claimed": np.stack([claimed, reachable / max(1, len(tasked) - 1)], axis=-1),
             "cue": self.knowledge.cued[row, targets][:, None].astype(np.float64),
             "cloud": np.where(self.knowledge.clouded[row, targets], 1.0, self.cloud_chance[targets])[:, None],
+            "due": np.minimum(self._due_s[targets] - now.time_s, DUE_MOST_S)[:, None],
             "intent": np.sum(self.intents.heard(row, now.time_s) == targets[:, None], axis=-1, keepdims=True) * 1.0,
             **({"foretold": self._foretold(row)} if "foretold" in self._names else {}),
             **self._users_own(row, now),

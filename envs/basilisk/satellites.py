@@ -18,8 +18,9 @@ from scipy.interpolate import CubicSpline
 
 from envs.api import BoolArray
 from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
-from envs.basilisk.windows import Windows, access_windows, merged, sin_elevation
+from envs.basilisk.windows import FREE, Asks, Windows, access_windows, asked_for, merged, sin_elevation
 from scenarios.communication import Communication
+from scenarios.files.mission import names_from_file
 from scenarios.mission import HardwareConfig, ScenarioConfig
 
 CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that the guard knows
@@ -60,6 +61,9 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
     _fsw_type = None
 
     hardware: HardwareConfig
+    hardware_name: str
+    step_s: float  # of the simulation
+    catalogue_number: int | None  # of a satellite from a file
     data_store: ImageStore
     _is_alive: bool
     _bus: Bus
@@ -90,7 +94,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
             np.asarray(self.trajectory._r_BN_N_log),
         )
         self.position_P = CubicSpline(times, r_BP_P)
-        self.windows = self._windows("target", end_s)
+        self.windows = self._asked_for(self._windows("target", end_s))
         if self.hardware.needs_light:
             self.windows = self._lit(self.windows)
         passes = self._windows("ground_station", end_s)
@@ -116,7 +120,13 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
             [place["r_LP_P"] for place in self.locations_for_access_checking if place["type"] == "target"]
         )
         lit = sin_elevation(sun_P(middle_s), r_LP_P[windows.target]) > np.sin(np.radians(DAYLIGHT_DEG))
-        return Windows(windows.target[lit], windows.open_s[lit], windows.close_s[lit])
+        return windows.some(lit)
+
+    def _asked_for(self, windows: Windows) -> Windows:
+        """Those in which the targets of a file ask for an image; of other missions, all."""
+        targets = [place["object"] for place in self.locations_for_access_checking if place["type"] == "target"]
+        asks = [Asks(t.release_s, t.due_s, t.dwell_s, t.sensor in (None, self.hardware_name)) for t in targets]
+        return windows if all(each == FREE for each in asks) else asked_for(windows, asks, self.step_s)
 
     def is_alive(self, log_failure: bool = False) -> bool:
         """Whether every aliveness check of the dynamics and flight software models still passes."""
@@ -184,10 +194,25 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         self.deadline_s = min(close_s, self.simulator.sim_time + timeout_s)
         self.requires_retasking = False
         if self.running is not target:
+            self._hold(target.dwell_s)
             self.fsw.action_image(target.r_LP_P, self.buffer_name)
             self.running = target
         self.stored_bits_before = self.stored_bits()
         self.latest_target = target
+
+    def _hold(self, dwell_s: float) -> None:
+        """How long attitude, rate and access must be right before the instrument fires: Basilisk counts nanoseconds."""
+        controller = self.fsw.insControl
+        controller.useDurationImaging = dwell_s > 0
+        controller.acquisitionTime = controller.allowedTime = dwell_s * 1e9
+        controller.constraintsActive = 0
+
+    def held_ns(self) -> float:
+        """For how long they have been right until now; below 0: they are not, or nothing must be held."""
+        controller = self.fsw.insControl
+        if not (self.imaging and controller.useDurationImaging and controller.constraintsActive):
+            return -1.0
+        return float(self.simulator.sim_time_ns - controller.constraintStartTime)
 
     def fail(self) -> None:
         """Die of a fault."""
@@ -250,6 +275,13 @@ def name_of(index: int, hardware: str) -> str:
     """A satellite's name in the simulation, and in bundles: what else than ASCII letters and digits stands in the
     hardware's becomes "_", for BSK-RL asks for a Python identifier and bundles for a file's name."""
     return re.sub(r"\W", "_", f"sat_{index}_{hardware}", flags=re.ASCII)
+
+
+def names_of(config: ScenarioConfig) -> list[str]:
+    """Of all satellites, in the simulation and in bundles."""
+    members = config.constellation.members
+    found = names_from_file(config.constellation)
+    return found or [name_of(index, member.hardware) for index, member in enumerate(members)]
 
 
 class LineOfSightImager(Imager):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 
 import numpy as np
 from bsk_rl.gym import GeneralSatelliteTasking
@@ -18,10 +17,13 @@ from numpy.typing import NDArray
 from envs.api import BoolArray
 from envs.basilisk.clock import limit_ns, nanoseconds
 from envs.basilisk.communicators import COMMUNICATORS
+from envs.basilisk.elements import KeplerOrbit, orbits
 from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
 from envs.basilisk.limits import slack_s
+from envs.basilisk.orbits import CircularOrbit, drawn_orbits, earth_angle_rad
+from envs.basilisk.reach import check_reach, nothing_in_reach
 from envs.basilisk.satellites import (
     DOWNLINK,
     ECLIPSE_LOOKAHEAD_S,
@@ -29,17 +31,26 @@ from envs.basilisk.satellites import (
     WATT_HOUR_J,
     Imager,
     imager_type,
-    name_of,
+    names_of,
     satellite_args,
 )
 from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
-from envs.basilisk.targets import CircularOrbit, Cities, GroundTarget, GroundTargets, TrackClusters
+from envs.basilisk.targets import (
+    Cities,
+    FromFile,
+    GroundTarget,
+    GroundTargets,
+    TrackClusters,
+    Uniform,
+)
 from envs.basilisk.trace import SAMPLE_S
 from envs.basilisk.vizard import Film
+from envs.basilisk.world import world_args
 from scenarios.communication import Communication
+from scenarios.files.mission import catalogue_numbers
 from scenarios.mission import ScenarioConfig
-from scenarios.orbits import BEYOND_S, EARTH_RADIUS_M
+from scenarios.orbits import BEYOND_S
 
 
 @contextlib.contextmanager
@@ -70,22 +81,22 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         longest_s = max([config.duration_s, *(config.training_duration_s or [])])
         ahead_s = BEYOND_S + ECLIPSE_LOOKAHEAD_S + 2 * TRAJECTORY_STEP_S
         check_epoch(config.epoch_utc, longest_s + ahead_s, config.support_data_dir)
+        check_reach(config)
         # Upstream's logger warns at each new environment of a process.
         logging.getLogger("bsk_rl").setLevel(logging.ERROR)
         self.config = config
-        self.sensing_classes = [
-            config.constellation.classes[index % len(config.constellation.classes)]
-            for index in range(config.constellation.size)
-        ]
+        self.sensing_classes = config.constellation.members
         self.capacity_J = np.array(
             [config.hardware[member.hardware].battery_Wh * WATT_HOUR_J for member in self.sensing_classes]
         )
         kind = imager_type(config)
         imagers = []
-        for index, member in enumerate(self.sensing_classes):
+        numbers = catalogue_numbers(config.constellation)
+        for member, name, number in zip(self.sensing_classes, names_of(config), numbers, strict=True):
             hardware = config.hardware[member.hardware]
-            imager = kind(name_of(index, member.hardware), satellite_args(hardware))
-            imager.hardware = hardware
+            imager = kind(name, satellite_args(hardware))
+            imager.hardware, imager.hardware_name, imager.catalogue_number = hardware, member.hardware, number
+            imager.step_s = config.sim_step_s
             imagers.append(imager)
         super().__init__(
             satellites=imagers,
@@ -116,7 +127,20 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
             super().reset(seed=seed)
         if self.film:
             self.film.develop()
+        self._check_reach()
         self._sightings = [self._urgent_in_view(satellite) for satellite in self.satellites]
+
+    def _check_reach(self) -> None:
+        """
+        Raises:
+            ConfigError: nobody can image any target of the mission's file, wherever the same orbits begin again.
+        """
+        config = self.config
+        fixed = config.constellation.file is not None or not config.constellation.random_start
+        fixed &= self.time_limit >= config.duration_s  # a shorter episode, drawn for training, may well find nothing
+        windows = (satellite.windows.open_s for satellite in self.satellites)
+        if config.targets.file is not None and fixed and not any((opens < self.time_limit).any() for opens in windows):
+            raise nothing_in_reach(config)
 
     def _randomize_time_limit(self) -> None:
         """In whole ticks, as upstream's, but for what a quotient of seconds is rounded by."""
@@ -276,20 +300,14 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
 
 
 def ground_targets(config: ScenarioConfig) -> GroundTargets:
-    return (TrackClusters if config.targets.cities is None else Cities)(config.targets, config.clouds)
-
-
-def world_args(config: ScenarioConfig) -> dict[str, object]:
-    """BSK-RL's ``world_args``."""
-    ground = config.ground_stations
-    if ground is None:
-        return {"utc_init": config.epoch_utc}
-    stations = [{"name": name, "lat": latitude, "long": longitude} for name, (latitude, longitude) in ground.at.items()]
-    return {
-        "utc_init": config.epoch_utc,
-        "groundStationsData": stations,
-        "gsMinimumElevation": np.radians(ground.min_elevation_deg),
-    }
+    targets = config.targets
+    if targets.file is not None:
+        own = FromFile(targets, config.clouds)
+        own.epoch = parse_epoch(config.epoch_utc)
+        return own
+    if targets.uniform is not None:
+        return Uniform(targets, config.clouds)
+    return (TrackClusters if targets.cities is None else Cities)(targets, config.clouds)
 
 
 def draw_time_limit_s(config: ScenarioConfig, training: bool) -> float:
@@ -303,27 +321,19 @@ def draw_orbits(
 ) -> dict[AccessSatellite, dict[str, object]]:
     """Each satellite's orbital elements, as BSK-RL's ``sat_arg_randomizer`` gives them; the scenario learns the tracks,
     and the satellites for how long windows are needed."""
-    constellation = config.constellation
-    start_deg, node_deg = np.random.uniform(0.0, 360.0, 2) if constellation.random_start else (0.0, 0.0)
-    radius_m = EARTH_RADIUS_M + constellation.altitude_km * 1e3
     scenario.span_s = float(time_limit_s) + BEYOND_S
-    scenario.earth_angle_rad = _earth_angle_rad(config.epoch_utc)
+    scenario.earth_angle_rad = earth_angle_rad(config.epoch_utc)
+    tracks: Sequence[CircularOrbit | KeplerOrbit]
     elements: dict[AccessSatellite, dict[str, object]] = {}
-    tracks = []
-    for index, satellite in enumerate(satellites):
-        raan_deg, u_deg = constellation.place_deg(index, constellation.raan_deg + node_deg, start_deg)
-        orbit = CircularOrbit(
-            radius_m, *(float(np.radians(angle)) for angle in (constellation.inclination_deg, raan_deg, u_deg))
-        )
-        elements[satellite] = {"oe": orbit.elements()}
+    if config.constellation.file is not None:
+        tracks = orbits(config.constellation, parse_epoch(config.epoch_utc))
+        for satellite, each in zip(satellites, tracks, strict=True):
+            elements[satellite] = {"oe": None, "rN": each.r_BN_N, "vN": each.v_BN_N}
+    else:
+        tracks = drawn_orbits(config.constellation)
+        elements = {satellite: {"oe": each.elements()} for satellite, each in zip(satellites, tracks, strict=True)}
+    for satellite in satellites:
         satellite.initial_generation_duration = scenario.span_s
-        tracks.append(orbit)
     scenario.tracks = tracks
-    scenario.length_s = constellation.string_deg / 360.0 * tracks[0].period_s
+    scenario.length_s = config.constellation.string_deg / 360.0 * tracks[0].period_s
     return elements
-
-
-def _earth_angle_rad(epoch_utc: str) -> float:
-    """Greenwich mean sidereal angle, to about 0.01 deg: it only steers where targets are strewn."""
-    days = (parse_epoch(epoch_utc) - datetime(2000, 1, 1, 12)).total_seconds() / 86400.0
-    return float(np.radians((280.46061837 + 360.98564736629 * days) % 360.0))

@@ -3,76 +3,48 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 import bsk_rl
 import numpy as np
-from Basilisk.utilities import orbitalMotion
 from bsk_rl.scene import Scenario
 from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
 from envs.basilisk.clouds import draw_sky
+from envs.basilisk.elements import KeplerOrbit
+from envs.basilisk.orbits import CircularOrbit
+from scenarios.files.geography import ecef_m
+from scenarios.files.mission import own_targets
+from scenarios.files.targets import OwnTarget
 from scenarios.mission import CloudsConfig, TargetsConfig
-from scenarios.orbits import EARTH_RADIUS_M, period_s
-
-EARTH_RATE_RAD_S = 7.2921158553e-5
-
-
-@dataclass(frozen=True, slots=True)
-class CircularOrbit:
-    """A circular Keplerian orbit in the Earth-centred inertial frame; it only steers where targets are strewn."""
-
-    radius_m: float
-    inclination_rad: float
-    raan_rad: float
-    latitude_argument_rad: float  # at time 0
-
-    @property
-    def period_s(self) -> float:
-        return period_s(self.radius_m)
-
-    def elements(self) -> orbitalMotion.ClassicElements:
-        """Basilisk's classical elements (metres, radians)."""
-        elements = orbitalMotion.ClassicElements()
-        elements.a = self.radius_m
-        elements.e = 0.0
-        elements.i = self.inclination_rad
-        elements.Omega = self.raan_rad
-        elements.omega = 0.0
-        elements.f = self.latitude_argument_rad
-        return elements
-
-    def track(self, time_s: NDArray[np.float64], earth_angle_rad: float) -> NDArray[np.float64]:
-        """Unit vectors [T, 3] of the sub-satellite points, planet-fixed.
-
-        Args:
-            time_s: [T] since the start.
-            earth_angle_rad: rotation of the Earth at time 0.
-        """
-        u = self.latitude_argument_rad + 2 * np.pi * time_s / self.period_s
-        node = self.raan_rad - earth_angle_rad - EARTH_RATE_RAD_S * time_s
-        in_plane = np.sin(u) * np.cos(self.inclination_rad)
-        return np.stack(
-            [
-                np.cos(u) * np.cos(node) - in_plane * np.sin(node),
-                np.cos(u) * np.sin(node) + in_plane * np.cos(node),
-                np.sin(u) * np.sin(self.inclination_rad),
-            ],
-            axis=-1,
-        )
+from scenarios.orbits import EARTH_RADIUS_M
 
 
 class GroundTarget(Target):  # type: ignore[misc]  # bsk_rl is untyped
     """A point on the ground under its sky."""
 
+    release_s = -math.inf  # from when an image counts
+    due_s = math.inf  # until when
+    dwell_s = 0.0  # for which the attitude must be held
+    sensor: str | None = None  # the hardware that can take it; None: any
+    latitude_deg: float | None = None  # geodetic, of one from a file
+    longitude_deg: float | None = None
+
     def __init__(self, name: str, r_LP_P: NDArray[np.float64], priority: float, clouded: bool, chance: float) -> None:
         super().__init__(name=name, r_LP_P=r_LP_P, priority=priority)
         self.clouded = clouded
         self.cloud_chance = chance  # as forecast
+
+    def of_file(self, own: OwnTarget, epoch: datetime) -> None:
+        """Take over what a file asks for."""
+        self.release_s, self.due_s = own.span_s(epoch)
+        self.dwell_s, self.sensor = own.dwell_s, own.sensor
+        self.latitude_deg, self.longitude_deg = own.latitude_deg, own.longitude_deg
 
 
 class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
@@ -86,7 +58,7 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
         self.config = config
         self.clouds = clouds
         self.targets: list[GroundTarget] = []
-        self.tracks: Sequence[CircularOrbit] = ()
+        self.tracks: Sequence[CircularOrbit | KeplerOrbit] = ()
         self.earth_angle_rad = 0.0
         self.length_s = 0.0  # of a string of satellites
         self.span_s = 0.0  # from the start to a little past the end
@@ -100,7 +72,7 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
 
     def reset_pre_sim_init(self) -> None:
         names, positions = self.placed()
-        priority = np.random.uniform(0.0, 1.0, len(positions)) ** self.config.priority_exponent
+        priority = self.priorities(len(positions))
         clouded, chance = np.zeros(len(positions), dtype=np.bool_), np.zeros(len(positions))
         if self.clouds is not None:
             sky = draw_sky(self.clouds, positions, np.random.default_rng(np.random.randint(2**31)))
@@ -117,6 +89,20 @@ class GroundTargets(Scenario):  # type: ignore[misc]  # bsk_rl is untyped
     def placed(self) -> tuple[list[str], NDArray[np.float64]]:
         """This episode's targets: names, and planet-fixed positions [M, 3] in m."""
         raise NotImplementedError
+
+    def priorities(self, number: int) -> NDArray[np.float64]:
+        """[M] of the targets that have just been placed."""
+        return np.asarray(np.random.uniform(0.0, 1.0, number) ** self.config.priority_exponent)
+
+    def near(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which places [M, 3] some satellite comes near: who is left out costs no time, and nobody can tell."""
+        found = np.zeros(len(positions), dtype=np.bool_)
+        for orbit in self.tracks:
+            horizon_rad = np.arccos(EARTH_RADIUS_M / orbit.radius_m)
+            time_s = np.arange(-_TRACK_STEP_S, self.span_s + _TRACK_STEP_S, _TRACK_STEP_S)
+            nearest = (positions @ orbit.track(time_s, self.earth_angle_rad).T).max(axis=1) / EARTH_RADIUS_M
+            found |= nearest > np.cos(horizon_rad + _TRACK_STEP_RAD)
+        return found
 
 
 class TrackClusters(GroundTargets):
@@ -157,14 +143,39 @@ class Cities(GroundTargets):
         assert cities is not None
         names, positions = _largest_cities(cities.of_largest)
         drawn = np.random.choice(len(names), min(cities.number, len(names)), replace=False)
-        near = np.zeros(len(drawn), dtype=np.bool_)
-        for orbit in self.tracks:
-            horizon_rad = np.arccos(EARTH_RADIUS_M / orbit.radius_m)
-            time_s = np.arange(-_TRACK_STEP_S, self.span_s + _TRACK_STEP_S, _TRACK_STEP_S)
-            nearest = (positions[drawn] @ orbit.track(time_s, self.earth_angle_rad).T).max(axis=1) / EARTH_RADIUS_M
-            near |= nearest > np.cos(horizon_rad + _TRACK_STEP_RAD)
-        chosen = drawn[near]
+        chosen = drawn[self.near(positions[drawn])]
         return [names[index] for index in chosen], positions[chosen]
+
+
+class Uniform(GroundTargets):
+    """Targets spread evenly at random over the Earth, as BSK-RL's ``UniformTargets`` has them."""
+
+    def placed(self) -> tuple[list[str], NDArray[np.float64]]:
+        assert self.config.uniform is not None
+        low, high = self.config.uniform.number
+        number = np.random.randint(low, high) if high > low else low
+        positions = _onto_sphere(np.random.normal(size=(number, 3)))
+        kept = np.nonzero(self.near(positions))[0]
+        return [f"target_{index}" for index in kept], positions[kept]
+
+
+class FromFile(GroundTargets):
+    """The targets of a file, the same ones in every episode, on WGS84; none is left out, so that all are told of."""
+
+    epoch: datetime  # UTC; set by the environment
+
+    def placed(self) -> tuple[list[str], NDArray[np.float64]]:
+        self._own = own_targets(self.config) or ()
+        places = np.array([(each.latitude_deg, each.longitude_deg, each.height_m) for each in self._own])
+        return [each.name for each in self._own], ecef_m(*places.T)
+
+    def priorities(self, number: int) -> NDArray[np.float64]:
+        return np.array([each.priority for each in self._own])
+
+    def reset_pre_sim_init(self) -> None:
+        super().reset_pre_sim_init()
+        for target, own in zip(self.targets, self._own, strict=True):
+            target.of_file(own, self.epoch)
 
 
 _TRACK_STEP_S = 30.0

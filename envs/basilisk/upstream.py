@@ -11,7 +11,7 @@ from bsk_rl import ConstellationTasking, act, comm, data, obs, sats
 from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
-from envs.basilisk.satellites import name_of, satellite_args
+from envs.basilisk.satellites import names_of, satellite_args
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
 from scenarios.communication import Communication
@@ -55,14 +55,13 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
             act.Image(n_ahead_image=slots, max_duration=config.actions.image_timeout_s),
         ]
 
-    classes = config.constellation.classes
-    members = [classes[index % len(classes)] for index in range(config.constellation.size)]
+    members = config.constellation.members
     scenario = ground_targets(config)
     logging.getLogger("bsk_rl").setLevel(logging.ERROR)
     environment: ConstellationTasking = ConstellationTasking(
         satellites=[
-            PlainImager(name_of(index, member.hardware), satellite_args(config.hardware[member.hardware]))
-            for index, member in enumerate(members)
+            PlainImager(name, satellite_args(config.hardware[member.hardware]))
+            for name, member in zip(names_of(config), members, strict=True)
         ],
         scenario=scenario,
         rewarder=data.UniqueImageReward(),
@@ -90,6 +89,8 @@ def check_comparable(config: ScenarioConfig) -> None:
             "scenario.communication.mode='line_of_sight' is not compared with plain BSK-RL: it must be free or none"
         )
     theirs = tuple(name for name in config.blocks if name not in (*FORECAST_BLOCKS, *INTENT_BLOCKS))  # only sensed
+    if config.targets.file is not None:
+        raise ConfigError("scenario.targets.file is not compared with plain BSK-RL: it must be null")
     if theirs != BLOCKS or config.reward.rule is not None:
         raise ConfigError(
             f"scenario={config.name} is not compared with plain BSK-RL, which has no such blocks, actions or rewards"

@@ -7,6 +7,7 @@ agrees with BSK-RL's to the root finders' tolerance (tests/test_windows.py) at a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,24 @@ class Windows:
     target: NDArray[np.int64]  # [W] index of the target
     open_s: NDArray[np.float64]  # [W] since the start of the episode
     close_s: NDArray[np.float64]  # [W]
+    from_s: NDArray[np.float64] | None = None  # [W] before which it is not on offer; None: always, if it opens soon
+    dwell_s: NDArray[np.float64] | None = None  # [W] for which the attitude must be held; None: nowhere
+
+    def some(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> Windows:
+        """Those that a mask or indices choose, in that order."""
+        more = (None if each is None else each[which] for each in (self.from_s, self.dwell_s))
+        return Windows(self.target[which], self.open_s[which], self.close_s[which], *more)
+
+    def in_time(self, now_s: float, first: int) -> NDArray[np.bool_]:
+        """Which windows from index ``first`` on it is neither too early nor too late for."""
+        found = np.ones(len(self.target) - first, dtype=np.bool_)
+        if self.from_s is not None:
+            found &= self.from_s[first:] <= now_s
+        if (
+            self.dwell_s is not None
+        ):  # what is begun now is held from the next tick on, and taken by the close's at last
+            found &= now_s + self.dwell_s[first:] <= self.close_s[first:]
+        return found
 
 
 def sin_elevation(r_sat_P: NDArray[np.float64], r_target_P: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -93,6 +112,40 @@ def access_windows(
     target, open_s, close_s = target[keep], open_s[keep], close_s[keep]
     order = np.argsort(close_s, kind="stable")
     return Windows(near[target[order]].astype(np.int64), open_s[order], close_s[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What a target asks of a satellite's image."""
+
+    release_s: float  # from when it counts
+    due_s: float  # until when
+    dwell_s: float  # for which the attitude must be held
+    ours: bool  # the satellite's hardware can take it
+
+
+FREE = Asks(-np.inf, np.inf, 0.0, True)
+
+
+def asked_for(windows: Windows, asks: Sequence[Asks], step_s: float) -> Windows:
+    """Windows between each target's release and due times, where they are long enough, of those the satellite can take.
+
+    An image must not be taken too early, and Basilisk takes it as soon as it can: a window that is cut at its beginning
+    is on offer from then on only. An action ends at the first tick at or after its window, so a window that is cut at
+    its end closes a tick before.
+
+    Args:
+        windows: of all targets.
+        asks: [M] of each target.
+        step_s: the simulation's.
+    """
+    table = np.array([(each.release_s, each.due_s - step_s, each.dwell_s, each.ours) for each in asks])
+    release_s, latest_s, dwell_s, ours = table[windows.target].T
+    open_s, close_s = np.maximum(windows.open_s, release_s), np.minimum(windows.close_s, latest_s)
+    from_s = np.where(release_s > windows.open_s, release_s, -np.inf)
+    long = (close_s > open_s) & (close_s - open_s > dwell_s - step_s)
+    found = Windows(windows.target, open_s, close_s, from_s, dwell_s).some((ours > 0) & long)
+    return found.some(np.argsort(found.close_s, kind="stable"))
 
 
 def merged(open_s: NDArray[np.float64], close_s: NDArray[np.float64]) -> NDArray[np.float64]:

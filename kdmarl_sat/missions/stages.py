@@ -42,7 +42,8 @@ from training.stored import Unfinished
 
 # The code that each stage's result depends on, for the cache.
 SIMULATION = (
-    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py"),
+    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py", "scenarios/ground.py"),
+    "scenarios/files",
     *(f"training/missions/{name}.py" for name in ("simulate", "rollout", "policies")),
 )
 NETWORKS = (

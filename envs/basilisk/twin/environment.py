@@ -12,7 +12,15 @@ from envs.api import AgentSpec, IntArray, Step
 from envs.basilisk.clock import nanoseconds
 from envs.basilisk.clouds import draw_sky
 from envs.basilisk.episode_result import EpisodeResult
-from envs.basilisk.features import PASS_SCALE, STATE_HORIZONS_S, TIME_SCALE, agent_specs, hardware_columns, state_size
+from envs.basilisk.features import (
+    DUE_MOST_S,
+    PASS_SCALE,
+    STATE_HORIZONS_S,
+    TIME_SCALE,
+    agent_specs,
+    hardware_columns,
+    state_size,
+)
 from envs.basilisk.features import shuffled as without_order
 from envs.basilisk.satellites import WATT_HOUR_J
 from envs.basilisk.simulation import Constellation
@@ -233,7 +241,8 @@ class Flight:
     def _draw(self, rng: np.random.Generator, training: bool) -> None:
         """Everything but the geometry anew, as Basilisk and the mission draw it."""
         config, count = self.config, len(self.fleet)
-        self.priority = rng.uniform(0.0, 1.0, self.world.targets) ** config.targets.priority_exponent
+        if config.targets.file is None:
+            self.priority = rng.uniform(0.0, 1.0, self.world.targets) ** config.targets.priority_exponent
         if config.clouds is not None:
             sky = draw_sky(config.clouds, self.world.target_P, rng)
             self.clouded, self.chance = sky.clouded, sky.chance
@@ -271,6 +280,7 @@ class Flight:
             "priority": np.ascontiguousarray(self.priority),
             "cloud_chance": np.ascontiguousarray(self.chance),
             "clouded": self.clouded.astype(np.uint8),
+            "due": np.ascontiguousarray(world.due_s),
             "last_close": last_close,
             "all_open": np.concatenate([each.arrays["window_open"] for each in self.fleet])[order],
             "all_close": close[order],
@@ -318,8 +328,7 @@ def _own(each: Tables) -> Tables:
 
 def _classes(config: ScenarioConfig, count: int) -> list[HardwareConfig]:
     """The hardware of each satellite."""
-    classes = config.constellation.classes
-    return [config.hardware[classes[row % len(classes)].hardware] for row in range(count)]
+    return [config.hardware[member.hardware] for member in config.constellation.members[:count]]
 
 
 def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -> NDArray[np.void]:
@@ -340,4 +349,5 @@ def _mission(config: ScenarioConfig, specs: Sequence[AgentSpec], targets: int) -
     record["death_penalty"], record["urgent_above"] = config.death_penalty, config.targets.urgent_above
     record["near_s"], record["far_s"] = STATE_HORIZONS_S
     record["time_scale"], record["pass_scale"] = TIME_SCALE, PASS_SCALE
+    record["due_most_s"] = DUE_MOST_S
     return record

@@ -6,7 +6,7 @@ import numpy as np
 
 BLOCKS = (
     *("battery", "gyro", "hardware", "sun", "eclipse", "urgent", "priority", "window", "angle", "rate", "claimed"),
-    *("storage", "station", "wheels", "cue", "instrument", "cloud", "foretold", "intent"),
+    *("storage", "station", "wheels", "cue", "instrument", "cloud", "foretold", "due", "intent"),
 )
 MAX_BLOCKS, SLOTS = 32, 64
 
@@ -19,14 +19,14 @@ MISSION = np.dtype(
         *((name, "i4") for name in ("communication", "intent_bits")),
         *((name, "i4") for name in ("state_storage", "state_station", "state_wheels")),
         *((name, "f8") for name in ("death_penalty", "urgent_above", "near_s", "far_s", "time_scale", "pass_scale")),
-        ("intent_loss", "f8"),
+        *((name, "f8") for name in ("intent_loss", "due_most_s")),
         *((name, "u8") for name in ("hardware", "needs_light", "scout", "shuffled")),
     ],
     align=True,
 )
 
 POINTERS = (
-    *("mission", "fleet", "global", "local", "target_P", "priority", "cloud_chance", "clouded", "last_close"),
+    *("mission", "fleet", "global", "local", "target_P", "priority", "cloud_chance", "clouded", "due", "last_close"),
     *("all_open", "all_close", "all_target", "all_row"),
 )
 MEMORY = (

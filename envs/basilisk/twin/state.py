@@ -46,6 +46,9 @@ def state_of(satellite: Imager, tables: Tables, running: int | None, taken: Iter
     if activity == DESATURATE:  # a burn that was commanded in the last tick
         state["thrust_next_s"] = fsw.thrDump.thrusterOnTimeOutMsg.read().OnTimeRequest[: layout.THRUSTERS]
     state["thrust_age"] = 0 if activity == DESATURATE else 1
+    state["held_ticks"] = (
+        round(satellite.held_ns() / int(tables.record["tick_ns"])) + 1 if satellite.held_ns() >= 0 else 0
+    )
     state["fresh"] = 1
     if state["running"] != layout.NONE:
         library().tw_prime(tables.address, state.ctypes.data)

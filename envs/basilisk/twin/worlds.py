@@ -26,6 +26,7 @@ class World:
     priority: NDArray[np.float64]  # [M]
     clouded: NDArray[np.bool_]  # [M]
     cloud_chance: NDArray[np.float64]  # [M]
+    due_s: NDArray[np.float64]  # [M] infinite: never
 
     @property
     def targets(self) -> int:
@@ -47,6 +48,7 @@ def world_of(config: ScenarioConfig, constellation: Constellation) -> World:
         np.array([target.priority for target in targets], np.float64),
         np.array([target.clouded for target in targets], np.bool_),
         np.array([target.cloud_chance for target in targets], np.float64),
+        np.array([target.due_s for target in targets], np.float64),
     )
 
 

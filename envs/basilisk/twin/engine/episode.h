@@ -11,7 +11,7 @@
 enum {
     TW_BATTERY, TW_GYRO, TW_HARDWARE, TW_SUN, TW_ECLIPSE, TW_URGENT, TW_PRIORITY, TW_WINDOW, TW_ANGLE, TW_RATE,
     TW_CLAIMED, TW_STORED, TW_STATION, TW_WHEELS, TW_CUE, TW_INSTRUMENT, TW_CLOUD, TW_FORETOLD,
-    TW_INTENT
+    TW_DUE, TW_INTENT
 };
 enum { TW_SILENT, TW_FREE, TW_IN_SIGHT }; /* who hears of whose images and intents */
 
@@ -29,6 +29,7 @@ typedef struct {
     int32_t communication, intent_bits; /* of a broadcast with each decision; 0: none */
     int32_t state_storage, state_station, state_wheels; /* what the critic sees besides */
     double death_penalty, urgent_above, near_s, far_s, time_scale, pass_scale, intent_loss;
+    double due_most_s;             /* what "due" says of what is due later, or never */
     const double *hardware;        /* [N][4] */
     const uint8_t *needs_light, *scout, *shuffled; /* [N] */
 } tw_mission;
@@ -43,6 +44,7 @@ typedef struct {
     const double *priority;        /* [M] */
     const double *cloud_chance;    /* [M] */
     const uint8_t *clouded;        /* [M] */
+    const double *due;             /* [M] s */
     const double *last_close;      /* [N][M] s; -inf: never */
     const double *all_open, *all_close; /* [A] windows of all satellites, sorted by closing time */
     const int32_t *all_target, *all_row; /* [A] */

@@ -80,6 +80,8 @@ int32_t tw_offer(const tw_satellite *s, const tw_state *x, const int32_t *others
         int32_t n;
         if (s->window_close[i] > now + s->image_timeout_s + s->longest_window_s) break;
         if (s->window_open[i] >= now + s->image_timeout_s || TW_TAKEN(x->taken, target)) continue;
+        if (s->window_from[i] > now) continue;
+        if (s->dwell[target] > 0 && now + s->dwell[target] > s->window_close[i]) continue;
         if (others != 0 && others[target] <= x->tick) continue;
         for (n = 0; n < found && s->window_target[windows[n]] != target; n++) {}
         if (n == found) windows[found++] = i;

@@ -81,6 +81,19 @@ static void spend(const tw_satellite *s, tw_state *x, const double sun_B[3])
     x->battery_J = x->battery_J > s->capacity_J ? s->capacity_J : x->battery_J < 0 ? 0 : x->battery_J;
 }
 
+/* Whether the instrument fires, its constraints being met: at once, or when they have been for the target's dwell. */
+static int fires(const tw_satellite *s, tw_state *x)
+{
+    const double dwell_ns = s->dwell[x->running] * 1e9;
+    if (dwell_ns <= 0) return 1;
+    if ((double)(x->held_ticks * s->tick_ns) < dwell_ns) {
+        x->held_ticks++;
+        return 0;
+    }
+    x->held_ticks = 0;
+    return 1;
+}
+
 /* One tick. Gives 1 when an image reaches the storage in it. Without `powered` the battery keeps its charge: nothing
  * that decides when an image is taken depends on it. */
 static inline int32_t tick(const tw_satellite *s, tw_state *x, int powered)
@@ -120,7 +133,9 @@ static inline int32_t tick(const tw_satellite *s, tw_state *x, int powered)
     if (x->running == TW_DESAT) dump_momentum(s, x);
     if (x->running >= 0 && !stored && sqrt(dot(sigma, sigma)) <= s->attitude_tolerance
         && sqrt(dot(rate, rate)) <= s->rate_tolerance && accessible(s, x, x->running)) {
-        x->shutter = 1;
+        x->shutter = fires(s, x);
+    } else {
+        x->held_ticks = 0;
     }
     return stored;
 }
@@ -163,6 +178,7 @@ void tw_begin(const tw_satellite *s, tw_state *x, int32_t action)
     x->running = action;
     x->fresh = 1;
     x->shutter = 0;
+    x->held_ticks = 0;
     memset(x->sigma_before, 0, sizeof x->sigma_before);
     if (s->rate_at_once) tw_prime(s, x);
     x->dump_phase = 0;

@@ -145,6 +145,9 @@ static void opportunity(const tw_episode *e, int32_t n, const view *v, int32_t b
         break;
     }
     case TW_CUE: out[0] = (double)TW_TAKEN(TW_SET(e->cued, e->mission, n), target); break;
+    case TW_DUE:
+        out[0] = e->due[target] - v->now_s < e->mission->due_most_s ? e->due[target] - v->now_s : e->mission->due_most_s;
+        break;
     case TW_FORETOLD:
         out[0] = foretold->captured >= 0;
         out[1] = (foretold->ended - foretold->begun) * s->tick_s / 60;

@@ -81,9 +81,11 @@ typedef struct {
     const uint8_t *in_pass;        /* [ticks] a ground station is in view */
     const double *target_P;        /* [L][3] */
     const double *priority;        /* [L] */
+    const double *dwell;           /* [L] s for which the attitude must be held */
     const int32_t *window_target;  /* [W] local */
     const double *window_open;     /* [W] s */
     const double *window_close;    /* [W] s */
+    const double *window_from;     /* [W] s before which it is not on offer */
     const double *eclipse_in;      /* s */
     const double *eclipse_out;     /* s */
     const double *pass_in;         /* s */
@@ -110,7 +112,7 @@ typedef struct {
     int32_t shutter;               /* 1: the image is taken, and on its way to the storage */
     int32_t held;                  /* limits that the guard holds: 1 reserve, 2 wheels, 4 storage */
     int32_t images;                /* in the buffer */
-    int32_t pad;
+    int32_t held_ticks;            /* for which the instrument's constraints have been met, where they must be held */
     int16_t buffer[TW_BUFFER];     /* local targets on board, oldest first; where order matters */
     uint64_t taken[TW_WORDS];      /* local targets that need no image */
 } tw_state;

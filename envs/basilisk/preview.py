@@ -1,0 +1,87 @@
+"""What a mission's files hold, and one episode of it under a rule: a look before anything is trained.
+
+python -m envs.basilisk.preview --config-dir examples scenario=own_files
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from envs.basilisk.divergence import divergence_km
+from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.heuristics import GreedyPolicy
+from envs.basilisk.simulation import Constellation
+from envs.basilisk.support_data import parse_epoch
+from scenarios.compose import composed
+from scenarios.files.mission import element_sets
+from scenarios.messages import COMPOSITION_ERRORS, explain
+from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m envs.basilisk.preview", description=__doc__)
+    parser.add_argument("--config-dir", type=Path, help="a folder of your own scenarios")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        run = composed(*options.overrides, config_dir=options.config_dir)
+        preview(run.scenario, run.seed)
+    except COMPOSITION_ERRORS as error:
+        print(f"kdmarl-sat: {explain(error)}", file=sys.stderr)
+        return 1
+    except ConfigError as error:
+        print(f"kdmarl-sat: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def preview(config: ScenarioConfig, seed: int = 0) -> None:
+    """Print what there is, then fly "greedy + battery" for one episode.
+
+    Raises:
+        ConfigError: the mission cannot be flown.
+    """
+    begin = time.monotonic()
+    env = ConstellationEnv(config)
+    step = env.reset([seed])
+    constellation = env.episode(0).constellation
+    _tell(config, constellation)
+    policy = GreedyPolicy(env.specs)
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+    result = env.results()[0]
+    print(
+        f"greedy + battery: {sum(result.images)} images in {result.duration_s:g} s of flight, priority "
+        f"{result.captured:.2f} of {result.available:.2f} within reach, {time.monotonic() - begin:.0f} s"
+    )
+    env.close()
+
+
+def _tell(config: ScenarioConfig, constellation: Constellation) -> None:
+    satellites, file = constellation.satellites, config.constellation.file
+    print(f"{len(satellites)} satellites{'' if file is None else f' from {file}'}, epoch {config.epoch_utc}")
+    if file is not None:
+        epoch, apart = parse_epoch(config.epoch_utc), divergence_km(constellation)
+        sets, members = element_sets(config.constellation), config.constellation.members
+        print("  name                 catalogue  hardware  age, d  windows  from SGP4, km")
+        for satellite, each, member, km in zip(satellites, sets, members, apart, strict=True):
+            who = f"{satellite.name:<20} {each.catalogue_number:>9}  {member.hardware:<8}"
+            print(f"  {who}  {each.age_days(epoch):6.2f}  {len(satellite.windows.target):7}  {km:13.2f}")
+    reached = np.unique(np.concatenate([satellite.windows.target for satellite in satellites]))
+    where = "" if config.targets.file is None else f" from {config.targets.file}"
+    print(f"{len(constellation.targets)} targets{where}, {len(reached)} in reach")
+    if config.ground_stations is not None:
+        where = "" if config.ground_stations.file is None else f" from {config.ground_stations.file}"
+        passes = sum(len(satellite.passes_s) for satellite in satellites)
+        print(f"{len(config.ground_stations.at)} stations{where}, {passes} passes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

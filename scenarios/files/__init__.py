@@ -1,0 +1,1 @@
+"""Files of an operator's: element sets, targets, ground stations."""

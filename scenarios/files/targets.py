@@ -1,0 +1,161 @@
+"""Targets from a file: GeoJSON points and areas, or CSV (docs/own-files.md)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from scenarios.files.geography import features, is_geojson, number, place, position, rows
+from scenarios.files.polygons import cells
+from scenarios.files.reading import FileError, read_text
+from scenarios.ranges import LONGEST_NAME, cut, shown
+
+FIELD = "scenario.targets.file"
+MOST = 20000
+COLUMNS = ("name", "latitude", "longitude", "priority", "release", "due", "dwell", "sensor")
+LONGEST_DWELL_S = 3600.0
+Moment = float | datetime  # s from the start of the episode, or UTC without tzinfo
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTarget:
+    """A point to be imaged, or a cell of an area."""
+
+    name: str  # unique in its file
+    latitude_deg: float  # geodetic, WGS84
+    longitude_deg: float
+    height_m: float
+    priority: float  # above 0, at most 1
+    release: Moment | None  # None: from the start
+    due: Moment | None  # None: to the end
+    dwell_s: float  # for which the attitude must be held
+    sensor: str | None  # hardware that can take it; None: any
+    where: str
+
+    def span_s(self, epoch: datetime) -> tuple[float, float]:
+        """Release and due in s from an epoch (UTC)."""
+        return _seconds(self.release, epoch, -math.inf), _seconds(self.due, epoch, math.inf)
+
+
+def _seconds(moment: Moment | None, epoch: datetime, otherwise: float) -> float:
+    if moment is None:
+        return otherwise
+    return (moment - epoch).total_seconds() if isinstance(moment, datetime) else moment
+
+
+def read_targets(file: str, cell_km: float) -> tuple[OwnTarget, ...]:
+    """The targets of a file, areas cut into cells of at most ``cell_km`` by ``cell_km``.
+
+    Raises:
+        FileError: one sentence with file, feature or line, value and what is allowed.
+    """
+    text, digest = read_text(FIELD, file)
+    return _parsed(text, cut(file), cell_km, digest)
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, file: str, cell_km: float, digest: str) -> tuple[OwnTarget, ...]:
+    def refuse(where: str, what: str) -> FileError:
+        return FileError(f"{FIELD}: {file}, {where}: {what}")
+
+    found = list(_from_geojson(text, cell_km, refuse) if is_geojson(text) else _from_csv(text, refuse))
+    if not 0 < len(found) <= MOST:
+        raise refuse("whole file", f"{len(found)} targets, where there must be 1 to {MOST}")
+    first: dict[str, str] = {}
+    for each in found:
+        if each.name in first:
+            raise refuse(each.where, f"name={shown(each.name)} is that of {first[each.name]} too: it must be another")
+        first[each.name] = each.where
+    return tuple(found)
+
+
+def _from_csv(text: str, refuse: Any) -> Iterator[OwnTarget]:
+    for where, row in rows(text, COLUMNS[:3], COLUMNS, refuse):
+        latitude, longitude = number(row, "latitude", where, refuse), number(row, "longitude", where, refuse)
+        yield _target(row, place(latitude, longitude, 0.0, where, refuse), 1.0, where, refuse)
+
+
+def _from_geojson(text: str, cell_km: float, refuse: Any) -> Iterator[OwnTarget]:
+    for where, geometry, properties in features(text, refuse):
+        kind = geometry.get("type")
+        properties = {"name": where.replace(" ", "_"), **{k: v for k, v in properties.items() if v not in (None, "")}}
+        if kind == "Point":
+            yield _target(properties, position(geometry.get("coordinates"), where, refuse), 1.0, where, refuse)
+        elif kind in ("Polygon", "MultiPolygon"):
+            parts = cells(geometry, cell_km, where, refuse)
+            whole_km2 = math.fsum(part.area_km2 for part in parts)
+            for index, part in enumerate(parts, 1):
+                named = {**properties, "name": f"{properties['name']} {index}"} if len(parts) > 1 else properties
+                spot = (part.latitude_deg, part.longitude_deg, 0.0)
+                yield _target(named, spot, part.area_km2 / whole_km2, where, refuse)
+        else:
+            what = f"geometry.type={shown(kind)} is not allowed"
+            raise refuse(where, f"{what}: it must be Point, Polygon or MultiPolygon")
+
+
+def _target(
+    values: dict[str, Any], spot: tuple[float, float, float], share: float, where: str, refuse: Any
+) -> OwnTarget:
+    """``share`` of the priority: 1 of a point, a cell's part of its area."""
+    name = " ".join(str(values.get("name", "")).split())
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        allowed = f"it must be of 1 to {LONGEST_NAME} printable characters"
+        raise refuse(where, f"name={shown(values.get('name'))} is not allowed: {allowed}")
+    priority = number(values, "priority", where, refuse, 1.0)
+    if not 0.0 < priority * share <= 1.0:
+        what = "" if share == 1.0 else f", {priority * share:g} of it for the cell {name!r},"
+        raise refuse(where, f"priority={priority:g}{what} is not allowed: it must be above 0 and at most 1")
+    dwell_s = number(values, "dwell", where, refuse, 0.0)
+    if not 0.0 <= dwell_s <= LONGEST_DWELL_S:
+        raise refuse(where, f"dwell={dwell_s:g} is not allowed: it must be from 0 to {LONGEST_DWELL_S:g} s")
+    release, due = (_moment(values, key, where, refuse) for key in ("release", "due"))
+    sensor = values.get("sensor")
+    return OwnTarget(
+        name, *spot, priority * share, release, due, dwell_s, None if sensor is None else str(sensor), where
+    )
+
+
+def _moment(values: dict[str, Any], key: str, where: str, refuse: Any) -> Moment | None:
+    value = values.get(key)
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if math.isfinite(seconds) and not isinstance(value, bool):
+        return seconds
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        allowed = "it must be seconds from the start, or a date and time of ISO 8601 in UTC"
+        raise refuse(where, f"{key}={shown(value)} is not allowed: {allowed}") from None
+
+
+def check_targets(
+    file: str, targets: tuple[OwnTarget, ...], epoch: datetime, hardware: list[str], image_timeout_s: float
+) -> None:
+    """What the targets ask for against a mission.
+
+    Raises:
+        FileError: a due time before its release, a sensor that no satellite has, or a dwell that no action lasts.
+    """
+    for each in targets:
+        release_s, due_s = each.span_s(epoch)
+        what = None
+        if due_s <= release_s:
+            what = f"due={each.due} is not allowed: it must be later than release={each.release}"
+        elif each.sensor is not None and each.sensor not in hardware:
+            what = (
+                f"sensor={shown(each.sensor)} is not allowed: it must be a hardware that flies: {', '.join(hardware)}"
+            )
+        elif each.dwell_s >= image_timeout_s:
+            allowed = f"it must be below scenario.actions.image_timeout_s={image_timeout_s:g}"
+            what = f"dwell={each.dwell_s:g} is not allowed: {allowed}"
+        if what is not None:
+            raise FileError(f"{FIELD}: {cut(file)}, {each.where}: {what}")

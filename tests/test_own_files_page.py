@@ -1,0 +1,65 @@
+"""docs/own-files.md: its commands run, its settings are the example's, its table is what tests measure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from scenarios.compose import composed
+from tests.test_config import ROOT
+
+PAGE = (ROOT / "docs" / "own-files.md").read_text()
+COMMANDS = re.findall(r"^    python (-m .*)$", PAGE, re.MULTILINE)
+EXAMPLE = ROOT / "examples" / "scenario" / "own_files.yaml"
+
+
+def run(command: str, *more: str) -> subprocess.CompletedProcess[str]:
+    arguments = [sys.executable, *shlex.split(command), *more]
+    return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if "preview" in each])
+def test_previews_fly(command: str) -> None:
+    done = run(command, "scenario.duration_s=1200")
+    assert done.returncode == 0 and done.stderr == ""
+    assert re.search(
+        r"^6 satellites from examples/satellites\.\w+, epoch 2026 MAR 20 12:00:00.000 \(UTC\)$", done.stdout, re.M
+    )
+    assert re.search(r"^8 stations from examples/stations.geojson, [1-9]\d* passes$", done.stdout, re.M)
+    [(images, captured)] = re.findall(
+        r"^greedy \+ battery: (\d+) images in 1200 s of flight, priority ([\d.]+) of", done.stdout, re.M
+    )
+    assert int(images) > 0 and float(captured) > 0
+
+
+@pytest.mark.slow
+def test_the_whole_method_runs(tmp_path: Path) -> None:
+    [command] = [each for each in COMMANDS if "kdmarl_sat" in each]
+    done = run(command, f"output.dir={tmp_path / 'run'}", f"output.cache_dir={tmp_path / 'cache'}")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.rglob("metrics.json"))
+
+
+def test_a_mistake_is_one_sentence() -> None:
+    preview = next(each for each in COMMANDS if "preview" in each)
+    done = run(preview, "scenario.targets.file=nowhere.csv")
+    assert done.returncode == 1 and done.stdout == ""
+    allowed = "it must be a file that can be read (No such file or directory)"
+    assert done.stderr == f"kdmarl-sat: scenario.targets.file='nowhere.csv' is not allowed: {allowed}\n"
+
+
+def test_the_pages_settings_are_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = yaml.safe_load(EXAMPLE.read_text())
+    for block in re.findall(r"((?:^    (?!python).*\n)+)", PAGE, re.MULTILINE):
+        for group, settings in yaml.safe_load("\n".join(line[4:] for line in block.splitlines())).items():
+            assert example[group] == settings
+    monkeypatch.chdir(ROOT)
+    scenario = composed("scenario=own_files", config_dir=ROOT / "examples").scenario
+    assert scenario.constellation.size == 6 and len(scenario.ground_stations.at) == 8  # type: ignore[union-attr]
+    assert [member.hardware for member in scenario.constellation.members] == ["narrow"] * 2 + ["wide"] * 3 + ["slow"]
