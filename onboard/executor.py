@@ -47,6 +47,7 @@ class _Station:
     stopped: bool = False  # the runner must be started again before it is asked
     told: bool = True  # the intent of the last decision has been sent; there is none before the first
     safe: bool = False  # the network is asked no more
+    overruled: int | None = None  # the last decision's action before the guard took another
 
 
 class Executor:
@@ -153,7 +154,7 @@ class Executor:
         Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type.
         """
         station = self._station(satellite)
-        station.told = False
+        station.told, station.overruled = False, None
         observed, legal = _checked(station.satellite, obs, mask, time_s)
         action = self._decided(station, observed, legal, time_s)
         if station.guard is None:
@@ -161,9 +162,14 @@ class Executor:
         override = station.guard.override(UNKNOWN if health is None else health, action, legal)
         if override is None:
             return action
+        station.overruled = action
         actions = station.satellite.spec.actions
         self.log.add(time_s, satellite, Kind.OVERRIDE, f"{actions[override[0]]}, not {actions[action]}: {override[1]}")
         return override[0]
+
+    def overruled(self, satellite: str) -> int | None:
+        """What the last decision was before the guard took another action; None where it did not."""
+        return self._station(satellite).overruled
 
     def intent(self, satellite: str, target: int, time_s: float) -> int | None:
         """The message to broadcast with the last decision: the number of its target (1, 2, ...), or 0 for none.

@@ -16,8 +16,10 @@ from omegaconf import MISSING, OmegaConf
 
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
+from scenarios.output import OutputConfig as OutputConfig
+from scenarios.output import Schedules as Schedules
 from scenarios.processor import ProcessorConfig, check_processors
-from scenarios.ranges import ConfigError, check, check_folders, check_name, given_once, listed, positive, within
+from scenarios.ranges import ConfigError, check, check_name, given_once, listed, positive, within
 
 
 class Labels(Enum):
@@ -262,17 +264,6 @@ class ComputeConfig:
         within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
         positive("compute", job_timeout_s=self.job_timeout_s)
         within("compute", 0, 100, max_restarts=self.max_restarts)
-
-
-@dataclass
-class OutputConfig:
-    dir: str = "outputs"
-    cache_dir: str = "outputs/cache"
-    records_dir: str | None = None  # where the run record is also kept, e.g. results/runs
-    tensorboard: bool = False  # write every training's statistics for TensorBoard, beside the report
-
-    def __post_init__(self) -> None:
-        check_folders(self)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from envs.api import AgentSpec, BoolArray, IntArray, Step
 from envs.basilisk.episode import Episode, Moment
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.features import agent_specs, shuffled, state_size
+from envs.basilisk.tasks import Tasks
 from envs.basilisk.trace import Trace
 from scenarios.mission import ScenarioConfig
 
@@ -61,6 +62,16 @@ class ConstellationEnv:
             else:
                 self._moments[index] = episode.step(actions[index])
         return _stack(self._moments)
+
+    def overruled(self, chosen: IntArray) -> None:
+        """Of the actions that come next: what the policy chose [E, N] where a guard took another; elsewhere -1. It
+        changes no episode; it is for the record of tasks."""
+        for episode, each in zip(self._running, chosen, strict=True):
+            episode.overruled(each)
+
+    def tasks(self) -> list[Tasks]:
+        """Of each episode, what its satellites were told to do, and what came of it."""
+        return [episode.tasks() for episode in self._running]
 
     def results(self) -> list[EpisodeResult]:
         return [episode.result() for episode in self._running]

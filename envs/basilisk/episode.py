@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,11 +17,14 @@ from envs.basilisk.features import FeatureExtractor
 from envs.basilisk.satellites import CHARGE, DESATURATE, DOWNLINK
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
-from envs.basilisk.trace import Trace
+from envs.basilisk.task_log import TaskLog
+from envs.basilisk.tasks import GUARD, LATE, NOT_RECEIVED, Tasks
+from envs.basilisk.trace import ACTIVITIES, Trace
 from scenarios.mission import INTENT_BLOCKS, FaultsConfig, RewardAt, ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M, period_s
 
 _ACTIVITIES: dict[object, int] = {CHARGE: 0, DOWNLINK: 2, DESATURATE: 3}  # as in ``trace.ACTIVITIES``; else it images
+_CHARGING, _IMAGING = ACTIVITIES.index("charging"), ACTIVITIES.index("imaging")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,11 @@ class _Order:
     """A decision that is under way to its satellite."""
 
     begin: Callable[[], None]
+    activity: int  # as ``trace.ACTIVITIES`` says
     target: int = -1  # the index of what is to be imaged, -1: nothing
     until_s: float = math.inf  # then the window of its target has closed
+    wanted: int = -1  # for the record of tasks: the index of the target that was to be imaged
+    preset: int | None = None  # likewise: the task's outcome, where it is known
 
 
 class Episode:
@@ -97,7 +103,13 @@ class Episode:
         self._charges = np.zeros(count, dtype=np.int64)
         self._history: list[_Doing] = []
         self._imaged_at: dict[int, tuple[int, float]] = {}
+        self._tasks = TaskLog(satellites, self.constellation.targets)
+        self._overruled = np.full(count, -1)
         return self._moment(self.constellation.snapshot(), reward=0.0, duration_s=0.0)
+
+    def overruled(self, chosen: IntArray) -> None:
+        """Of the actions that come next: what the policy chose [N] where a guard took another; elsewhere -1."""
+        self._overruled = chosen
 
     def step(self, actions: IntArray) -> Moment:
         """Task the satellites that were asked and run to the next decision.
@@ -118,7 +130,10 @@ class Episode:
                 )
             self._decisions[row] += 1
             missing, late = self.faults.missing(), self.faults.late()
-            order = self._order(row, 0 if missing else action)
+            chosen = int(self._overruled[row])
+            wanted = self._target_of(row, action if chosen < 0 else chosen)
+            preset = NOT_RECEIVED if missing else None if chosen < 0 else GUARD
+            order = replace(self._order(row, 0 if missing else action), wanted=wanted, preset=preset)
             if missing or not late:
                 self._missed += missing
                 self._begin(row, order)
@@ -126,6 +141,8 @@ class Episode:
                 self._late += 1
                 self._under_way[row] = order
                 satellites[row].charge(self._faults_config.late_s)
+                self._tasks.begin(row, _CHARGING, wanted, self.constellation.time_s, LATE)
+        self._overruled = np.full(len(satellites), -1)
         if self._traced:
             self._history.append(self._doing(self._now))
         already = set(self.constellation.rewarder.data.imaged) if self._traced else set()
@@ -133,6 +150,8 @@ class Episode:
         by_satellite = np.array([earned.get(s.name, 0.0) for s in satellites])
         self._captured_by += by_satellite
         self._remember_images(already)
+        now = self.constellation.snapshot()
+        self._tasks.follow(now)
         died = self._alive & ~np.array([s.is_alive() for s in satellites])
         self._alive &= ~died
         failed = died & self.constellation.has_failed(self.faults.failure_s)
@@ -140,7 +159,7 @@ class Episode:
         # No decision could have kept a satellite from failing: only the others are blamed on the policy.
         reward = float(by_satellite.sum()) - self._config.death_penalty * int((died & ~failed).sum())
         self._arrive()
-        return self._moment(self.constellation.snapshot(), reward, duration_s)
+        return self._moment(now, reward, duration_s)
 
     def _order(self, row: int, action: int) -> _Order:
         """What an action asks of a satellite."""
@@ -148,18 +167,24 @@ class Episode:
         name = actions.fixed[action] if action < len(actions.fixed) else None
         if name == CHARGE:
             self._charges[row] += 1
-            return _Order(partial(satellite.charge, actions.charge_duration_s))
+            return _Order(partial(satellite.charge, actions.charge_duration_s), _ACTIVITIES[name])
         if name == DOWNLINK and actions.downlink_duration_s is not None:
-            return _Order(partial(satellite.downlink, actions.downlink_duration_s))
+            return _Order(partial(satellite.downlink, actions.downlink_duration_s), _ACTIVITIES[name])
         if name == DESATURATE and actions.desaturation_duration_s is not None:
-            return _Order(partial(satellite.desaturate, actions.desaturation_duration_s))
+            return _Order(partial(satellite.desaturate, actions.desaturation_duration_s), _ACTIVITIES[name])
         target, close_s = self.features.opportunity(row, action - len(actions.fixed))
         begin = partial(satellite.image, target, close_s, actions.image_timeout_s)
-        return _Order(begin, self.features.knowledge.index_of(target), close_s)
+        return _Order(begin, _IMAGING, self.features.knowledge.index_of(target), close_s)
+
+    def _target_of(self, row: int, action: int) -> int:
+        """The index of the target that an action images; -1: it images none."""
+        slot = action - len(self._config.actions.fixed)
+        return int(self.features.offered[row][slot]) if slot >= 0 else -1
 
     def _begin(self, row: int, order: _Order) -> None:
         """A satellite does what it is asked to do, and tells the others."""
         order.begin()
+        self._tasks.begin(row, order.activity, order.wanted, self.constellation.time_s, order.preset)
         if self._config.communication.bits_per_decision > 0 and not self.silent[row]:
             in_reach = self.constellation.hearers(row, self.faults.outage)
             self.features.intents.broadcast(row, order.target, self.constellation.time_s, in_reach)
@@ -250,6 +275,10 @@ class Episode:
             bits_per_orbit=tuple(float(bits) / orbits if orbits > 0 else 0.0 for bits in sent_bits),
         )
 
+    def tasks(self) -> Tasks:
+        """What its satellites have been told to do so far, and what came of it."""
+        return self._tasks.tasks(self.constellation.time_s)
+
     def film(self) -> bytes:
         """The same for Vizard."""
         assert self.constellation.film is not None
@@ -287,6 +316,7 @@ class Episode:
             pursued=np.stack([doing.pursued for doing in history]),
             target_latitude_deg=target_latitude,
             target_longitude_deg=target_longitude,
+            target_name=np.array([target.name for target in self.constellation.targets], np.str_),
             target_priority=self.features.priority,
             target_imaged_by=imaged_by,
             target_imaged_s=imaged_s,

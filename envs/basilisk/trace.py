@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,12 @@ class Trace:
     target_delivered_by: NDArray[np.int64]  # [M] satellite that was first to earn it; -1: nobody
     target_delivered_s: NDArray[np.float64]  # [M] when; NaN: never
     target_accessible: NDArray[np.bool_]  # [M] some satellite had a window within the episode
+    # [M]; empty in files that were written before names were kept.
+    target_name: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
+
+    def name_of(self, target: int) -> str:
+        """A target's name, or its number where the file has no names."""
+        return str(self.target_name[target]) if len(self.target_name) else f"target {target}"
 
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""

@@ -13,6 +13,7 @@ from kdmarl_sat.stages import Stage
 from onboard.admission import measure
 from onboard.budget import margins
 from onboard.bundle import read_bundle
+from scenarios.schema import Schedules
 from training.artifact import Artifact, Place
 from training.missions.distill import Teacher
 from training.missions.evaluate import Evaluation, evaluate, host_latency_us
@@ -24,7 +25,7 @@ from training.missions.simulate import ON_TWIN, Flyer, Heuristic, TeamPlan, flye
 FLIGHT = (
     *NETWORKS,
     "training/distill.py",
-    *(f"training/missions/{name}.py" for name in ("evaluate", "flight", "distill")),
+    *(f"training/missions/{name}.py" for name in ("evaluate", "flight", "assign", "distill")),
     "onboard",
 )
 
@@ -49,7 +50,8 @@ def fly(
 
     asked = {"episodes": config.evaluation.episodes, "trace": config.evaluation.trace}
     flown = {**mission.simulated, "evaluation": asked, **depends_on}
-    return Evaluation.load(mission.workshop.make(Stage(f"flight-{name}", f"flight: {name}", flown, FLIGHT, work)).path)
+    flight = mission.workshop.make(Stage(f"flight-{name}", f"flight: {name}", flown, FLIGHT, work))
+    return Evaluation.load(flight.path, every=config.output.schedules is Schedules.all)
 
 
 def rules(mission: Mission) -> list[Heuristic]:
@@ -73,6 +75,7 @@ def heuristic(mission: Mission, which: Heuristic) -> PolicyResult:
         evaluation.episodes,
         trace=evaluation.trace,
         film=evaluation.film,
+        tasks=evaluation.tasks,
         overrides=evaluation.overrides,
     )
 
@@ -111,6 +114,7 @@ def networks(mission: Mission, entry: Entry, taught: Taught | None = None) -> Po
         host_latency_us=host_latency_us(entry.team),
         trace=evaluation.trace,
         film=evaluation.film,
+        tasks=evaluation.tasks,
         overrides=evaluation.overrides,
     )
 
@@ -132,6 +136,7 @@ def packaged(mission: Mission, entry: Entry, bundle: Artifact, taught: Taught) -
         host_latency_us=evaluation.latency_us,
         trace=evaluation.trace,
         film=evaluation.film,
+        tasks=evaluation.tasks,
         overrides=evaluation.overrides,
         events=evaluation.events,
     )

@@ -32,6 +32,7 @@ from onboard.budget import check as check_budget
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
 from onboard.runners.choose import native_fault
+from scenarios.files.mission import catalogue_numbers
 from scenarios.folders import check_writable
 from scenarios.memory import available_bytes, check_workers, worlds_bytes
 from scenarios.ranges import ConfigError
@@ -116,6 +117,7 @@ def _stages(mission: Mission) -> RunResult:
         policies=tuple(results),
         curves=tuple(curves),
         budget=tuple(budget),
+        catalogue_numbers=tuple(catalogue_numbers(config.scenario.constellation)),
         claims=claims(results, config.scenario.name, config.preset),
     )
 

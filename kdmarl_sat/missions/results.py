@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envs.basilisk.episode_result import EpisodeResult
+from envs.basilisk.tasks import Tasks
 from envs.basilisk.trace import Trace
 
 
@@ -24,6 +25,7 @@ class PolicyResult:
     film: bytes | None = None  # of the same, for Vizard
     events: dict[str, int] | None = None  # flight log events by kind, of a flown bundle
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
+    tasks: tuple[Tasks, ...] = ()  # of the first held-out episode, or of each one
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +66,5 @@ class RunResult:
     policies: tuple[PolicyResult, ...]
     curves: tuple[Curve, ...]
     budget: tuple[BudgetRow, ...]
+    catalogue_numbers: tuple[int | None, ...] = ()  # of the satellites; empty: unknown
     claims: tuple[tuple[str, float, float, bool], ...] = field(default_factory=tuple)  # text, measured, wanted, met

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from envs.basilisk.episode_result import EpisodeResult
+from envs.basilisk.tasks import Tasks
 from envs.basilisk.trace import Trace
 from envs.files import write_json, write_whole
 from envs.workers import WorkerPool
@@ -37,9 +38,10 @@ class Evaluation:
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode; empty where nobody was guarded
     trace: Trace | None = None  # of the first episode
     film: bytes | None = None  # of the first episode, for Vizard
+    tasks: tuple[Tasks, ...] = ()  # of the first episode, or of each one
 
     def save(self, folder: Path) -> None:
-        """evaluation.json; a trace and a film are files of their own, which are there already."""
+        """evaluation.json; tasks, a trace and a film are files of their own, which are there already."""
         content = {
             "episodes": [asdict(episode) for episode in self.episodes],
             "agreement": self.agreement,
@@ -50,7 +52,8 @@ class Evaluation:
         write_json(folder / "evaluation.json", content)
 
     @classmethod
-    def load(cls, folder: Path) -> Evaluation:
+    def load(cls, folder: Path, every: bool = False) -> Evaluation:
+        """``every``: the tasks of all episodes, not of the first alone."""
         content = json.loads((folder / "evaluation.json").read_text())
         trace, film = folder / "trace.npz", folder / "flight.bin"
         return cls(
@@ -61,6 +64,7 @@ class Evaluation:
             overrides=tuple(content["overrides"]),
             trace=Trace.load(trace) if trace.exists() else None,
             film=film.read_bytes() if film.exists() else None,
+            tasks=tuple(Tasks.load(path) for path in sorted(folder.glob("tasks-*.npz"))[: None if every else 1]),
         )
 
 
@@ -116,6 +120,8 @@ def evaluate(
         if flown.traces:
             flown.traces[0].save(folder / "trace.npz")
             write_whole(folder / "flight.bin", flown.films[0])
+        for episode, tasks in enumerate(flown.tasks, index * config.compute.episodes_per_job):
+            tasks.save(folder / f"tasks-{episode:07}.npz")
         if index == 0 and flown.logs:
             flown.logs[0].write(folder / "flight_log.jsonl")
         part = parts[index] = _part(flown, compared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import FaultConfig
+from training.missions.assign import assigned
 from training.missions.faults import DelayedRunner, FaultInjector
 
 
@@ -34,6 +35,7 @@ class FlightPlan:
     faults: FaultConfig | None = None
     fault_seed: int = 0
     trust: Trust | None = None  # paths of key and ledger; None: bundles need no signature
+    assigned: bool = False  # the bundle was made for other satellites: each takes a network that fits (assign.py)
 
 
 def onboard_spec(sensing: Sensing) -> OnboardSpec:
@@ -85,7 +87,10 @@ class OnboardPolicy:
         self._plan = plan
         self._sensings = [sense(spec, blocks) for spec, blocks in zip(specs, visible, strict=True)]
         self._specs = [onboard_spec(sensing) for sensing in self._sensings]
-        self._bundle = read_bundle(plan.bundle, expect=self._specs, trust=plan.trust)
+        if plan.assigned:
+            self._bundle = assigned(read_bundle(plan.bundle, trust=plan.trust), self._specs, str(plan.bundle))
+        else:
+            self._bundle = read_bundle(plan.bundle, expect=self._specs, trust=plan.trust)
         granted = {each.spec.name: each.bits_per_decision for each in self._bundle.satellites}
         bits = np.array([granted[spec.name] for spec in specs])
         short = np.flatnonzero((bits > 0) & (bits < intent_bits))
@@ -95,6 +100,7 @@ class OnboardPolicy:
                 f"each decision, and scenario.communication.intent_bits={intent_bits} are more"
             )
         self.silent = bits < intent_bits  # [N] who sends no intents: made without them
+        self.note: Callable[[IntArray], None] | None = None  # told [E, N] what guards took away at each act; else -1
         self._limits, self._duration_s = limits, duration_s
         self._executors: list[Executor] = []
         self._injectors: list[FaultInjector] = []
@@ -126,7 +132,7 @@ class OnboardPolicy:
 
     def act(self, step: Step) -> IntArray:
         self._time_s += step.duration_s
-        actions = np.zeros(step.active.shape, dtype=np.int64)
+        actions, chosen = np.zeros(step.active.shape, dtype=np.int64), np.full(step.active.shape, -1)
         for e, n in zip(*np.nonzero(step.active), strict=True):
             sensing, executor, time_s = self._sensings[n], self._executors[e], float(self._time_s[e])
             name, obs, mask = sensing.spec.name, step.obs[e, n, sensing.columns], step.action_mask[e, n]
@@ -137,6 +143,10 @@ class OnboardPolicy:
                 self._injectors[e].disturb(name, executor)
             health = Health(*map(float, step.health[e, n]))
             actions[e, n] = executor.decide(name, obs, mask, time_s, health if self._limits else None)
+            overruled = executor.overruled(name)
+            chosen[e, n] = -1 if overruled is None else overruled
+        if self.note is not None:
+            self.note(chosen)
         return actions
 
     def close(self) -> None:
@@ -168,6 +178,7 @@ class GuardedPolicy:
 
     def __init__(self, policy: Policy, specs: Sequence[AgentSpec], limits: dict[str, Limits]) -> None:
         self._policy, self._specs, self._limits = policy, specs, limits
+        self.note: Callable[[IntArray], None] | None = None  # told [E, N] what guards took away at each act; else -1
         self.overrides: list[int] = []
 
     def reset(self, seeds: list[int]) -> None:
@@ -179,9 +190,13 @@ class GuardedPolicy:
 
     def act(self, step: Step) -> IntArray:
         actions = self._policy.act(step).copy()
+        chosen = np.full(actions.shape, -1)
         for e, n in zip(*np.nonzero(step.active), strict=True):
             health = Health(*map(float, step.health[e, n]))
             override = self._guards[e][n].override(health, int(actions[e, n]), step.action_mask[e, n])
             if override is not None:
+                chosen[e, n] = actions[e, n]
                 actions[e, n], self.overrides[e] = override[0], self.overrides[e] + 1
+        if self.note is not None:
+            self.note(chosen)
         return actions

@@ -17,6 +17,7 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 from envs.basilisk.planner import ForecastPolicy, PlannerPolicy, PlannerSettings
+from envs.basilisk.tasks import Tasks
 from envs.basilisk.trace import Trace
 from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.plan import Effort
@@ -157,6 +158,7 @@ class Flown:
     latencies_us: tuple[tuple[float, ...], ...] = ()  # per satellite, of a flown bundle
     injected: tuple[dict[str, int], ...] = ()  # faults by name, one count per episode, of a flown bundle
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode
+    tasks: tuple[Tasks, ...] = ()  # one per episode, of flights in Basilisk that train nobody
 
 
 def fly(job: Job) -> Flown:
@@ -172,16 +174,19 @@ def _in_basilisk(job: Job) -> Flown:
         env.silence(policy.silent)
     limits = None if job.training or isinstance(policy, OnboardPolicy) else limits_of(job.scenario, env.specs)
     guarded = GuardedPolicy(policy, env.specs, limits) if limits else None
-    rollout = collect(env, guarded or policy, job.seeds)
+    pilot = guarded or policy
+    if isinstance(pilot, GuardedPolicy | OnboardPolicy):
+        pilot.note = env.overruled
+    rollout = collect(env, pilot, job.seeds)
     traces, films = tuple(env.traces()), tuple(env.films())
-    results = tuple(env.results())
+    results, tasks = tuple(env.results()), () if job.training else tuple(env.tasks())
     env.close()
     if isinstance(policy, OnboardPolicy):
         policy.close()
         overrides = tuple(log.counts()[Kind.OVERRIDE] for log in policy.logs)
         injected = tuple(dict(counted) for counted in policy.injected)
-        return Flown(rollout, results, traces, films, policy.logs, policy.latencies_us, injected, overrides)
-    return Flown(rollout, results, traces, films, overrides=tuple(guarded.overrides) if guarded else ())
+        return Flown(rollout, results, traces, films, policy.logs, policy.latencies_us, injected, overrides, tasks)
+    return Flown(rollout, results, traces, films, overrides=tuple(guarded.overrides) if guarded else (), tasks=tasks)
 
 
 def _on_twin(job: Job) -> Flown:
