@@ -1,4 +1,4 @@
-"""Every choice of the onboard simulation (``kdmarl-sat fly``), as schema.py has a run's."""
+"""Every choice of a flight without training (``kdmarl-sat fly``), as schema.py has a run's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from omegaconf import MISSING
 
 from scenarios.mission import ScenarioConfig
 from scenarios.processor import ProcessorConfig, check_processors
-from scenarios.ranges import check, positive, within
-from scenarios.schema import ComputeConfig, OutputConfig
+from scenarios.ranges import ConfigError, check, positive, within
+from scenarios.schema import ComputeConfig, OutputConfig, PlannerConfig
 
 
 class RunnerKind(Enum):
@@ -19,6 +19,16 @@ class RunnerKind(Enum):
     native = "native"  # the C engine in the simulation's process
     isolated = "isolated"  # the C engine in a process of its own, under hard limits
     emulated = "emulated"  # the C engine on an emulated processor
+
+
+class Rule(Enum):
+    """Policies that need no training, by the names of ``training.missions.simulate.Heuristic``."""
+
+    random = "random"
+    greedy_battery = "greedy_battery"
+    global_knowledge = "global_knowledge"
+    forecast = "forecast"
+    planner = "planner"
 
 
 class LostReads(Enum):
@@ -51,10 +61,12 @@ class FaultConfig:
 
 @dataclass
 class OnboardSimConfig:
-    """A bundle flown in closed loop with Basilisk under a chosen runner and processor profile."""
+    """A bundle under a chosen runner and processor profile, or a rule, flown in closed loop with Basilisk."""
 
     scenario: ScenarioConfig = MISSING
-    bundle: str = MISSING  # folder
+    bundle: str | None = None  # folder; its networks go to satellites of their own kind (training/missions/assign.py)
+    policy: Rule | None = None  # who flies in place of a bundle
+    planner: PlannerConfig = field(default_factory=PlannerConfig)  # of policy=planner
     runner: RunnerKind = RunnerKind.native
     target: str = "cortex-a53"  # which processor the emulated runner emulates
     processor: str | None = None  # profile for the modelled figures; null: the one in the bundle's budget
@@ -62,7 +74,7 @@ class OnboardSimConfig:
     key: str | None = None  # file of the operator's key: bundles that it did not sign are refused; null: none is needed
     ledger: str | None = None  # file of the newest bundle accepted; null: the key's name with ".accepted"
     deadline_ms: float | None = None  # null: the bundle's
-    episodes: int = 4
+    episodes: int | None = None  # null: 1 where satellites are from a file, else 4
     seed: int = 0  # of the faults; the episodes are the held-out ones
     nominal: bool = True  # fly without faults too, to compare
     faults: FaultConfig = field(default_factory=FaultConfig)
@@ -70,7 +82,15 @@ class OnboardSimConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
+        if self.episodes is None:
+            self.episodes = 4 if self.scenario.constellation.file is None else 1
         within("", 1, 1e6, episodes=self.episodes)
+        if (self.bundle is None) == (self.policy is None):
+            given = "both are" if self.bundle is not None else "neither is"
+            raise ConfigError(f"bundle and policy: {given} given: it must be one of them, bundle=FOLDER or policy=NAME")
+        if self.policy is not None:
+            allowed = "0, each of them, with policy: they are faults of the onboard executor, which flies bundles"
+            check("faults", "above 0", not self.faults.any, allowed)
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         if self.deadline_ms is not None:
             positive("", deadline_ms=self.deadline_ms)

@@ -75,7 +75,8 @@ class TaskLog:
             if row not in self._running:
                 continue
             if took:
-                self._end(row, now.time_s, self._of_image(satellite), now.r_BP_P[row])
+                shutter_r_P = now.r_BP_P[row] - satellite.step_s * now.v_BP_P[row]  # a tick ago, within 20 m
+                self._end(row, now.time_s, self._of_image(satellite), shutter_r_P)
             elif not satellite.is_alive():
                 self._end(row, now.time_s, record.LOST)
             elif satellite.requires_retasking and nanoseconds(satellite.deadline_s) <= nanoseconds(now.time_s):
@@ -91,7 +92,7 @@ class TaskLog:
         return outcome
 
     def _end(self, row: int, time_s: float, outcome: int, r_BP_P: NDArray[np.float64] | None = None) -> None:
-        """``r_BP_P`` [3] in m: where the satellite is, if it took an image."""
+        """``r_BP_P`` [3] in m: where the satellite took an image, if it did."""
         index = self._running.pop(row)
         task, angles = self._tasks[index], (np.nan, np.nan)
         if r_BP_P is not None:

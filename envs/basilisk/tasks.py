@@ -29,10 +29,10 @@ IMAGES = (CAPTURED, DUPLICATE, CLOUDED)  # an image was taken
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """K tasks in the order in which they began; names may come with a trace of the same episode.
+    """K tasks in the order in which they began.
 
-    An image's task ends with the tick in which the image has reached the storage; angles are of that tick. What the
-    target's columns hold of a task that took the place of an image is the target that was to be imaged.
+    An image's task ends with the tick in which the image has reached the storage. Angles are of the tick before, in
+    which the instrument fired. A task that took the place of an image names the target that was to be imaged.
     """
 
     satellite: NDArray[np.int64]  # [K] row of the satellite

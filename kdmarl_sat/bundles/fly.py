@@ -1,6 +1,7 @@
 """The command: ``kdmarl-sat fly bundle=FOLDER runner=NAME faults.flip=0.05 ...`` (``--help``).
 
-A bundle flies in closed loop with Basilisk, and what it earned, decided, missed and cost is reported.
+A bundle flies in closed loop with Basilisk, and what it earned, decided, missed and cost is reported, with its
+schedule. ``policy=NAME`` flies a rule instead (rules.py).
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from envs.basilisk.features import agent_specs
 from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
+from envs.sensing import sense
+from kdmarl_sat.bundles.deliver import deliver
+from kdmarl_sat.bundles.rules import fly_rule
 from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.report.flight_events import events_figure
@@ -36,8 +41,9 @@ from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import OnboardSimConfig, RunnerKind
 from scenarios.ranges import ConfigError, check
 from scenarios.schema import to_dict
+from training.missions.assign import assigned, networks_for
 from training.missions.export import processor_of
-from training.missions.flight import FlightPlan
+from training.missions.flight import FlightPlan, onboard_spec
 from training.missions.simulate import HELD_OUT, Flown, Flyer, TeamPlan, episode_seeds, jobs, worker_pool
 
 # What the flight log counts, as the table says it.
@@ -61,11 +67,18 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
+    if config.policy is not None:
+        return fly_rule(config, folder)
+    assert config.bundle is not None and config.episodes is not None
     scenario, path = config.scenario, Path(config.bundle).absolute()
     trust = None
     if config.key is not None:
         trust = Trust(Path(config.key).absolute(), Path(config.ledger or f"{config.key}.accepted").absolute())
-    bundle = read_bundle(path, trust=trust)
+    read = read_bundle(path, trust=trust)
+    sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
+    specs = [onboard_spec(each) for each in sensings]
+    networks = [each.spec.name for each in networks_for(read.satellites, specs, config.bundle)]
+    bundle = assigned(read, specs, config.bundle)
     named = config.processor
     own = None if named is None else processor_of(named, config.processors, "processor")
     processors = [own or each.budget.processor for each in bundle.satellites]
@@ -73,17 +86,20 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         estimate(each.spec, each.network.design, processor)
         for each, processor in zip(bundle.satellites, processors, strict=True)
     ]
-    if len(costs) != scenario.constellation.size:
-        raise ConfigError(
-            f"bundle={config.bundle} is not allowed: it has {len(costs)} satellites and scenario {scenario.name!r} has "
-            f"{scenario.constellation.size}; it must be made for this scenario"
-        )
     sensed = {block for blocks in scenario.visible for block in blocks}
     if "foretold" in sensed and (fault := twin_library_fault()):
         raise ConfigError(f"bundle={config.bundle} senses the block foretold, which is not computed here: {fault}")
     _check_names(config, bundle)
     team = TeamPlan(tuple(map(tuple, scenario.visible)), (), ())
-    plan = FlightPlan(path, config.runner.value, config.target, config.deadline_ms, fault_seed=config.seed, trust=trust)
+    plan = FlightPlan(
+        path,
+        config.runner.value,
+        config.target,
+        config.deadline_ms,
+        fault_seed=config.seed,
+        trust=trust,
+        assigned=True,
+    )
     flights: dict[str, list[Flown]] = {}
     check_workers(config.compute, scenario.constellation.size, available_bytes())
     with worker_pool(config.compute) as pool, Console() as console:
@@ -99,7 +115,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         wanted = {"nominal": plan} if config.nominal or not config.faults.any else {}
         for name, way in (wanted | ({"with faults": faulty} if config.faults.any else {})).items():
             seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
-            work = jobs(scenario, Flyer(plan=team, flight=way), seeds, config.compute, training=False)
+            work = jobs(scenario, Flyer(plan=team, flight=way), seeds, config.compute, training=False, traced=1)
             flights[name] = []
             with console.stage(f"flight, {name}") as progress:
                 for part in pool.map(work):
@@ -109,21 +125,35 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         result = {
             "run": {**code_versions(), "runner": plan.runner, "isolation": isolation, "bundle": bundle.provenance},
             "config": to_dict(config),
+            "networks": dict(zip((spec.name for spec in specs), networks, strict=True)),
             "costs": [dataclasses.asdict(cost) for cost in costs],
             "flights": {name: summary(scenario, bundle, parts, costs) for name, parts in flights.items()},
         }
         folder.mkdir(parents=True, exist_ok=True)
-        for name, parts in flights.items():
+        for index, (name, parts) in enumerate(flights.items()):
             stem = name.replace(" ", "_")
+            deliver(
+                parts, scenario, f"{path.name}, {name}", config.output.schedules, folder, f"-{stem}" if index else ""
+            )
             logs = [log for part in parts for log in part.logs]
-            for index, log in enumerate(logs):
-                log.write(folder / f"flight_log_{stem}_{index}.jsonl")
+            for episode, log in enumerate(logs):
+                log.write(folder / f"flight_log_{stem}_{episode}.jsonl")
             figure = events_figure(logs[0], [each.spec.name for each in bundle.satellites], scenario.duration_s)
             write_whole(folder / f"events_{stem}.png", png(figure))
         write_json(folder / "onboard_sim.json", json_ready(result))
         console.show(table(result, processors))
-        console.say(f"flight logs, figures and onboard_sim.json: {folder}")
+        if networks != [spec.name for spec in specs]:
+            console.say("networks: " + "; ".join(told_networks(networks, [spec.name for spec in specs])))
+        console.say(f"schedule, targets, flight, logs, figures and onboard_sim.json: {folder}")
     return result
+
+
+def told_networks(networks: Sequence[str], satellites: Sequence[str]) -> list[str]:
+    """Each network, and the satellites that fly it."""
+    flown: dict[str, list[str]] = {}
+    for network, satellite in zip(networks, satellites, strict=True):
+        flown.setdefault(network, []).append(satellite)
+    return [f"{network} flies {', '.join(names)}" for network, names in flown.items()]
 
 
 def _check_names(config: OnboardSimConfig, bundle: Bundle) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.basilisk.tasks import OUTCOMES, Tasks
 from envs.basilisk.trace import ACTIVITIES, Trace
 from kdmarl_sat.report.style import satellite_colour
 
@@ -26,7 +27,7 @@ _ON_BOARD_ALPHA = 110  # imaged, and not yet delivered
 _EPOCH_FORMAT = "%Y %b %d %H:%M:%S.%f (UTC)"  # Basilisk's
 
 
-def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str) -> str:
+def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str, tasks: Tasks | None = None) -> str:
     """The document as JSON text.
 
     Args:
@@ -34,6 +35,7 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str) ->
         satellites: their N names.
         epoch_utc: the episode's start, in Basilisk's format.
         title: shown by Cesium.
+        tasks: of the same episode: satellites then have the properties "task" (what and which target) and "outcome".
     """
     epoch = start_of(epoch_utc)
     time_s, first = np.unique(trace.time_s, return_index=True)
@@ -74,6 +76,7 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str) ->
                 "properties": {
                     "battery": {"epoch": at(0), "number": _samples(time_s, trace.battery[first, n])},
                     "action": _actions(trace.action[first, n], time_s, at),
+                    **(_tasks(tasks, n, at) if tasks is not None else {}),
                 },
             }
         )
@@ -96,9 +99,13 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str) ->
         packets.append(
             {
                 "id": _target(m),
-                "name": f"target {m}, priority {priority:.2f}",
+                "name": f"{trace.name_of(m)}, priority {priority:.2f}",
                 "position": {"cartesian": np.round(place, 1).tolist()},
                 "point": {"pixelSize": round(3 + 5 * priority, 1), "color": colours},
+                "properties": {
+                    "priority": priority,
+                    **({"imaged_by": satellites[by], "imaged_utc": at(when)} if by >= 0 else {}),
+                },
             }
         )
         if by >= 0:
@@ -157,6 +164,27 @@ def _actions(action: NDArray[np.int64], time_s: NDArray[np.float64], at: Any) ->
         {"interval": f"{at(time_s[start])}/{at(time_s[end])}", "string": names[int(action[start])]}
         for start, end in zip(starts, ends, strict=True)
     ]
+
+
+def _tasks(tasks: Tasks, satellite: int, at: Any) -> dict[str, list[dict[str, str]]]:
+    """What a satellite was told to do, an interval for each task, and what came of each."""
+    own = [k for k in np.flatnonzero(tasks.satellite == satellite).tolist() if tasks.end_s[k] > tasks.start_s[k]]
+    spans = [f"{at(tasks.start_s[k])}/{at(tasks.end_s[k])}" for k in own]
+    told = [_told(tasks, k) for k in own]
+    return {
+        "task": [{"interval": span, "string": text} for span, text in zip(spans, told, strict=True)],
+        "outcome": [
+            {"interval": span, "string": OUTCOMES[tasks.outcome[k]]} for span, k in zip(spans, own, strict=True)
+        ],
+    }
+
+
+def _told(tasks: Tasks, k: int) -> str:
+    """ "imaging Paris"; a task in place of an image: "charging, not imaging Paris"."""
+    activity, images = ACTIVITIES[tasks.action[k]], tasks.target[k] >= 0
+    if not images:
+        return activity
+    return f"{activity}{'' if activity == 'imaging' else ', not imaging'} {tasks.target_name[k]}"
 
 
 def _cartesian_m(

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from envs.basilisk.trace import Trace
 from kdmarl_sat.missions.report import figures, flight_figures
 from kdmarl_sat.missions.report.geometry import along_and_across_km
+from kdmarl_sat.missions.report.schedule_figures import gantt
 from kdmarl_sat.missions.report.summary import PolicySummary, teacher_of
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from kdmarl_sat.report.formats import number
@@ -129,6 +130,17 @@ def _flights(result: RunResult) -> list[Exhibit]:
                 flight_figures.timeline(trace, result.satellites),
             )
         )
+        if policy.tasks:
+            shown.append(
+                Exhibit(
+                    f"schedule-{name}",
+                    "flight",
+                    f"Schedule, {policy.label}",
+                    "Look for hollow bars: images that were begun and not captured; marks tell duplicates, clouds and "
+                    "what the guard or a fault put in the place of a decision.",
+                    gantt(policy.tasks[0], result.satellites),
+                )
+            )
     return shown
 
 

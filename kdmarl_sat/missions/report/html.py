@@ -13,6 +13,7 @@ from markupsafe import Markup
 from kdmarl_sat.missions.report import globe
 from kdmarl_sat.missions.report.exhibits import Exhibit
 from kdmarl_sat.missions.report.metrics import json_ready
+from kdmarl_sat.missions.report.schedule_table import schedule_table
 from kdmarl_sat.missions.report.summary import PolicySummary, confidence_of, faults_of
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from kdmarl_sat.report.formats import MISSING, count, duration, factor, number, percent, significant, spread, told_apart
@@ -84,6 +85,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
             for exhibit in shown
         ],
         globe=_globe(result),
+        schedule=schedule_table(result, environment),
         faults=faults_of(result),
     )
 

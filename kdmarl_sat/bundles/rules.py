@@ -1,0 +1,93 @@
+"""``kdmarl-sat fly policy=NAME``: a policy that needs no training, and the schedule that it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from envs.basilisk.twin.environment import planner_fault
+from envs.files import write_json
+from kdmarl_sat.bundles.deliver import deliver
+from kdmarl_sat.console import Console
+from kdmarl_sat.missions.flights import HEURISTICS
+from kdmarl_sat.missions.report.metrics import json_ready
+from kdmarl_sat.provenance import code_versions
+from scenarios.memory import available_bytes, check_workers
+from scenarios.onboard_sim import OnboardSimConfig
+from scenarios.ranges import ConfigError
+from scenarios.schema import to_dict
+from training.missions.simulate import (
+    HELD_OUT,
+    ON_TWIN,
+    Flown,
+    Flyer,
+    Heuristic,
+    episode_seeds,
+    jobs,
+    settings_of,
+    worker_pool,
+)
+
+RECORD = "flight.json"
+
+
+def fly_rule(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
+    """Fly the policy under the satellites' guards; write everything into ``folder``.
+
+    Raises:
+        ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
+    """
+    assert config.policy is not None and config.episodes is not None
+    scenario, which = config.scenario, Heuristic(config.policy.value)
+    if which in ON_TWIN and (fault := planner_fault(scenario)):
+        raise ConfigError(f"policy={which.value} is not allowed: {fault}")
+    check_workers(config.compute, scenario.constellation.size, available_bytes())
+    planner = settings_of(config.planner) if which is Heuristic.planner else None
+    seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
+    work = jobs(scenario, Flyer(heuristic=which, planner=planner), seeds, config.compute, training=False, traced=1)
+    parts: list[Flown] = []
+    with worker_pool(config.compute) as pool, Console() as console:
+        with console.stage(f"flight: {HEURISTICS[which]}") as progress:
+            for part in pool.map(work):
+                parts.append(part)
+                done = [result.captured for flown in parts for result in flown.results]
+                progress(len(done) / len(seeds), f"captured {np.mean(done):.1f}")
+        result = {
+            "run": code_versions(),
+            "config": to_dict(config),
+            "policy": which.value,
+            "episodes": [dataclasses.asdict(each) for part in parts for each in part.results],
+            "overrides": [count for part in parts for count in part.overrides],
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        deliver(parts, scenario, HEURISTICS[which], config.output.schedules, folder)
+        write_json(folder / RECORD, json_ready(result))
+        console.show(table(parts, HEURISTICS[which]))
+        console.say(f"schedule, targets, flight and {RECORD}: {folder}")
+    return result
+
+
+def table(parts: Sequence[Flown], label: str) -> Table:
+    """What the episodes came to, in the mean."""
+    results = [result for part in parts for result in part.results]
+    overrides = [count for part in parts for count in part.overrides]
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    shown.add_column(f"{len(results)} episode{'s' if len(results) > 1 else ''}")
+    shown.add_column(label, justify="right")
+    rows = {
+        "captured priority": [result.captured for result in results],
+        "priority within reach": [result.available for result in results],
+        "images": [sum(result.images) for result in results],
+        "duplicates": [result.duplicates for result in results],
+        "satellites lost": [result.deaths + result.failures for result in results],
+        "guard's overrides": overrides or [0],
+    }
+    for name, values in rows.items():
+        shown.add_row(name, f"{np.mean(values):.1f}")
+    return shown
