@@ -89,8 +89,9 @@ class OnboardSimConfig:
             given = "both are" if self.bundle is not None else "neither is"
             raise ConfigError(f"bundle and policy: {given} given: it must be one of them, bundle=FOLDER or policy=NAME")
         if self.policy is not None:
-            allowed = "0, each of them, with policy: they are faults of the onboard executor, which flies bundles"
-            check("faults", "above 0", not self.faults.any, allowed)
+            allowed = "0 with policy: it is a fault of the onboard executor, which flies bundles"
+            for name in ("hang", "slow", "flip", "lost_satellite", "lost_block"):
+                check(f"faults.{name}", getattr(self.faults, name), getattr(self.faults, name) == 0, allowed)
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         if self.deadline_ms is not None:
             positive("", deadline_ms=self.deadline_ms)

@@ -126,7 +126,9 @@ def _cryptography() -> tuple[Any, Any, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = Parser(prog="kdmarl-sat sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog="kdmarl-sat sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("new-key").add_argument("file", type=Path)
     for name in ("bundle", "verify"):
