@@ -65,7 +65,8 @@ class TaskLog:
             preset: the outcome, where it is known already.
         """
         self._running[row] = len(self._tasks)
-        self._tasks.append(_Task(row, time_s, action, target, preset))
+        outcome = record.UNFINISHED if preset is None else preset
+        self._tasks.append(_Task(row, time_s, action, target, preset, outcome=outcome))
 
     def follow(self, now: Snapshot) -> None:
         """What has come of the tasks that have ended; call it at every step, after the simulation was advanced."""

@@ -80,7 +80,7 @@ def table(parts: Sequence[Flown], label: str) -> Table:
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     shown.add_column(f"{len(results)} episode{'s' if len(results) > 1 else ''}")
     shown.add_column(label, justify="right")
-    rows = {
+    rows: dict[str, Sequence[float]] = {
         "captured priority": [result.captured for result in results],
         "priority within reach": [result.available for result in results],
         "images": [sum(result.images) for result in results],
