@@ -154,11 +154,11 @@ def test_the_command(tmp_path: Path) -> None:
     ("overrides", "said"),
     [
         (["bundle=nowhere"], "nowhere is not a folder"),
-        ([], "bundle is not set"),
+        ([], "bundle and policy: neither is given"),
         ([f"bundle={BUNDLE}", "faults.hang=0.1"], "only an isolated executor can be stopped from outside"),
         ([f"bundle={BUNDLE}", "faults.flip=2"], "flip=2.0 is not allowed: it must be between 0 and 1"),
         ([f"bundle={BUNDLE}", "runner=fast"], "runner='fast' is not allowed: it must be one of reference, native"),
-        ([f"bundle={BUNDLE}", "scenario.constellation.per_plane=5"], "it must be made for this scenario"),
+        ([f"bundle={BUNDLE}", "scenario=walker_cities"], "none of its networks fits the satellites sat_0_slow, "),
         ([f"bundle={BUNDLE}", "processor=Z80"], "processor='Z80' is not allowed: it must be one of RAD750, "),
         ([f"bundle={BUNDLE}", "faults.block=nosuch"], "faults.block='nosuch' is not allowed: it must be a block that"),
         ([f"bundle={BUNDLE}", "target=vax"], "target='vax' is not allowed: it must be one of cortex-m7, "),
