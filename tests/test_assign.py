@@ -157,7 +157,7 @@ def test_a_rule_flies_them_with_stations(folder: Path, tmp_path: Path) -> None:
         ([], "bundle and policy: neither is given: it must be one of them, bundle=FOLDER or policy=NAME"),
         (["policy=random", "bundle=b"], "bundle and policy: both are given"),
         (["policy=random", "faults.flip=0.1"], "faults.flip=0.1 is not allowed: it must be 0 with policy"),
-        (["policy=planner", "scenario=tip_and_cue"], "policy=planner is not allowed: "),
+        (["policy=planner", "scenario.reward.rule=mine:rule"], "policy=planner is not allowed: scenario=imaging_"),
         (["policy=greedy"], "policy='greedy' is not allowed: it must be one of random, greedy_battery, "),
     ],
 )

@@ -40,10 +40,25 @@ def test_previews_fly(command: str) -> None:
 
 @pytest.mark.slow
 def test_the_whole_method_runs(tmp_path: Path) -> None:
-    [command] = [each for each in COMMANDS if "kdmarl_sat" in each]
+    [command] = [each for each in COMMANDS if "kdmarl_sat.run" in each]
     done = run(command, f"output.dir={tmp_path / 'run'}", f"output.cache_dir={tmp_path / 'cache'}")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("metrics.json"))
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if "kdmarl_sat fly" in each])
+def test_schedules_are_made_without_training(command: str, tmp_path: Path) -> None:
+    done = run(command, "scenario.duration_s=600", "compute.workers=1", f"output.dir={tmp_path}")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    [folder] = tmp_path.iterdir()
+    for name in re.findall(r"^\| (`[^|]*) \|", PAGE[PAGE.index("## The schedule") :], re.M)[:4]:
+        assert all((folder / each).is_file() for each in re.findall(r"`([\w.]+)`", name))
+    rows = (folder / "schedule.csv").read_text().splitlines()
+    outcomes = {row.rpartition(",")[2] for row in rows[1:]}
+    columns = rows[0].split(",")
+    told = PAGE[PAGE.index("A row of the schedule") : PAGE.index("The report shows")]
+    assert all(f"`{column}`" in told for column in columns) and all(f"`{outcome}`" in told for outcome in outcomes)
+    assert {row.split(",")[2] for row in rows[1:]} >= {"KITE_1", "PENDULUM"}
 
 
 def test_a_mistake_is_one_sentence() -> None:
