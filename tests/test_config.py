@@ -15,7 +15,7 @@ from kdmarl_sat.command import verdict
 from onboard.bundle import BundleError
 from scenarios.communication import CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import HardwareConfig
+from scenarios.constellation import HardwareConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 

@@ -22,7 +22,8 @@ from scenarios import onboard_sim, quantise
 from scenarios import schema as missions
 from scenarios.compose import composed
 from scenarios.games import schema as games
-from scenarios.games.schema import GameConfig, GameRunConfig
+from scenarios.games.environment import GameConfig
+from scenarios.games.schema import GameRunConfig
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.onboard_sim import OnboardSimConfig
 from scenarios.overrides import check_overrides

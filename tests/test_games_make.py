@@ -15,7 +15,8 @@ from envs.games.api import GameError
 from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import fixed
 from envs.sensing import SensingError
-from scenarios.games.schema import EnvironmentConfig, GameConfig, RandomMaskConfig, Suite, register
+from scenarios.games.environment import EnvironmentConfig, GameConfig, RandomMaskConfig, Suite
+from scenarios.games.schema import register
 from scenarios.ranges import ConfigError
 from scenarios.schema import load
 

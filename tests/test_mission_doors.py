@@ -13,11 +13,11 @@ from envs.basilisk.satellites import name_of
 from kdmarl_sat.missions import pipeline, transfer
 from onboard.budget import BudgetError
 from scenarios.compose import composed
+from scenarios.compute import OutputConfig
 from scenarios.epoch import in_basilisk_format
 from scenarios.folders import check_writable
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.ranges import ConfigError
-from scenarios.schema import OutputConfig
 
 MINE = """
 defaults: [imaging_constellation, _self_]
