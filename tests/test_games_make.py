@@ -22,7 +22,7 @@ from scenarios.schema import load
 ROOT = Path(__file__).parents[1]
 PACKAGED = sorted(path.stem for path in (ROOT / "scenarios" / "games" / "scenario").glob("*.yaml"))
 
-# The example of docs/games.md.
+# The example of docs/own_game.md.
 RELAY = '''
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -123,7 +123,7 @@ def test_ones_own_environment_is_played_as_its_yaml_says(relay: Path) -> None:
 
 
 def test_the_documentation_shows_the_example_that_is_tested() -> None:
-    text = (ROOT / "docs" / "games.md").read_text()
+    text = (ROOT / "docs" / "own_game.md").read_text()
     assert RELAY.strip() in text
     assert RELAY_SCENARIO.strip() in text
 
