@@ -31,6 +31,7 @@ log = logging.getLogger("mkdocs.hooks.kdmarl_sat")
 
 DOCS = "docs"
 NOTEBOOK = "notebook.ipynb"
+SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for the search; docs/iframe-worker.js is it
 _MARK = re.compile(r"^<!-- made: (.+?) -->$", re.MULTILINE)
 _DISPLAY, _INLINE = re.compile(r"\$\$(.+?)\$\$", re.DOTALL), re.compile(r"\$`([^`]+)`\$")
 _EXTERNAL = re.compile(r'<a\b[^>]*?href="((?:https?:)?//[^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
@@ -164,7 +165,8 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
         text = link[2]
         return text if address in text else f'{text} <small class="address">({html.escape(address)})</small>'
 
-    return _EXTERNAL.sub(told, output)
+    up = posixpath.relpath(".", posixpath.dirname(page.file.src_uri) or ".")
+    return _EXTERNAL.sub(told, output).replace(SHIM, f"{up}/iframe-worker.js")
 
 
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:
