@@ -29,7 +29,7 @@ from kdmarl_sat.missions.report import figures, flight_figures
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from kdmarl_sat.report.statistics import mean_interval
 from onboard.admission import measure
-from onboard.bundle import Bundle, read_bundle
+from onboard.bundle import read_bundle
 from onboard.flightlog import Kind
 from onboard.runners import choose
 from scenarios.compose import composed
@@ -69,7 +69,7 @@ def compose(*overrides: str, config_dir: Path | str | None = None) -> RunConfig:
     """The configuration that the command line would make of the same words.
 
     Args:
-        overrides: as on the command line: ``"scenario=walker_cities"``, ``"preset=smoke"``, ``"evaluation.episodes=4"``.
+        overrides: as on the command line: ``"scenario=walker_cities"``, ``"preset=smoke"``.
         config_dir: folder with missions of your own, as ``--config-dir``.
 
     Returns:
@@ -137,7 +137,7 @@ def fly_bundle(
         As ``fly_rule``, with MACs and parameters per satellite and the flight log's events by kind.
 
     Raises:
-        ValueError: (``BundleError``, ``BudgetError`` ...) the bundle is damaged, does not fit the mission or its budget.
+        ValueError: (``BundleError``, ``BudgetError`` ...) the bundle is damaged, or does not fit mission or budget.
     """
     path, scenario = Path(folder).absolute(), config.scenario
     bundle = read_bundle(path)

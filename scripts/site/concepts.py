@@ -11,10 +11,10 @@ WIDTH, HEIGHT = 900, 330
 INK, MUTED, TEACHER, STUDENT, ONBOARD = "#1c2129", "#5d6673", "#1c2129", "#d55e00", "#1a80c4"
 # Left, top, width, height, colour, title, lines.
 BOXES = (
-    (20, 60, 200, 96, MUTED, "Simulation", ("Basilisk, and its fast twin", "asks each satellite", "when its action ends")),
+    (20, 60, 200, 96, MUTED, "Simulation", ("Basilisk and its twin", "ask each satellite", "when its action ends")),
     (270, 60, 180, 96, TEACHER, "Teacher", ("one wide network", "sees every block", "learns by MAPPO")),
     (270, 210, 180, 96, STUDENT, "Students", ("one small network each", "see what they sense", "learn by KD-MARL")),
-    (500, 210, 160, 96, ONBOARD, "Bundle", ("weights, blocks, budget,", "golden decisions,", "signature")),
+    (500, 210, 160, 96, ONBOARD, "Bundle", ("weights, senses,", "budget, signature,", "golden decisions")),
     (710, 210, 170, 96, ONBOARD, "Executor", ("budget, deadline,", "weight check, fallback,", "guard")),
 )
 # From, to, label, place of the label.
@@ -31,7 +31,7 @@ RETURN = "M 795 210 V 32 H 120 V 60"
 def svg() -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" role="img">',
-        '<title>The ground trains a teacher and students; a bundle carries the students to the executor on board</title>',
+        "<title>The ground trains teacher and students; a bundle carries the students to the executor on board</title>",
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 L8 4 L0 8 z" fill="{MUTED}"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
@@ -58,8 +58,8 @@ def _arrow(path: str) -> str:
 
 
 def _text(x: float, y: float, text: str, colour: str, size: int, anchor: str = "start", bold: bool = False) -> str:
-    weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:g}" y="{y:g}" fill="{colour}" font-size="{size}" text-anchor="{anchor}"{weight}>{html.escape(text)}</text>'
+    look = f'fill="{colour}" font-size="{size}" text-anchor="{anchor}"' + (' font-weight="bold"' if bold else "")
+    return f'<text x="{x:g}" y="{y:g}" {look}>{html.escape(text)}</text>'
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
-"""The outputs on docs/first_run.md: ``python -m scripts.site.first_run`` runs its commands again and writes what they print.
+"""The outputs on docs/first_run.md: ``python -m scripts.site.first_run`` runs its commands and writes what they print.
 
-Between ``<!-- output -->`` and ``<!-- end of output -->`` stands a block whose first line is ``$ COMMAND``. All commands
+Between ``<!-- output -->`` and ``<!-- end of output -->`` stands a block whose first line is ``$ COMMAND``. Commands
 run in one new folder that holds a link to results/, as a reader would run them in the project.
 """
 

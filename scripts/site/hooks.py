@@ -2,8 +2,8 @@
 
 - ``<!-- made: WHAT ARGUMENTS -->`` in a page is replaced by what ``MAKERS`` makes: tables, figures, configuration keys.
 - Links to files of the project that are no pages lead to copies of them (``outside``).
-- ``$$`` ... ``$$`` and ``$` `` ... `` `$`` become MathML: no script, no font.
-- Links to other sites become text with their address: the site needs no network, and nobody clicks on what is not there.
+- Formulas become pictures (``formulas``): no script, no font.
+- Links to other sites become text with their address: the site needs no network.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from latex2mathml.converter import convert
 from matplotlib.figure import Figure
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from scripts.site import keys, notebook, outside, results
+from scripts.site import formulas, keys, notebook, outside, results
 from scripts.site.commands import commands
 
 log = logging.getLogger("mkdocs.hooks.kdmarl_sat")
@@ -33,8 +32,8 @@ DOCS = "docs"
 NOTEBOOK = "notebook.ipynb"
 SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme would load for the search; docs/iframe-worker.js is it
 _MARK = re.compile(r"^<!-- made: (.+?) -->$", re.MULTILINE)
-_DISPLAY, _INLINE = re.compile(r"\$\$(.+?)\$\$", re.DOTALL), re.compile(r"\$`([^`]+)`\$")
 _EXTERNAL = re.compile(r'<a\b[^>]*?href="((?:https?:)?//[^"]+)"[^>]*>(.*?)</a>', re.DOTALL)
+_LOADED = re.compile(r"""(?:src|href|data-src|srcset|action)=["']?((?:https?:)?//[^"' >]+)""")
 _figures: dict[str, bytes] = {}
 
 
@@ -129,7 +128,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         inside = _inside(path, files)
         return posixpath.relpath(inside, posixpath.dirname(here) or ".") + anchor if inside else target
 
-    return _formulas(outside.rewritten(text, redirected))
+    pictures: dict[str, bytes] = {}
+    shown = formulas.drawn(outside.rewritten(text, redirected), pictures, f"{up}/made/")
+    _figures.update({f"made/{name}": data for name, data in pictures.items()})
+    return shown
 
 
 def _inside(path: PurePosixPath, files: Files) -> str | None:
@@ -141,22 +143,6 @@ def _inside(path: PurePosixPath, files: Files) -> str | None:
     return next((place for place in (*places, outside.address(path)) if files.get_file_from_path(place)), None)
 
 
-def _formulas(text: str) -> str:
-    """MathML, wrapped such that Markdown leaves it alone."""
-    def display(found: re.Match[str]) -> str:
-        return f"\n<div class=\"formula\">{_mathml(found[1], 'block')}</div>\n"
-
-    return _INLINE.sub(lambda found: _mathml(found[1], "inline"), _DISPLAY.sub(display, text))
-
-
-def _mathml(formula: str, display: str) -> str:
-    made_of = convert(" ".join(formula.split()), display=display)
-    # Markdown must find nothing of its own in it.
-    return re.sub(r"[*_`]", lambda mark: f"&#{ord(mark[0])};", made_of).replace(
-        ' xmlns="http://www.w3.org/1998/Math/MathML"', ""
-    )
-
-
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
     """No link to another site: its address stands beside its name."""
 
@@ -166,7 +152,10 @@ def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
         return text if address in text else f'{text} <small class="address">({html.escape(address)})</small>'
 
     up = posixpath.relpath(".", posixpath.dirname(page.file.src_uri) or ".")
-    return _EXTERNAL.sub(told, output).replace(SHIM, f"{up}/iframe-worker.js")
+    whole = _EXTERNAL.sub(told, output).replace(SHIM, f"{up}/iframe-worker.js")
+    for address in _LOADED.findall(whole):
+        log.warning("%s loads %s: the site must work without a network", page.file.src_uri, address)
+    return whole
 
 
 def on_post_build(config: MkDocsConfig, **_: Any) -> None:

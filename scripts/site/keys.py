@@ -1,7 +1,7 @@
 """Every configuration key, read from the dataclasses in scenarios/: nothing on the page is typed in.
 
-Type and default are the field's. The unit is in the field's name. The meaning is the comment behind the field, or above
-it. The range is what ``scenarios.ranges.check`` says while configurations are composed: a profiler listens to its calls.
+Type and default are the field's. The unit is in the field's name. The meaning is the comment above or behind the
+field. The range is what ``scenarios.ranges.check`` says while configurations are composed: a profiler listens to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typing
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -31,6 +31,7 @@ from scenarios import schema as missions
 from scenarios.compose import composed
 from scenarios.games import schema as games
 from scenarios.launcher import RayLauncherConfig
+from scenarios.mission import ScenarioConfig
 from scenarios.processor import ProcessorConfig, check_processors
 
 UNITS = {
@@ -213,11 +214,12 @@ def comments_of(cls: type) -> dict[str, str]:
         target = each.target if isinstance(each, ast.AnnAssign) else each.targets[0] if _is_member(each) else None
         if not isinstance(target, ast.Name):
             continue
-        said, above = [], each.lineno - 1
+        said, above = list[str](), each.lineno - 1
         while above in comments and lines[above - 1].lstrip().startswith("#"):
             said.insert(0, comments[above])
             above -= 1
-        said += [comments[line] for line in range(each.lineno, (each.end_lineno or each.lineno) + 1) if line in comments]
+        lasts = range(each.lineno, (each.end_lineno or each.lineno) + 1)
+        said += [comments[line] for line in lasts if line in comments]
         if said:
             found[target.id] = " ".join(said)
     return found
@@ -280,19 +282,19 @@ _MAPPINGS = ("scenario.sensing", "scenario.features", "scenario.ground_stations.
 def _compositions(root: str) -> Iterator[tuple[str, Callable[[], Any]]]:
     if root == "mission":
         for name in _names(roots.CONSTELLATION):
-            yield name, lambda name=name: composed(f"scenario={name}")
+            yield name, partial(composed, f"scenario={name}")
         # What is checked only where it is given.
         optional = ("planner.budget_s=1", "scenario.reward.rule='a:b'", "scenario.training_duration_s=[1,2]")
         yield "imaging_constellation", lambda: composed(*optional)
         yield "imaging_constellation", lambda: check_processors({NAME: ProcessorConfig("", 1.0, 1, 1.0, 1.0, "")})
-        yield "imaging_constellation", lambda: missions.load(missions.ScenarioConfig(features={NAME: "a:b"}))
+        yield "imaging_constellation", lambda: missions.load(ScenarioConfig(features={NAME: "a:b"}))
     elif root == "game":
         games.register()
         for name in ("smac_3m", "mpe_spread"):  # one of each suite: all others are checked alike
-            yield name, lambda name=name: _compose("scenarios.games", "config", f"scenario={name}")
-        blocks = {"*": [{"name": "clock", "size": 1}]}
-        own = {"suite": games.Suite.pettingzoo, "parallel_env": {"_target_": "a.B"}, "blocks": blocks}
-        yield "a game of your own", lambda: games.EnvironmentConfig(**own)
+            yield name, partial(_compose, "scenarios.games", "config", f"scenario={name}")
+        suite, blocks = games.Suite.pettingzoo, {"*": [{"name": "clock", "size": 1}]}
+        named = {"_target_": "a.B"}
+        yield "a game of your own", lambda: games.EnvironmentConfig(suite, parallel_env=named, blocks=blocks)
         yield "a game of your own", lambda: games.GameRunConfig(variant="a")
     elif root == "launcher":
         yield "", lambda: RayLauncherConfig(num_cpus=4)

@@ -51,7 +51,7 @@ def _run(source: str, names: dict[str, Any]) -> list[dict[str, Any]]:
     if isinstance(value, Figure):
         drawn = io.BytesIO()
         value.savefig(drawn, format="png", dpi=110)
-        data = {"image/png": base64.b64encode(drawn.getvalue()).decode()}
+        data: dict[str, Any] = {"image/png": base64.b64encode(drawn.getvalue()).decode()}
         outputs.append({"output_type": "display_data", "data": data, "metadata": {}})
     elif value is not None:
         data = {"text/plain": [repr(value)]}

@@ -1,4 +1,4 @@
-"""The missions' pictures: ``python -m scripts.site.pictures`` flies each for one episode, docs/images/missions/NAME.png."""
+"""The missions' pictures, docs/images/missions: ``python -m scripts.site.pictures`` flies each for one episode."""
 
 from __future__ import annotations
 

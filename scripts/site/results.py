@@ -23,7 +23,10 @@ from scripts.site.outside import ROOT
 
 # Page of a method: the methods whose records it shows.
 METHODS = {
-    "kd_marl": ("teacher", "kd_lh", "kd_lh_a", "kd_lh_wide", "kd_fo_small", "kd_buffer_lh", "kd_buffer_lh_a", "kd_lh_m"),
+    "kd_marl": (
+        *("teacher", "kd_lh", "kd_lh_a", "kd_lh_m"),
+        *("kd_lh_wide", "kd_fo_small", "kd_buffer_lh", "kd_buffer_lh_a"),
+    ),
     "mappo": ("teacher", "mappo_fo", "mappo_lh", "mappo_lh_a"),
     "qmix": ("qmix_fo", "qmix_lh", "qmix_lh_a"),
     "vdn": ("vdn_fo", "vdn_lh", "vdn_lh_a"),
@@ -76,8 +79,9 @@ def mission_scores(name: str) -> Figure:
 
 def mission_curves(name: str) -> Figure:
     """Learning curves of the mission's newest record."""
-    made = [Curve(c["label"], tuple(c["x"]), tuple(c["y"]), c["x_label"], c["y_label"]) for c in _newest(name)["curves"]]
-    return mission_figures.learning_curves([curve for curve in made if curve.x])
+    stored = [curve for curve in _newest(name)["curves"] if curve["x"]]
+    made = [Curve(c["label"], tuple(c["x"]), tuple(c["y"]), c["x_label"], c["y_label"]) for c in stored]
+    return mission_figures.learning_curves(made)
 
 
 def _of(name: str) -> list[Record]:
