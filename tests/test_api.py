@@ -84,7 +84,7 @@ def test_the_notebook_runs_and_stores_what_it_shows() -> None:
     assert kinds == [[output["output_type"] for output in cell.get("outputs", [])] for cell in stored["cells"]]
     assert sum(kind == ["display_data"] for kind in kinds) == 3
     texts = ["".join(output.get("text", "")) for cell in made["cells"] for output in cell.get("outputs", [])]
-    [flown] = [text for text in texts if "with upsets" in text]
+    [flown] = [text for text in texts if "upsets found" in text]
     without, upset, found = flown.splitlines()
     assert without.partition("[")[2] == upset.partition("[")[2]
     assert int(found.rpartition(" ")[2]) > 0

@@ -141,6 +141,15 @@ def composes(verb: str, words: list[str], own: Path | None) -> Any:
         return schema.load(compose(CONFIGS[verb], [*search, *overrides]))
 
 
+def test_what_the_architecture_names_is_there() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = text[text.index("## What stands where") : text.index("## The types that flow")]
+    named = re.findall(r"`([a-z_]+(?:/[A-Za-z_.]+)*)`", table)
+    places = [name for name in named if "/" in name or (ROOT / name).exists()]
+    assert len(places) > 40
+    assert [name for name in places if not (ROOT / name).exists()] == []
+
+
 # --- snippets ---------------------------------------------------------------------------------------------------------
 
 PYTHON = [block for block in BLOCKS if block.language == "python"]
