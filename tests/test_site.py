@@ -17,7 +17,7 @@ import yaml
 from scenarios.compose import composed
 from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
-from scripts.site import formulas, hooks, keys, outside, results
+from scripts.site import concepts, first_run, formulas, hooks, keys, outside, results
 from tests.test_config import ROOT
 
 MISSION = {key.path: key for section in keys.sections("mission") for key in section.keys}
@@ -133,6 +133,19 @@ def test_a_formula_is_a_picture_as_high_as_it_needs() -> None:
     assert 0.5 < low < high < 4
     with pytest.raises(ValueError, match="nosuchsign"):
         formulas.drawn(r"$$\nosuchsign$$", pictures, "")
+
+
+def test_the_figure_of_the_concepts_is_what_its_script_draws() -> None:
+    assert (ROOT / "docs/images/concepts.svg").read_text() == concepts.svg()
+    ElementTree.fromstring(concepts.svg())
+
+
+def test_the_outputs_of_the_first_run_stand_behind_their_commands(tmp_path: Path) -> None:
+    page = first_run.PAGE.read_text()
+    assert len(first_run.BLOCK.findall(page)) == page.count("<!-- output -->") == 5
+    (tmp_path / "x").write_text("")
+    short = "a\n<!-- output -->\n```console\n$ ls *\nold\n```\n<!-- end of output -->\nb"
+    assert first_run.remade(short, tmp_path) == short.replace("old", "x")
 
 
 # --- links ------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ BOXES = (
 # From, to, label, place of the label.
 ARROWS = (
     ((220, 108), (270, 108), "", (0, 0)),
-    ((360, 156), (360, 210), "policy, values, features", (368, 187)),
+    ((360, 156), (360, 210), "policy, values, features", (368, 181)),
     ((450, 258), (500, 258), "", (0, 0)),
     ((660, 258), (710, 258), "", (0, 0)),
 )
@@ -35,8 +35,8 @@ def svg() -> str:
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         f'<path d="M0 0 L8 4 L0 8 z" fill="{MUTED}"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<rect x="485" y="185" width="410" height="138" rx="10" fill="{ONBOARD}" opacity="0.08"/>',
-        _text(878, 202, "on board", MUTED, 12, "end"),
+        f'<rect x="485" y="190" width="410" height="133" rx="10" fill="{ONBOARD}" opacity="0.08"/>',
+        _text(878, 205, "on board", MUTED, 12, "end"),
         _text(20, 202, "on the ground", MUTED, 12),
     ]
     for left, top, width, height, colour, title, lines in BOXES:
