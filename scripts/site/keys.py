@@ -6,15 +6,12 @@ field. The range is what ``scenarios.ranges.check`` says while configurations ar
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import dataclasses
 import enum
 import inspect
-import io
 import re
 import sys
-import tokenize
 import types
 import typing
 from collections import defaultdict
@@ -33,6 +30,7 @@ from scenarios.games import schema as games
 from scenarios.launcher import RayLauncherConfig
 from scenarios.mission import ScenarioConfig
 from scenarios.processor import ProcessorConfig, check_processors
+from scripts.site.comments import comments_of
 
 UNITS = {
     "_rad_s": "rad/s",
@@ -196,37 +194,6 @@ def _shown(value: Any) -> str:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return f"{{{', '.join(f'{key}: {_shown(each)}' for key, each in vars(value).items())}}}"
     return '""' if value == "" else str(value)
-
-
-# --- comments ---------------------------------------------------------------------------------------------------------
-
-
-def comments_of(cls: type) -> dict[str, str]:
-    """Field or member: the comment behind it, or else the comment lines right above it."""
-    source = inspect.getsource(cls)
-    [node] = ast.parse(source).body
-    assert isinstance(node, ast.ClassDef)
-    lines = source.splitlines()
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    found = {}
-    for each in node.body:
-        target = each.target if isinstance(each, ast.AnnAssign) else each.targets[0] if _is_member(each) else None
-        if not isinstance(target, ast.Name):
-            continue
-        said, above = list[str](), each.lineno - 1
-        while above in comments and lines[above - 1].lstrip().startswith("#"):
-            said.insert(0, comments[above])
-            above -= 1
-        lasts = range(each.lineno, (each.end_lineno or each.lineno) + 1)
-        said += [comments[line] for line in lasts if line in comments]
-        if said:
-            found[target.id] = " ".join(said)
-    return found
-
-
-def _is_member(node: ast.stmt) -> typing.TypeGuard[ast.Assign]:
-    return isinstance(node, ast.Assign)
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------
