@@ -53,10 +53,10 @@ check: lint analyse docs test
 # What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
 # of a decision (qemu and cross compilers).
 evidence: $(VENV)/.installed-dev
-	$(BIN)/kdmarl-sat measure evidence misra analysis coverage eva bound --record
+	$(BIN)/kdmarl-sat measure evidence misra analysis coverage eva bound record=results/evidence.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

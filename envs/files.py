@@ -44,6 +44,19 @@ def write_json(path: Path, content: Any) -> Path:
     return write_whole(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds, in any of its encodings.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, no text, or nested too deeply.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except RecursionError as error:  # of a list in a list in a list ...
+        raise ValueError("it is nested too deeply") from error
+
+
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compressed: bool = False) -> Path:
     """An npz without pickle."""
     content = io.BytesIO()

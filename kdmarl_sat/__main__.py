@@ -24,7 +24,7 @@ VERBS = {
     "transfer": (
         "kdmarl_sat.missions.transfer",
         "fly a run's policies in missions they were not trained for",
-        "transfer --vary scenario.faults.satellite_failures=0,0.1,0.3",
+        "transfer to.scenario.faults.satellite_failures=0,0.1,0.3",
     ),
     "quantise": (
         "kdmarl_sat.bundles.quantise",
@@ -49,7 +49,7 @@ VERBS = {
     "benchmark": (
         "kdmarl_sat.games.benchmark",
         "run the paper's benchmark on SMAC and MPE; make its tables and figures",
-        "benchmark run --scenarios smac_3m --budget equal",
+        "benchmark run scenarios=smac_3m budget=equal",
     ),
     "measure": (
         "",

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from envs.workers import is_ours
-from kdmarl_sat.streams import prepare
+from kdmarl_sat.streams import give_up_output, prepare
 from scenarios import onboard_sim, quantise, roots
 from scenarios import schema as run_schema
 from scenarios.check import Stopped
@@ -96,6 +96,7 @@ def sentences(name: str, resumable: bool = False, whole: bool = False) -> Iterat
         code, said = known
     else:
         return
+    give_up_output()
     print(f"{name}: {said}", file=sys.stderr)
     sys.exit(code)
 

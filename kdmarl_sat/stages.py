@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdmarl_sat.console import Console
+from kdmarl_sat.scalars import scalars_to
 from training.artifact import Artifact, Place, make
 
 
@@ -28,6 +29,7 @@ class Workshop:
 
     cache: Path
     console: Console
+    events: Path | None = None  # folder of TensorBoard's event files; None: none are written
 
     def make(self, stage: Stage) -> Artifact:
         """The stage's artifact, made now or found in the cache.
@@ -37,7 +39,7 @@ class Workshop:
         """
 
         def work(folder: Path, key: str) -> dict[str, Any]:
-            with self.console.stage(stage.title) as progress:
-                return stage.work(Place(folder, key, progress))
+            with self.console.stage(stage.title) as progress, scalars_to(self.events, stage.name) as scalars:
+                return stage.work(Place(folder, key, progress, scalars))
 
         return make(self.cache, stage.name, stage.depends_on, stage.sources, work, self.console.say)

@@ -36,6 +36,15 @@ def prepare() -> None:
         setattr(sys, name, _prepared(getattr(sys, name), getattr(sys, f"__{name}__")))
 
 
+def give_up_output() -> None:
+    """Of a command that ends with a sentence: what standard output cannot take (its disk is full) is dropped, or Python
+    would fail on it again at its exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # to the process's end
+
+
 def _prepared(stream: TextIO | None, original: TextIO | None) -> TextIO:
     if stream is None:
         _hold_descriptors()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
+import os
 import tempfile
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, cut
 from scenarios.schema import OutputConfig
 
 
@@ -22,14 +24,48 @@ def check_writable(output: OutputConfig, *others: Path) -> None:
     named = {f"output.{name}": getattr(output, name) for name in ("dir", "cache_dir", "records_dir")}
     places = [(f"{name}={folder}", Path(folder)) for name, folder in named.items() if folder is not None]
     for told, folder in [*places, *((str(folder), folder) for folder in others)]:
-        try:
-            there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-            tempfile.TemporaryFile(dir=there).close()
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(
-                f"{told} is not allowed: it must be a folder that can be written to ({reason})"
-            ) from error
+        check_folder(told, folder)
+
+
+def check_folder(told: str, folder: Path) -> None:
+    """Refuse, before any compute, a folder that cannot be written to later. Makes none.
+
+    Args:
+        told: the folder as the user has named it, such as --out=FOLDER.
+        folder: which.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        # A link that leads nowhere is there, too, and in the way.
+        there = next(place for place in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(place))
+        tempfile.TemporaryFile(dir=there).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(_not_writable(cut(told), "folder", error)) from error
+
+
+def check_file(name: str, path: Path) -> None:
+    """Refuse, before any compute, a file that cannot be written later, also where there is none yet. Makes none.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        there = next(place for place in path.absolute().parents if os.path.lexists(place))
+        longest = os.pathconf(there, "PC_NAME_MAX") - len("..12345678.tmp")  # what write_whole names it at first
+        if len(os.fsencode(path.name)) > longest:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        tempfile.TemporaryFile(dir=there).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(_not_writable(cut(f"{name}={path}"), "file", error)) from error
+
+
+def _not_writable(told: str, kind: str, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    return f"{told} is not allowed: it must be a {kind} that can be written to ({reason})"
 
 
 _made: list[Path] = []  # by this process

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    KeyValidationError,
     MissingMandatoryValue,
     OmegaConfBaseException,
     ValidationError,
@@ -33,7 +34,10 @@ _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def explain(error: BaseException) -> str:
     """One sentence for one of ``COMPOSITION_ERRORS``."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
+        missing = error.missing_cfg_file
+        # Groups within a group are Hydra's own; what else has a "/" was typed as a name.
+        group, _, name = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
+        group, name = (group, name) if name else ("", group)
         if not group:
             return (
                 f"--config-name={shown(name)} is not known: a scenario of your own is named by scenario=NAME, with "
@@ -53,6 +57,11 @@ def explain(error: BaseException) -> str:
             return unknown_key(key_of(cause), [field.name for field in dataclasses.fields(cause.object_type)])
         present = [str(key) for key in cause.parent_node or ()]
         return f"{unknown_key(key_of(cause), present)}; with a + before it, it is added"
+    if isinstance(cause, KeyValidationError):
+        return (
+            f"{_owner_of(cause) or 'the configuration'} has the name {shown(cause.key)}, which YAML does not read as "
+            "text: it must be written in quotes"
+        )
     if isinstance(cause, MissingMandatoryValue) and cause.full_key:
         return f"{key_of(cause)} is not set: it must be {_kind(_hint(cause)) or 'given'}"
     if isinstance(cause, ValidationError) and cause.full_key and (kind := _kind(_hint(cause))):
@@ -64,7 +73,7 @@ def explain(error: BaseException) -> str:
             if config.__name__ == owner:
                 return f"{key}={shown(value)} is not allowed: it must be {_kind(config)}{_instead(key, config, value)}"
     if isinstance(cause, ValidationError) and _first_line(cause).startswith("Invalid type assigned: dict is not"):
-        return f"{key_of(cause)} is not there yet: it must be added in a file of your own (--config-dir)"
+        return f"{_typed_key(error, cause)} is not there yet: it must be added in a file of your own (--config-dir)"
     if isinstance(cause, OmegaConfBaseException) and _first_line(cause).startswith("Cannot merge DictConfig with"):
         return f"{key_of(cause) or 'the configuration'} is not allowed to be a list: it must be a group of keys"
     if isinstance(cause, OmegaConfBaseException):
@@ -82,6 +91,18 @@ def not_composed(error: BaseException) -> ConfigError:
 def key_of(error: OmegaConfBaseException) -> str:
     """The key that an error is about, as it is typed: entries of lists by their numbers, a.0.b."""
     return re.sub(r"\[(\d+)\]", r".\1", str(error.full_key or ""))
+
+
+def _owner_of(error: KeyValidationError) -> str:
+    """The group that has a key which is no text."""
+    key, name = key_of(error), str(error.key)
+    return key.removesuffix(name).rstrip(".") if key.endswith(f".{name}") else key
+
+
+def _typed_key(error: BaseException, cause: OmegaConfBaseException) -> str:
+    """The key as it was typed, where Hydra tells it: OmegaConf knows only its last part when there is no such group."""
+    found = re.match(r"Error merging override \+*([^=]+)=", str(error))
+    return found[1] if found is not None and found[1].endswith(key_of(cause)) else key_of(cause)
 
 
 def _quoted(override: str) -> str:

@@ -397,7 +397,8 @@ class ScenarioConfig:
         known = (*BLOCKS, *with_others, *INTENT_BLOCKS)
         for name, place in self.features.items():
             free = name.isidentifier() and name not in known
-            check("scenario.features", name, free, f"a name other than {', '.join(known)}")
+            allowed = f"a name other than {', '.join(known)}, of letters, digits and _ as in Python"
+            check("scenario.features", name, free, allowed)
             _check_place(f"scenario.features.{name}", place)
 
     def _check_downlink(self) -> None:

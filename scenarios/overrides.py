@@ -13,7 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 
-from scenarios.ranges import ConfigError, shown
+from scenarios.ranges import ConfigError, cut, shown
 
 GROUPS = ("scenario", "preset", "workers", "launcher", "board", "tuning")
 _WITHOUT = ("board", "tuning")  # groups that a run can do without
@@ -57,9 +57,40 @@ def check_overrides(overrides: Sequence[str], root: type) -> None:
             raise ConfigError(f"{shown(text)} is not understood: it must be KEY=VALUE")
         if override.is_delete():
             _check_deletion(text, key, root)
-        elif key in GROUPS:
+        elif key not in GROUPS:
+            _check_text(text, override, root)
+        else:
             for option in _options(override):
                 _check_option(text, key, option)
+
+
+def _check_text(text: str, override: Override, root: type) -> None:
+    """Refuse what is typed as text and read as something else: 1_0 is 10, 1e3 is 1000.0.
+
+    Raises:
+        ConfigError: it is.
+    """
+    key, _, typed = text.partition("=")
+    if override.is_sweep_override() or not is_text(held(_owner(override.key_or_group, root), key.rpartition(".")[2])):
+        return
+    value = override.value()
+    if isinstance(value, bool | int | float) and str(value) != typed.strip():
+        quoted = f"in quotes: \"{key}='{typed}'\""
+        raise ConfigError(f"{cut(text)} is not allowed: it is read as {cut(str(value))}, and must be text, {quoted}")
+
+
+def held(owner: Any, key: Any) -> Any:
+    """What a dataclass, dict[...] or list[...] says of what it holds under a key; None: nothing."""
+    for each in typing.get_args(owner) if isinstance(owner, UnionType) else (owner,):
+        if isinstance(each, type) and dataclasses.is_dataclass(each):
+            return typing.get_type_hints(each).get(key)
+        if typing.get_origin(each) in (dict, list):
+            return typing.get_args(each)[-1]
+    return None
+
+
+def is_text(hint: Any) -> bool:
+    return hint is str or (isinstance(hint, UnionType) and str in typing.get_args(hint))
 
 
 def _options(override: Override) -> list[Any]:
@@ -71,7 +102,8 @@ def _options(override: Override) -> list[Any]:
 
 
 def _check_option(text: str, group: str, option: Any) -> None:
-    if isinstance(option, str) and option and "${" not in option:
+    beyond = isinstance(option, str) and (option.startswith("/") or ".." in option.split("/"))  # of the group's folder
+    if isinstance(option, str) and option and "${" not in option and not beyond:
         return
     without = f"; leave it out for none, or write ~{group}" if option is None and group in _WITHOUT else ""
     how_many = "; how many there are is compute.workers" if group == "workers" else ""

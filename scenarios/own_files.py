@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf._utils import get_yaml_loader
 
-from scenarios.overrides import GROUPS, chosen, config_folder
+from scenarios.games.schema import GameConfig
+from scenarios.mission import ScenarioConfig
+from scenarios.overrides import GROUPS, chosen, config_folder, held, is_text
 from scenarios.ranges import ConfigError, check, cut
 
 DEFAULTS = {"scenarios": ["imaging_constellation"], "games": ["smac_3m"]}  # of the roots' config.yaml
+
+_SCENARIOS: dict[str, type] = {"scenarios": ScenarioConfig, "games": GameConfig}
+_QUOTE = "names must be written in quotes there"
 
 
 def check_files(arguments: Sequence[str], root: Path) -> None:
@@ -58,8 +64,38 @@ def _check_file(folder: Path, name: str, root: Path, above: tuple[str, ...]) -> 
     content = _read(path)
     if content is not None and not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}: it must hold a group of keys, KEY: VALUE each")
+    if name.startswith("scenario/"):
+        _check_texts(path, _SCENARIOS[root.name])
     for base in _bases(content or {}, name.partition("/")[0]):
         _check_file(folder, base, root, (*above, name))
+
+
+def _check_texts(path: Path, schema: type) -> None:
+    """Refuse what is written as a name and read as something else: `yes` is true, 0x10 is 16.
+
+    Raises:
+        ConfigError: there is such a name.
+    """
+    text = path.read_bytes().decode("utf-8-sig")
+    try:
+        read, written = yaml.load(text, get_yaml_loader()), yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, ValueError, TypeError):  # Hydra says so
+        return
+    _compare(path, read, written, schema, "scenario")
+
+
+def _compare(path: Path, read: Any, written: Any, hint: Any, where: str) -> None:
+    if isinstance(read, dict) and isinstance(written, dict) and len(read) == len(written):
+        for (key, value), (name, text) in zip(read.items(), written.items(), strict=True):
+            agent = type(key) is int and str(key) == name and where == "scenario.environment.blocks"
+            if not isinstance(key, str) and not agent:
+                raise ConfigError(f"{where} has the name {cut(name)} in {path}, which YAML reads as no text: {_QUOTE}")
+            _compare(path, value, text, held(hint, key), f"{where}.{key}")
+    elif isinstance(read, list) and isinstance(written, list):
+        for index, (value, text) in enumerate(zip(read, written, strict=True)):
+            _compare(path, value, text, held(hint, index), f"{where}.{index}")
+    elif is_text(hint) and read is not None and not isinstance(read, str) and str(read) != written:
+        raise ConfigError(f"{where}={cut(str(written))} is not allowed: YAML reads it as {cut(str(read))}: {_QUOTE}")
 
 
 def _read(path: Path) -> Any:

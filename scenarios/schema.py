@@ -269,6 +269,7 @@ class OutputConfig:
     dir: str = "outputs"
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where the run record is also kept, e.g. results/runs
+    tensorboard: bool = False  # write every training's statistics for TensorBoard, beside the report
 
     def __post_init__(self) -> None:
         check_folders(self)

@@ -57,7 +57,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests")]))
     monkeypatch.setenv("TRACE", str(tmp_path / "trace"))
     records = tmp_path / "re cords"  # quoted for Hydra
-    return ["--module", "stand_in", "--records", str(records), "--logs", str(tmp_path / "logs")]
+    return ["module=stand_in", f"records={records}", f"logs={tmp_path / 'logs'}"]
 
 
 def called(*arguments: str) -> int:
@@ -101,9 +101,9 @@ def test_run_does_what_is_missing_and_nothing_twice(
 ) -> None:
     records = tmp_path / "re cords"
     write(smax_record("mappo_fo", [True], 0, overrides=("mappo.hidden=8",)), records)
-    asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "mappo_fo,kd_lh", "--seeds", "0", "1"]
-    asked += ["--threads-per-job", "3", "--set", "mappo.hidden=8", "--budget", "equal"]
-    assert called(*asked, "--dry-run") == 0
+    asked = ["run", *stand_in, "scenarios=smac_3m", "methods=mappo_fo,kd_lh", "seeds=[0,1]"]
+    asked += ["threads_per_job=3", "mappo.hidden=8", "budget=equal"]
+    assert called(*asked, "dry_run=true") == 0
     assert not (tmp_path / "trace").exists()
     assert called(*asked) == 0
     lines = sorted((tmp_path / "trace").read_text().splitlines())
@@ -120,7 +120,7 @@ def test_run_does_what_is_missing_and_nothing_twice(
 
 
 def test_both_budgets_are_run_unless_one_is_named(tmp_path: Path, stand_in: list[str]) -> None:
-    asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "teacher,kd_lh", "--seeds", "0", "--jobs", "1"]
+    asked = ["run", *stand_in, "scenarios=smac_3m", "methods=teacher,kd_lh", "seeds=0", "jobs=1"]
     assert called(*asked) == 0
     found = sorted((record.method, record.budget) for record in read_all(tmp_path / "re cords"))
     assert [name for name in found if name[0] == "kd_lh"] == [("kd_lh", "converged"), ("kd_lh", "equal")]
@@ -132,24 +132,24 @@ def test_both_budgets_are_run_unless_one_is_named(tmp_path: Path, stand_in: list
 def test_a_failed_job_is_named_and_the_others_go_on(
     tmp_path: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["run", *stand_in, "--scenarios", "smac_3m", "smac_8m", "--seeds", "0", "--jobs", "1", "--budget", "equal"]
+    asked = ["run", *stand_in, "scenarios=[smac_3m,smac_8m]", "seeds=0", "jobs=1", "budget=equal"]
     monkeypatch.setenv("FAILS", "kd_lh")
-    assert called(*asked, "--methods", "mappo_fo", "kd_lh") == 1
+    assert called(*asked, "methods=[mappo_fo,kd_lh]") == 1
     said = capfd.readouterr().err
     for name in ("smac_3m-seed0", "smac_8m-seed0"):
         log = tmp_path / f"logs/{name}.log"
-        assert f"kdmarl_sat.games.benchmark: {name} failed: ValueError: the sky fell (exit code 1, log {log})" in said
+        assert f"kdmarl-sat benchmark: {name} failed: ValueError: the sky fell (exit code 1, log {log})" in said
     assert sorted(record.map for record in read_all(tmp_path / "re cords")) == ["3m", "8m"]
     monkeypatch.setenv("FORGETS", "qmix_fo")
-    assert called(*asked, "--methods", "qmix_fo") == 1
+    assert called(*asked, "methods=qmix_fo") == 1
     assert "smac_3m-seed0 failed: it ended without a record of qmix_fo (log " in capfd.readouterr().err
 
 
 def test_an_interrupted_run_ends_its_processes_and_goes_on(
     tmp_path: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ["run", *stand_in, "--scenarios", "smac_3m", "--methods", "mappo_fo", "kd_lh", "--seeds", "0"]
-    asked += ["--budget", "equal"]
+    asked = ["run", *stand_in, "scenarios=smac_3m", "methods=[mappo_fo,kd_lh]", "seeds=0"]
+    asked += ["budget=equal"]
     command = [sys.executable, "-m", "kdmarl_sat.games.benchmark", *asked]
     process = subprocess.Popen(command, env={**os.environ, "HANGS": "kd_lh"}, stderr=subprocess.PIPE, text=True)
     pid = tmp_path / "trace.pid"
@@ -175,7 +175,7 @@ def alive(pid: int) -> bool:
 
 
 def test_ablation_passes_variant_and_override(tmp_path: Path, stand_in: list[str]) -> None:
-    assert called("ablation", *stand_in, "--variants", "no_kl", "own_only", "--seeds", "4") == 0
+    assert called("ablation", *stand_in, "variants=[no_kl,own_only]", "seeds=4") == 0
     found = {record.variant: record.config["distill"] for record in read_all(tmp_path / "re cords")}
     assert set(found) == {"no_kl", "own_only"}
     assert found["no_kl"]["kl"] == 0 and found["own_only"]["teacher_steps"] == 0
@@ -186,17 +186,22 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     records = tmp_path / "records"
     write(smax_record("mappo_fo", [True, True]), records)
     write(smax_record("kd_lh_a", [True, False]), records)
-    both = ["--records", str(records), "--out", str(tmp_path / "out")]
+    both = [f"records={records}", f"out={tmp_path / 'out'}"]
     assert called("table", *both) == 0
     assert "KD-MARL LH+A" in capsys.readouterr().out
     readme = tmp_path / "README.md"
     readme.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow")
-    assert called("table", *both, "--readme", str(readme)) == 0
+    assert called("table", *both, f"readme={readme}") == 0
     assert "| KD-MARL LH+A |" in readme.read_text() and "old" not in readme.read_text()
     readme.write_text(f"above\n{BEGIN}\nbelow")
-    assert called("table", *both, "--readme", str(readme)) == 2
+    assert called("table", *both, f"readme={readme}") == 2
     assert "README.md is not allowed: it must be a file with one line <!-- benchmark" in capsys.readouterr().err
-    assert called("figures", *both, "--maps", "3m") == 0
+    for content in ("<!-- ü -->".encode("latin-1"), "ü".encode("utf-16")):
+        readme.write_bytes(content)
+        assert called("table", both[0], f"out={tmp_path / 'none'}", f"readme={readme}") == 2
+        assert "README.md is not UTF-8 text (byte " in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()  # no half of it
+    assert called("figures", *both, "maps=3m") == 0
     names = ["actions-smac_3m-smax.png", "curves-smac_3m-smax.png", "flops-smax.png"]
     names += ["tables.csv", "tables.html", "tables.md", "tables.tex"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
@@ -205,19 +210,31 @@ def test_tables_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["run", "--scenarios", "smac_4m"], 2, "--scenarios=smac_4m is not allowed: it must be one of mpe_adversary,"),
-        (["run", "--methods", "magic"], 2, "--methods=magic is not allowed: it must be one of teacher,"),
-        (["run", "--seeds", "0,x"], 2, "--seeds=x is not allowed: it must be whole numbers from 0"),
-        (["run", "--jobs", "0"], 2, "--jobs=0 is not allowed: it must be at least 1"),
-        (["run", "--set", "seed=3"], 2, "--set seed=3 is not allowed: it must be another setting than scenario, seed"),
-        (["run", "--set", "mappo.hiden=3"], 2, "mappo.hiden is not a known key (did you mean hidden?)"),
-        (["ablation", "--method", "mappo_fo"], 2, "--method=mappo_fo is not allowed: it must be one of kd_lh,"),
+        (["run", "scenarios=smac_4m"], 2, "scenarios=smac_4m is not allowed: it must be one of mpe_adversary,"),
+        (["run", "methods=magic"], 2, "methods=magic is not allowed: it must be one of teacher,"),
+        (["run", "seeds=0,x"], 2, "seeds=x is not allowed: it must be whole numbers from 0"),
+        (["run", "scenarios="], 2, "scenarios='' is not allowed: it must be of mpe_adversary,"),
+        (["run", "methods=,"], 2, "methods=',' is not allowed: it must be of teacher,"),
+        (["run", "seeds="], 2, "seeds='' is not allowed: it must be whole numbers from 0 to 2147483647"),
+        (["run", "seeds=2147483648"], 2, "seeds=2147483648 is not allowed: it must be whole numbers from 0 to"),
+        (["run", "jobs=0.5"], 2, "jobs=0.5 is not allowed: it must be a whole number, at least 1"),
+        (["run", "jobs=9999999999999999999999999"], 2, "it must be a whole number, at least 1"),
+        (["run", "threads_per_job=nan"], 2, "threads_per_job=nan is not allowed: it must be a whole number, at"),
+        (["run", "scenarios=x" * 9000], 2, "…"),
+        (["table", "reference=nosuch"], 2, "reference=nosuch is not allowed: it must be a file"),
+        (["table", "peers=."], 2, "peers=. is not allowed: it must be a file"),
+        (["table", "out=/proc/self/status"], 2, "out=/proc/self/status is not allowed: it must be a folder"),
+        (["figures", "out=/proc/self/status"], 2, "it must be a folder that can be written to"),
+        (["run", "jobs=0"], 2, "jobs=0 is not allowed: it must be at least 1"),
+        (["run", "seed=3"], 2, "seed=3 is not allowed: it must be another setting than scenario, seed"),
+        (["run", "mappo.hiden=3"], 2, "mappo.hiden is not a known key (did you mean hidden?)"),
+        (["ablation", "method=mappo_fo"], 2, "method=mappo_fo is not allowed: it must be one of kd_lh,"),
         (["table"], 1, "holds no run records: kdmarl-sat benchmark run makes them"),
     ],
 )
 def test_bad_input_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
 ) -> None:
-    assert called(*arguments, "--records", str(tmp_path / "none")) == code
+    assert called(*arguments, f"records={tmp_path / 'none'}") == code
     said = capsys.readouterr().err
-    assert said.startswith("kdmarl_sat.games.benchmark: ") and sentence in said and said.count("\n") == 1
+    assert said.startswith("kdmarl-sat benchmark") and len(said) < 600 and sentence in said and said.count("\n") == 1

@@ -124,8 +124,8 @@ def test_a_part_measured_again_replaces_only_itself(folder: Path, tmp_path: Path
     record, readme = tmp_path / "record.json", tmp_path / "README.md"
     write_record(record, {"host": Part((Line("kept", 1.0),), {"networks": {}, "turn": 1, "calls": 1}, RUN)})
     readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    paths = [f"--record={record}", f"--readme={readme}", f"--table={tmp_path / 'onboard.md'}", f"--bundle={folder}"]
-    main(["--only=admission,upsets", "--flips=40", *paths])
+    paths = [f"record={record}", f"readme={readme}", f"table={tmp_path / 'onboard.md'}", f"bundle={folder}"]
+    main(["only=admission,upsets", "flips=40", *paths])
     stored = json.loads(record.read_text())["parts"]
     assert list(stored) == ["host", "upsets", "admission"]
     assert stored["host"]["lines"][0]["what"] == "kept"
@@ -140,17 +140,17 @@ def test_a_part_measured_again_replaces_only_itself(folder: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["--only=host,nonsense"], 2, "--only=host,nonsense is not allowed: it must be of bits,host,"),
-        (["--targets=z80"], 2, "--targets=z80 is not allowed: it must be of cortex-m7,"),
-        (["--calls=0"], 2, "--calls=0 is not allowed: it must be at least 1"),
-        (["--bundle=/nowhere", "--only=host"], 1, "bundle /nowhere is not a folder"),
+        (["only=host,nonsense"], 2, "only=host,nonsense is not allowed: it must be of bits,host,"),
+        (["targets=z80"], 2, "targets=z80 is not allowed: it must be of cortex-m7,"),
+        (["calls=0"], 2, "calls=0 is not allowed: it must be at least 1"),
+        (["bundle=/nowhere", "only=host"], 1, "bundle /nowhere is not a folder"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(
     arguments: list[str], code: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, f"--record={tmp_path / 'record.json'}"])
+        main([*arguments, f"record={tmp_path / 'record.json'}"])
     assert stopped.value.code == code
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())

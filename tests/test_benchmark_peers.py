@@ -242,23 +242,23 @@ def test_missing_peers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert missing == {
         "EPyMARL": f"{tmp_path / '.venv/bin/python'} is not there",
         "JaxMARL": f"{tmp_path / 'baselines/MAPPO/mappo_rnn_mpe.py'} is not there",
-        "BenchMARL": "--benchmarl was not given",
+        "BenchMARL": "benchmarl=FOLDER was not given",
     }
     with pytest.raises(SystemExit) as stopped:
-        main([f"--epymarl={tmp_path}", f"--out={tmp_path / 'out.json'}"])
+        main([f"epymarl={tmp_path}", f"out={tmp_path / 'out.json'}"])
     assert stopped.value.code == 2
     shown = capsys.readouterr()
     assert "EPyMARL is not compared: " in shown.out
-    assert "JaxMARL is not compared: --jaxmarl was not given" in shown.out
-    assert shown.err.strip().endswith("there is no peer to compare with; name one, e.g. --jaxmarl=FOLDER")
+    assert "JaxMARL is not compared: jaxmarl=FOLDER was not given" in shown.out
+    assert shown.err.strip().endswith("there is no peer to compare with; name one, e.g. jaxmarl=FOLDER")
     assert not (tmp_path / "out.json").exists()
 
 
 def test_too_short_a_training_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["--steps=1000"])
+        main(["steps=1000"])
     assert stopped.value.code == 2
-    assert "--steps=1000 is not allowed: it must be at least 80000" in capsys.readouterr().err
+    assert "steps=1000 is not allowed: it must be at least 80000" in capsys.readouterr().err
 
 
 def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatc
     settings = {"steps": 60_000, "seeds": [0], "threads": 1}
     made = [fake(BURN, name=name) for name in ("ours", "ours, as JaxMARL", "JaxMARL")]
     plain = json.loads(json.dumps(record(made, RUNS, {"EPyMARL": "away"}, settings), allow_nan=False))
-    assert (plain["format"], plain["version"]) == ("kdmarl_sat.measure.peers.command", 1)
+    assert (plain["format"], plain["version"]) == ("kdmarl_sat.benchmark_peers", 1)
     assert plain["settings"]["window_steps"] == 20_000
     assert plain["missing"] == {"EPyMARL": "away"}
     assert plain["programs"]["JaxMARL"]["command"][-2:] == ["60000", "0"]
@@ -297,9 +297,9 @@ def test_the_table_of_what_was_measured(tmp_path: Path) -> None:
     [
         ("{", r"peers\.json is damaged"),
         ("[]", r"peers\.json is damaged"),
-        ('{"format": "kdmarl_sat.measure.peers.command", "version": 9}', "has version 9: this program reads version 1"),
+        ('{"format": "kdmarl_sat.benchmark_peers", "version": 9}', "has version 9: this program reads version 1"),
         (
-            '{"format": "kdmarl_sat.measure.peers.command", "version": 1, "runs": []}',
+            '{"format": "kdmarl_sat.benchmark_peers", "version": 1, "runs": []}',
             "it lacks comparisons, machine, settings",
         ),
     ],

@@ -25,7 +25,7 @@ def test_targets_grow_with_the_constellation_and_overrides_count() -> None:
 
 def test_a_small_one_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "scale.json"
-    main(["scenario.duration_s=120", "--largest", "8", "--record", str(path)])
+    main(["scenario.duration_s=120", "largest=8", f"record={path}"])
     record = json.loads(path.read_text())
     assert [row["satellites"] for row in record["sizes"]] == [4, 8]
     assert record["rewards equal"] is True
@@ -36,8 +36,8 @@ def test_a_small_one_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--largest=4"], "--largest=4 is not allowed: it must be at least 8, for two sizes"),
-        (["--episodes=0"], "--episodes=0 is not allowed: it must be at least 1"),
+        (["largest=4"], "largest=4 is not allowed: it must be at least 8"),
+        (["episodes=0"], "episodes=0 is not allowed: it must be at least 1"),
         (["scenario.sim_step_s=9"], "scenario.sim_step_s=9.0 is not allowed: it must be "),
     ],
 )
@@ -45,7 +45,7 @@ def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--record", str(tmp_path / "new/record.json")])
+        main([*arguments, f"record={tmp_path / 'new/record.json'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())

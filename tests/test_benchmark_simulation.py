@@ -37,21 +37,21 @@ def test_memory_that_was_given_back_is_not_counted() -> None:
             ["scenario.communication.mode=line_of_sight"],
             "scenario.communication.mode='line_of_sight' is not compared with plain ",
         ),
-        (["--episodes=0"], "--episodes=0 is not allowed: it must be at least 1"),
+        (["episodes=0"], "episodes=0 is not allowed: it must be at least 1"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--record", str(tmp_path / "new/record.json")])
+        main([*arguments, f"record={tmp_path / 'new/record.json'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
 def test_the_record_is_plain_json_and_memory_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["scenario.duration_s=120", "--episodes=1", "--resets=2", "--record", str(tmp_path / "new/record.json")])
+    main(["scenario.duration_s=120", "episodes=1", "resets=2", f"record={tmp_path / 'new/record.json'}"])
     record = json.loads((tmp_path / "new/record.json").read_text())
     assert list(record) == ["run", "memory", "speed"]
     assert record["speed"]["rewards equal"] is True

@@ -23,8 +23,8 @@ def test_parity_is_measured_for_a_mission() -> None:
 
 def test_no_episodes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        benchmark_twin.main(["--episodes", "0"])
-    assert "--episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
+        benchmark_twin.main(["episodes=0"])
+    assert "episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mission", benchmark_twin.MISSIONS)

@@ -8,6 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from envs.basilisk.clock import NEVER_NS, limit_ns, nanoseconds
 from envs.basilisk.environment import ConstellationEnv
@@ -17,6 +19,10 @@ from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.worlds import make_worlds
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
+
+MISSION = composed("scenario=imaging_constellation", "scenario.training_duration_s=null").scenario
+STEPS_NS = st.integers(50_000_000, 2_000_000_000) | st.integers(50, 2000).map(lambda ms: ms * 1_000_000)
+WHOLE_MS = st.integers(1, 10_000_000).map(lambda ms: ms * 1_000_000)
 
 
 def mission(step_s: float, duration_s: float) -> ScenarioConfig:
@@ -30,24 +36,36 @@ def test_nanoseconds() -> None:
     assert nanoseconds(math.inf) == nanoseconds(1e300) == NEVER_NS
 
 
-def test_an_episode_ends_at_the_first_tick_at_or_after_its_duration() -> None:
-    """All steps of whole milliseconds with durations of whole milliseconds, against exact fractions."""
-    rng = np.random.default_rng(0)
-    for step_ms in range(50, 2001):
-        for duration_ms in (600_000, 1100, *rng.integers(1, 10_000_000, 5).tolist()):
-            found = limit_ns(duration_ms / 1000, step_ms / 1000)
-            assert found == math.ceil(Fraction(duration_ms, step_ms)) * step_ms * 1_000_000
+@example(step_ns=139_000_000, duration_ns=600_000_000_000)
+@example(step_ns=50_000_000, duration_ns=1)
+@example(step_ns=2_000_000_000, duration_ns=10_000_000_000_000_000)
+@given(step_ns=STEPS_NS, duration_ns=st.integers(1, 10_000_000_000_000_000) | WHOLE_MS)
+@settings(max_examples=2000, deadline=None, derandomize=True)
+def test_an_episode_ends_at_the_first_tick_at_or_after_its_duration(step_ns: int, duration_ns: int) -> None:
+    """Steps and durations as they are typed, in decimals to the nanosecond, against exact fractions."""
+    step_s, duration_s = float(Fraction(step_ns, 10**9)), float(Fraction(duration_ns, 10**9))
+    found = limit_ns(duration_s, step_s)
+    if duration_ns < 2**52:  # seconds in a float64 still tell nanoseconds apart
+        assert found == math.ceil(Fraction(duration_ns, step_ns)) * step_ns
+    assert found % step_ns == 0 and 0 <= found - nanoseconds(duration_s) < step_ns
 
 
-@pytest.mark.parametrize(("step_s", "duration_s"), [(0.14, 20.0), (0.1, 1.1)])
-def test_episodes_of_odd_steps_end(step_s: float, duration_s: float) -> None:
-    """In as many ticks as fractions say, in Basilisk and on the twin."""
-    config = mission(step_s, duration_s)
-    exact_s = float(math.ceil(Fraction(str(duration_s)) / Fraction(str(step_s))) * Fraction(str(step_s)))
-    twin = TwinEnv(config, make_worlds(config, [3]), training=False)
-    for env in (ConstellationEnv(config), twin):
+@example(step_ms=140, duration_ms=20_000, parts=1)
+@example(step_ms=100, duration_ms=1100, parts=1)
+@given(step_ms=st.integers(50, 2000), duration_ms=st.integers(1, 20_000), parts=st.integers(1, 12))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_an_episode_of_any_step_ends(step_ms: int, duration_ms: int, parts: int) -> None:
+    """After as many ticks as fractions say, in Basilisk and on the twin, however decisions divide it."""
+    config = dataclasses.replace(
+        MISSION,
+        sim_step_s=step_ms / 1000,
+        duration_s=duration_ms / 1000,
+        actions=dataclasses.replace(MISSION.actions, charge_duration_s=duration_ms / parts / 1000),
+    )
+    exact_s = float(math.ceil(Fraction(duration_ms, step_ms)) * Fraction(step_ms, 1000))
+    for env in (ConstellationEnv(config), TwinEnv(config, make_worlds(config, [3]), training=False)):
         step = env.reset([3])
-        for _ in range(20):
+        for _ in range(parts):
             if step.truncated.all():
                 break
             step = env.step(np.zeros((1, 4), np.int64))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from czml3 import Packet
 from scipy.interpolate import BarycentricInterpolator
 
 from envs.basilisk.environment import ConstellationEnv
@@ -149,3 +150,9 @@ def test_every_activity_has_its_name(flown: Any) -> None:
     [first, second, *_] = of_kind(packets, "satellite-")
     assert [span["string"] for span in first["properties"]["action"]] == [*ACTIVITIES, "lost"]
     assert [span["string"] for span in second["properties"]["action"]] == ["charging"]
+
+
+def test_every_packet_is_czml(flown: Any) -> None:
+    """czml3's models of the format, which allow no other fields, read each packet and write the same."""
+    for packet in flown[2]:
+        assert json.loads(Packet.model_validate(packet).model_dump_json(exclude_none=True)) == packet

@@ -16,6 +16,8 @@ import yaml
 from hydra import compose, initialize_config_module
 
 from kdmarl_sat.__main__ import MEASURES, VERBS
+from kdmarl_sat.games import benchmark
+from kdmarl_sat.missions.transfer import TO, variations
 from scenarios import onboard_sim, quantise, roots, schema
 from scenarios.games import schema as games
 from scenarios.roots import root_of
@@ -96,6 +98,13 @@ def test_a_command_exists_and_its_settings_compose(block: Block, words: list[str
         verb = rest[0] if rest else ""
         if verb == "measure":
             assert rest[1] in MEASURES
+        elif verb == "transfer":
+            asked = [word.removeprefix(TO) for word in rest if word.startswith(TO)]
+            run = [word for word in rest[1:] if not word.startswith(TO)]
+            for extra in variations(asked):
+                composes("run", [*run, *extra], None)
+        elif verb == "benchmark":
+            benchmark._parser().parse_args(rest[1:])
         elif verb in CONFIGS:
             composes(verb, rest[1:], None)
         else:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import math
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +178,136 @@ def test_what_a_sentence_quotes_is_cut() -> None:
     )
     folder = "/home/somebody/" + "a-folder/" * 12
     assert sentence(f"{folder} is not a folder") == f"{folder} is not a folder"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("scenario.name=true", "scenario.name=true is not allowed: it is read as True, and must be text, in quotes: "),
+        ("scenario.name=1_0", "is read as 10, and must be text, in quotes: \"scenario.name='1_0'\""),
+        ("scenario.constellation.classes.0.sensing=1e3", "is read as 1000.0, and must be text, in quotes"),
+        ("output.records_dir=1_0", "output.records_dir=1_0 is not allowed: it is read as 10, and must be text"),
+        ("preset='../preset/smoke'", "preset='../preset/smoke' is not allowed: it must be a name, see --help"),
+        ("scenario='/tmp/x'", "scenario='/tmp/x' is not allowed: it must be a name, see --help"),
+    ],
+)
+def test_what_is_typed_as_a_name_and_read_as_something_else(override: str, said: str) -> None:
+    assert said in refused(override)
+
+
+@pytest.mark.parametrize("value", ["5", "1.5", "abc", "'yes'", "True", "null", "1,2", "${seed}"])
+def test_text_that_is_read_as_it_is_typed(value: str) -> None:
+    check_overrides([f"output.records_dir={value}", f"scenario.faults.training={value}"], RunConfig)
+
+
+GAME_FILE = b"name: mine\nenvironment: {suite: pettingzoo, parallel_env: {_target_: a.b}"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: yes\n", "scenario.name=yes is not allowed: YAML reads it as True: names must be written in quotes"),
+        (MINE + b"hardware: {yes: {}}\n", "scenario.hardware has the name yes in .*, which YAML reads as no text"),
+        (MINE + b"sensing: {1.0: [gyro]}\n", "scenario.sensing has the name 1.0 in"),
+        (MINE + b"sensing: {a: [gyro, no]}\n", "scenario.sensing.a.1=no is not allowed: YAML reads it as False"),
+        (MINE + b"sensing: {null: [gyro]}\n", "scenario.sensing has the name null in"),
+        (MINE + b"ground_stations: {at: {5: [0, 0]}}\n", "scenario.ground_stations.at has the name 5 in"),
+        (
+            MINE + b"constellation: {classes: [{hardware: on, sensing: a}]}\n",
+            "scenario.constellation.classes.0.hardware=on is not allowed",
+        ),
+    ],
+)
+def test_names_in_a_file_that_yaml_reads_otherwise(tmp_path: Path, content: bytes, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        check_files(own(tmp_path, content), FOLDERS[CONSTELLATION])
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (b", blocks: {0: [{name: a, size: 1}], x: []}}\n", None),
+        (b", blocks: {0x1: [{name: a, size: 1}]}}\n", "scenario.environment.blocks has the name 0x1 in"),
+        (b"}\nagents: [on]\n", "scenario.agents.0=on is not allowed: YAML reads it as True"),
+        (b"}\nagents: [5, 1.5, 2020-01-01]\n", None),
+    ],
+)
+def test_names_in_a_games_file(tmp_path: Path, rest: bytes, said: str | None) -> None:
+    if said is None:
+        check_files(own(tmp_path, GAME_FILE + rest), FOLDERS[GAME])
+        return
+    with pytest.raises(ConfigError, match=said):
+        check_files(own(tmp_path, GAME_FILE + rest), FOLDERS[GAME])
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("preset=a/b", "preset='a/b' is not known: it must be one of default, full, smoke"),
+        ("+processors.a-b={core: a}", "processors.a-b is not there yet: it must be added in a file of your own"),
+    ],
+)
+def test_a_sentence_names_the_key_as_it_was_typed(override: str, said: str) -> None:
+    with pytest.raises((ConfigError, *COMPOSITION_ERRORS)) as error:
+        composed(override)
+    found = verdict(error.value)
+    assert found is not None and found[1].startswith(said)
+
+
+FLAGS = {
+    "measure.soak": ("episodes", "kills"),
+    "measure.scale": ("episodes", "largest"),
+    "measure.simulation": ("episodes", "resets"),
+    "measure.twin": ("episodes",),
+    "measure.onboard.command": ("decisions", "calls", "flips", "mutations", "trials"),
+    "measure.peers.command": ("steps", "seeds", "threads"),
+    "bundles.sign": ("sequence",),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_a_flags_number_is_refused_in_one_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every setting that takes a whole number: what is none, and what is beyond its range."""
+    main = importlib.import_module(f"kdmarl_sat.{name}").main
+    before = ("bundle", "x", "key=y") if name == "bundles.sign" else ()
+    for flag in FLAGS[name]:
+        for value in ("nan", "inf", "1e308", "0.5", "", "abc", "-1", "9" * 23, "1_0", "x" * 500):
+            with pytest.raises(SystemExit) as stopped:
+                main([*before, f"{flag}={value}"])
+            said = capsys.readouterr().err
+            assert stopped.value.code == 2 and said.count("\n") == 1 and len(said) < 300
+            quoted = value[:40] or "''"
+            assert f": {flag}={quoted}" in said and " is not allowed: it must be " in said
+
+
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("measure.scale", "record"),
+        ("measure.simulation", "record"),
+        ("measure.twin", "record"),
+        ("measure.peers.command", "out"),
+        ("measure.onboard.command", "table"),
+        ("measure.evidence.command", "record"),
+        ("measure.soak", "record"),
+    ],
+)
+def test_a_record_that_cannot_be_written_is_refused_before_any_compute(
+    name: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module(f"kdmarl_sat.{name}").main
+    others = ["misra"] if name == "measure.evidence.command" else []
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.symlink("loop", tmp_path / "loop")
+    for place in ("folder", "file/below", "loop/below", "x" * 250, "/proc/below/it"):
+        with pytest.raises(SystemExit) as stopped:
+            main([*others, f"{flag}={place}"])
+        said = capsys.readouterr().err
+        assert stopped.value.code == 2 and said.count("\n") == 1
+        assert f": {flag}={place[:30]}" in said and "it must be a file that can be written to (" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "loop"]
 
 
 # Every number of every schema, out of its range, and the sentence's key typed back.

@@ -155,6 +155,11 @@ def test_what_a_users_function_raises_is_one_sentence(user: Path) -> None:
         extensions.reward_rule(mission(user, "scenario.reward.rule='os:getcwd'"))
 
 
+def test_a_name_that_python_has_not_is_refused_for_what_it_is(user: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^scenario.features='a-b' is .*, of letters, digits and _ as in Python$"):
+        mission(user, "+scenario.features.a-b='my_parts:ELEVATION'")
+
+
 def test_a_name_that_is_taken_is_refused(user: Path) -> None:
     with pytest.raises(Exception, match=r"scenario.features='battery' is not allowed: it must be a name other than"):
         mission(user, "+scenario.features.battery='my_parts:ELEVATION'")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdmarl_sat.missions.records import RecordError, read_records
-from kdmarl_sat.missions.table import BEGIN, END, main, overview, sections
+from kdmarl_sat.missions.table import BEGIN, END, in_short, main, overview, page, sections
 from kdmarl_sat.report.pages import inserted
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +56,7 @@ def test_numbers_by_hand() -> None:
     assert cells[1].startswith("10.0 [9.0, 11.0]")
     assert cells[2].startswith("1.25 ")
     assert cells[3].startswith("80 [")  # (10 - 2) / (12 - 2)
-    assert cells[4:] == ["1.0", "0.00", "2.8", "40", "25.0", "60%"]  # (1 + 4 + 2 + 4) / 4 overrides
+    assert cells[4:] == ["1.0", "0.00", "2.8", "40 (60)", "25.0 (in sum 33.3)", "60%"]  # (1 + 4 + 2 + 4) / 4 overrides
     assert "- teacher / greedy: 1.5, 2.5 / 2: **met in part**" in text
 
 
@@ -75,7 +75,7 @@ def test_the_overview_by_hand() -> None:
     assert [cell.split()[0] for cell in row(text, "KD_LH")[1:]] == ["10.0", "–"]
     assert row(text, "KD_LH, kept of the teacher")[1].startswith("80 [")
     assert row(text, "KD_LH_A, kept of the teacher")[1:] == ["–", "75 [75, 75] %"]
-    assert row(text, "times fewer MACs than the teacher, LH+A")[1:] == ["–", "20.0"]
+    assert row(text, "times fewer MACs than the teacher, KD_LH_A")[1:] == ["–", "20.0 (in sum 28.6)"]
     assert row(text, "lost satellites per episode, LH+A")[1:] == ["–", "0.00"]
     assert row(text, "claims met in all seeds")[1:] == ["0 of 1", "0 of 1"]
 
@@ -125,17 +125,63 @@ def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path, capsys:
     with pytest.raises(RecordError, match=r"a.json is damaged"):
         read_records(tmp_path)
     with pytest.raises(SystemExit):
-        main(["--records", str(tmp_path)])
-    assert capsys.readouterr().err.startswith(f"kdmarl_sat.missions.table: run record {tmp_path}/a.json is damaged")
+        main([f"records={tmp_path}"])
+    assert capsys.readouterr().err.startswith(f"kdmarl-sat table: run record {tmp_path}/a.json is damaged")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe{\0", "is damaged"),
+        ('{"format": "ü"}'.encode("latin-1"), "is damaged"),
+        (b"", "is damaged"),
+        (b"[" * 100_000, "is damaged: it is nested too deeply"),
+        (b'{"format": "kdmarl_sat.metrics", "version": 1}', "is damaged: run.scenario is not there"),
+        (b"null", "has version None"),
+    ],
+    ids=["utf-16", "latin-1", "empty", "deep", "nothing in it", "null"],
+)
+def test_a_file_that_is_no_record(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(RecordError, match=rf"^run record .*a.json {said}"):
+        read_records(tmp_path)
+
+
+def test_each_part_of_a_record_is_missed(tmp_path: Path) -> None:
+    whole = record(0, {"random": [1.0]})
+    places = [("run", "seed"), ("config", "scenario"), ("policies", 0, "episodes", 0, "captured"), ("claims", 0, "met")]
+    for place in places:
+        broken = json.loads(json.dumps(whole))
+        holder = broken
+        for key in place[:-1]:
+            holder = holder[key]
+        del holder[place[-1]]
+        (tmp_path / "a.json").write_text(json.dumps(broken))
+        with pytest.raises(RecordError, match=r"a.json is damaged: " + ".".join(map(str, place))):
+            read_records(tmp_path)
+
+
+def test_no_records_leave_the_tables_that_are_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages = (ROOT / "README.md", ROOT / "results/missions.md")
+    before = [page.read_bytes() for page in pages]
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            main([f"records={tmp_path / 'nosuch'}"])
+        after = [page.read_bytes() for page in pages]
+    finally:
+        for page, content in zip(pages, before, strict=True):
+            page.write_bytes(content)
+    assert after == before and stopped.value.code != 0
+    assert "nosuch holds no run records" in capsys.readouterr().err
 
 
 def test_the_readme_holds_what_the_records_say() -> None:
     readme = (ROOT / "README.md").read_text()
-    assert inserted(readme, overview(read_records(ROOT / "results/runs")), BEGIN, END) == readme
+    assert inserted(readme, in_short(read_records(ROOT / "results/runs")), BEGIN, END) == readme
 
 
 def test_the_page_of_missions_holds_what_the_records_say() -> None:
-    assert (ROOT / "results/missions.md").read_text() == sections(read_records(ROOT / "results/runs"))
+    assert (ROOT / "results/missions.md").read_text() == page(read_records(ROOT / "results/runs"))
 
 
 def test_insertion_keeps_the_rest() -> None:

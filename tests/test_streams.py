@@ -13,7 +13,7 @@ from rich.console import Console as RichConsole
 from kdmarl_sat import console
 from tests.test_config import ROOT
 
-SLOW = ("onboard_sim", "quantise", "transfer", "soak")  # to import
+SLOW = ("fly", "quantise", "transfer", "measure soak")
 COMMANDS = ("run", "export", "benchmark", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW))
 
 
@@ -30,7 +30,18 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_into_a_pipe_that_is_closed(name: str) -> None:
-    done = shell(f"$P -m kdmarl_sat.{name} --help | true")
+    done = shell(f"$P -m kdmarl_sat {name} --help | true")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_full_disk_behind_the_output_is_one_sentence(tmp_path: object) -> None:
+    done = shell(f"$P -m kdmarl_sat.bundles.sign new-key {tmp_path}/key > /dev/full")
+    assert (done.returncode, done.stderr) == (1, b"kdmarl-sat sign: No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["sign", "measure evidence", "export"])
+def test_help_for_nobody(name: str) -> None:
+    done = shell(f"$P -m kdmarl_sat {name} --help >&-")
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -37,10 +37,11 @@ def test_classes_that_do_not_divide_the_constellation() -> None:
 
 
 def test_every_value_is_flown_beside_every_mission() -> None:
-    assert variations([["a=1", "b=2"], ["c=3"]], []) == [["a=1", "b=2"], ["c=3"]]
-    assert variations([], ["k=0,0.5"]) == [["k=0"], ["k=0.5"]]
-    assert variations([["a=1"]], ["k=0,1"]) == [["a=1", "k=0"], ["a=1", "k=1"]]
-    assert variations([["a=1"]], ["k=0,1", "l=2"]) == [["a=1", "k=0"], ["a=1", "k=1"], ["a=1", "l=2"]]
+    assert variations(["a=1", "b=2"]) == [["a=1", "b=2"]]
+    assert variations(["k=0,0.5"]) == [["k=0"], ["k=0.5"]]
+    assert variations(["a=1", "k=0,1"]) == [["a=1", "k=0"], ["a=1", "k=1"]]
+    assert variations(["k=0,1", "a=1", "l=2,3"]) == [["a=1", each] for each in ("k=0", "k=1", "l=2", "l=3")]
+    assert variations(["a=[1,2]", "b='x,y'", "c={d: 1, e: (2,3)}"]) == [["a=[1,2]", "b='x,y'", "c={d: 1, e: (2,3)}"]]
 
 
 def _flight(
@@ -126,23 +127,23 @@ def test_table_and_figure_show_the_return_with_its_penalty_per_satellite() -> No
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "--to and --vary are both missing: at least one must say which missions to fly"),
-        (["seed=1", "--vary", "seed=2", "preset=huge"], "preset='huge' is not known: it must be one of"),
-        (["--redraw", "there", "--vary", "a=1"], "--redraw stands alone: it flies nothing, and writes where it reads"),
-        (["--vary", "a=1", "--vary", "faults"], "--vary=faults is not allowed: it must be KEY=A,B,..."),
-        (["--to", "teacher.hidden=8"], "--to teacher.hidden=8 is not allowed: it must change the scenario alone"),
+        ([], "no mission to fly is named: at least one to.KEY=VALUE or to.KEY=A,B,... must be given"),
+        (["seed=1", "to.seed=2,3", "preset=huge"], "preset='huge' is not known: it must be one of"),
+        (["redraw=there", "to.a=1"], "redraw stands alone: it flies nothing, and writes where it reads"),
+        (["to.a=1", "to.faults"], "to.faults is not allowed: it must be to.KEY=VALUE or to.KEY=A,B,..."),
+        (["to.teacher.hidden=8"], "to.teacher.hidden=8 is not allowed: it must change the scenario alone"),
         (
-            ["scenario.constellation.planes=2", "--to", "scenario.constellation.planes=1"],
+            ["scenario.constellation.planes=2", "to.scenario.constellation.planes=1"],
             "must have the same classes of satellites, and at least 8 satellites",
         ),
-        (["--vary", "scenario.faults.crosslink_outage=1"], "faults.crosslink_outage=1.0 is not allowed: it must be "),
+        (["to.scenario.faults.crosslink_outage=1"], "faults.crosslink_outage=1.0 is not allowed: it must be "),
     ],
 )
 def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, "--out", str(tmp_path / "out")])
+        main([*arguments, f"out={tmp_path / 'out'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
@@ -153,12 +154,9 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     run = [*TINY, f"output.cache_dir={tmp_path}/cache"]
     arguments = [
         *run,
-        "--to",
-        *eight,
-        "--vary",
-        "scenario.faults.missing_decisions=0,1",
-        "--out",
-        str(tmp_path / "out"),
+        *(f"to.{each}" for each in eight),
+        "to.scenario.faults.missing_decisions=0,1",
+        f"out={tmp_path / 'out'}",
     ]
     main(arguments)
     result = json.loads((tmp_path / "out" / "transfer.json").read_text())
@@ -191,7 +189,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     drawn = {name: (tmp_path / "out" / name).read_bytes() for name in ("transfer.md", "transfer.png")}
     for name in drawn:
         (tmp_path / "out" / name).unlink()
-    main(["--redraw", str(tmp_path / "out")])
+    main([f"redraw={tmp_path / 'out'}"])
     assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
 
 
@@ -211,7 +209,7 @@ def test_what_cannot_be_drawn_again_is_one_sentence(
     if content is not None:
         (tmp_path / "transfer.json").write_text(content)
     with pytest.raises(SystemExit) as stopped:
-        main(["--redraw", str(tmp_path)])
+        main([f"redraw={tmp_path}"])
     assert stopped.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line and "transfer.json" in line
@@ -220,9 +218,8 @@ def test_what_cannot_be_drawn_again_is_one_sentence(
 
 def test_each_question_has_a_folder_of_its_own() -> None:
     run = composed("seed=3")
-    assert folder_name(run, [], ["scenario.communication.mode=none,free"]) == (
+    assert folder_name(run, ["scenario.communication.mode=none,free"]) == (
         "imaging_constellation-default-seed3-communication"
     )
-    assert folder_name(
-        run, [["scenario.constellation.planes=2", "scenario.communication.mode=none"]], ["a.b=1,2", "c=3"]
-    ) == ("imaging_constellation-default-seed3-planes-2-communication-none-b-c")
+    asked = ["scenario.constellation.planes=2", "scenario.communication.mode=none", "a.b=1,2", "c=3"]
+    assert folder_name(run, asked) == "imaging_constellation-default-seed3-planes-2-communication-none-b-c-3"

@@ -24,6 +24,11 @@ _PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may c
 
 
 Progress = Callable[[float, str], None]  # (share done, what to say)
+Scalars = Callable[[int, Mapping[str, float]], None]  # (steps or episodes so far, a training's statistics)
+
+
+def untold(step: int, statistics: Mapping[str, float]) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Place:
     folder: Path
     key: str  # the stage's digest, which its checkpoints carry
     progress: Progress
+    scalars: Scalars = untold  # told at each point of a learning curve
 
 
 class ArtifactError(ValueError):

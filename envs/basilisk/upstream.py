@@ -11,7 +11,7 @@ from bsk_rl import ConstellationTasking, act, comm, data, obs, sats
 from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
-from envs.basilisk.satellites import satellite_args
+from envs.basilisk.satellites import name_of, satellite_args
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
 from scenarios.communication import Communication
@@ -61,7 +61,7 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
     logging.getLogger("bsk_rl").setLevel(logging.ERROR)
     environment: ConstellationTasking = ConstellationTasking(
         satellites=[
-            PlainImager(f"sat_{index}_{member.hardware}", satellite_args(config.hardware[member.hardware]))
+            PlainImager(name_of(index, member.hardware), satellite_args(config.hardware[member.hardware]))
             for index, member in enumerate(members)
         ],
         scenario=scenario,

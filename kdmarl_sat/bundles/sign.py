@@ -1,8 +1,8 @@
 """Sign bundles, so that an executor with the operator's key flies no others (docs/security.md).
 
 kdmarl-sat sign new-key FILE                      a random key, readable by its owner only
-kdmarl-sat sign bundle FOLDER --key FILE --sequence N [--ed25519 PRIVATE.pem]
-kdmarl-sat sign verify FOLDER --key FILE [--ed25519 PUBLIC.pem]
+kdmarl-sat sign bundle FOLDER key=FILE sequence=N [ed25519=PRIVATE.pem]
+kdmarl-sat sign verify FOLDER key=FILE [ed25519=PUBLIC.pem]
 
 Sequence numbers grow: a bundle below the newest one accepted is refused.
 """
@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
+from kdmarl_sat.streams import prepare
 from onboard import table
 from onboard.authentic import (
     SIGNATURE,
@@ -115,7 +117,8 @@ def _cryptography() -> tuple[Any, Any, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    prepare()
+    parser = Parser(
         prog="kdmarl-sat sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -126,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("--key", type=Path, required=True)
         command.add_argument("--ed25519", type=Path, help="PEM file")
         if name == "bundle":
-            command.add_argument("--sequence", type=int, required=True)
+            command.add_argument("--sequence", type=whole("--sequence", 1, 2**63 - 1), required=True)
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         if options.command == "new-key":

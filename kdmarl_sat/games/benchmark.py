@@ -11,6 +11,8 @@ figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves, and
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.games import jobs as games_jobs
@@ -28,8 +31,9 @@ from kdmarl_sat.games.jobs import VARIANTS, Job
 from kdmarl_sat.games.records import GameRecord, RecordError, read_all
 from kdmarl_sat.report.pages import inserted
 from kdmarl_sat.streams import prepare
+from scenarios.folders import check_file, check_folder
 from scenarios.games.schema import BUDGETS, METHODS
-from scenarios.ranges import ConfigError
+from scenarios.ranges import ConfigError, cut
 
 RECORDS, OUT, LOGS = Path("results/runs/benchmark"), Path("results/benchmark"), Path("outputs/benchmark")
 REFERENCE, REFERENCE_EPISODES = Path("results/benchmark_reference.json"), 512
@@ -51,6 +55,13 @@ def table(options: argparse.Namespace) -> int:
     from kdmarl_sat.games.report.peers import read as read_peers
     from kdmarl_sat.games.report.summary import grouped
 
+    for flag, path, usual in (("reference", options.reference, REFERENCE), ("peers", options.peers, PEERS)):
+        if path != usual and not path.is_file():  # the usual ones need not be there
+            raise ConfigError(f"{flag}={path} is not allowed: it must be a file")
+    check_folder(f"out={options.out}", options.out)
+    if options.readme is not None:
+        check_file("readme", options.readme)
+        _marked(options.readme, overview.BEGIN, overview.END)  # before any table is written
     records = _records(options.records)
     console = plain_console()
     by_hand, peers = by_rule.read(options.reference), read_peers(options.peers)
@@ -66,6 +77,7 @@ def table(options: argparse.Namespace) -> int:
 def reference(options: argparse.Namespace) -> int:
     from kdmarl_sat.games import reference as by_rule
 
+    check_file("reference", options.reference)
     console = plain_console()
     options.reference.parent.mkdir(parents=True, exist_ok=True)
     with console.status("hand-written policies play"):
@@ -79,33 +91,34 @@ def reference(options: argparse.Namespace) -> int:
 def figures(options: argparse.Namespace) -> int:
     from kdmarl_sat.games.report import write_figures
 
+    check_folder(f"out={options.out}", options.out)
     records = _records(options.records)
-    maps = _listed(options.maps, sorted({record.map for record in records}), "--maps") if options.maps else None
-    pair = _listed(options.methods, sorted({*METHODS, *(record.method for record in records)}), "--methods")
+    maps = _listed(options.maps, sorted({record.map for record in records}), "maps") if options.maps else None
+    pair = _listed(options.methods, sorted({*METHODS, *(record.method for record in records)}), "methods")
     _say_written(plain_console(), write_figures(records, options.out, maps, pair))
     return 0
 
 
 def run(options: argparse.Namespace) -> int:
-    scenarios = _listed(options.scenarios, games_jobs.scenario_names(), "--scenarios")
-    methods = tuple(_listed(options.methods, METHODS, "--methods"))
-    overrides = games_jobs.checked_overrides(options.set)
+    scenarios = _listed(options.scenarios, games_jobs.scenario_names(), "scenarios")
+    methods = tuple(_listed(options.methods, METHODS, "methods"))
+    overrides = games_jobs.checked_overrides(options.overrides)
     # Seeds outermost: early on there is one run of everything rather than all runs of one game.
-    budgets = _listed(options.budget, BUDGETS, "--budget")
+    budgets = _listed(options.budget, BUDGETS, "budget")
     seeds = _seeds(options.seeds)
     jobs = [Job(name, seed, methods, "", overrides, each) for seed in seeds for each in budgets for name in scenarios]
     return _work_off(jobs, options)
 
 
 def ablation(options: argparse.Namespace) -> int:
-    scenarios = _listed(options.scenarios, games_jobs.scenario_names(), "--scenarios")
-    variants = _listed(options.variants, tuple(VARIANTS), "--variants")
-    [method] = _listed([options.method], [name for name in METHODS if name.startswith("kd_")], "--method")
-    overrides = games_jobs.checked_overrides(options.set)
+    scenarios = _listed(options.scenarios, games_jobs.scenario_names(), "scenarios")
+    variants = _listed(options.variants, tuple(VARIANTS), "variants")
+    [method] = _listed([options.method], [name for name in METHODS if name.startswith("kd_")], "method")
+    overrides = games_jobs.checked_overrides(options.overrides)
     jobs = [
         Job(name, seed, (method,), variant, (*overrides, *VARIANTS[variant]), budget)
         for seed in _seeds(options.seeds)
-        for budget in _listed(options.budget, BUDGETS, "--budget")
+        for budget in _listed(options.budget, BUDGETS, "budget")
         for name in scenarios
         for variant in variants
     ]
@@ -113,10 +126,11 @@ def ablation(options: argparse.Namespace) -> int:
 
 
 def _work_off(jobs: Sequence[Job], options: argparse.Namespace) -> int:
-    for name in ("jobs", "threads_per_job"):
-        if getattr(options, name) < 1:
-            flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(f"{flag}={getattr(options, name)} is not allowed: it must be at least 1")
+    if os.path.lexists(options.records) and not options.records.is_dir():
+        raise ConfigError(f"records={options.records} is not allowed: it must be a folder")
+    if not options.dry_run:
+        for flag in ("records", "logs"):
+            check_folder(f"{flag}={getattr(options, flag)}", getattr(options, flag))
     console = plain_console()
     left = games_jobs.missing(jobs, options.records)
     wanted, todo = (sum(len(job.methods) for job in each) for each in (jobs, left))
@@ -142,16 +156,28 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _records(folder: Path) -> list[GameRecord]:
     records = read_all(folder)
     if not records:
-        raise RecordError(f"--records={folder} holds no run records: kdmarl-sat benchmark run makes them")
+        raise RecordError(f"records={folder} holds no run records: kdmarl-sat benchmark run makes them")
     return records
 
 
 def _insert(path: Path, text: str, begin: str, end: str) -> Path:
     """Put a text between its markers in a file."""
-    whole = path.read_text() if path.is_file() else ""
+    return write_whole(path, inserted(_marked(path, begin, end), text, begin, end).encode())
+
+
+def _marked(path: Path, begin: str, end: str) -> str:
+    """A file's text.
+
+    Raises:
+        ConfigError: it is no text, or has not each marker once.
+    """
+    try:
+        whole = path.read_text("utf-8") if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"readme={path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if (whole.count(begin), whole.count(end)) != (1, 1):
-        raise ConfigError(f"--readme={path} is not allowed: it must be a file with one line {begin} and one {end}")
-    return write_whole(path, inserted(whole, text, begin, end).encode())
+        raise ConfigError(f"readme={path} is not allowed: it must be a file with one line {begin} and one {end}")
+    return whole
 
 
 def _say_written(console: Console, paths: Sequence[Path]) -> None:
@@ -162,29 +188,31 @@ def _say_written(console: Console, paths: Sequence[Path]) -> None:
 def _listed(given: Sequence[str], allowed: Sequence[str], flag: str) -> list[str]:
     """Names separated by spaces or commas, each once."""
     names = [name for part in given for name in part.split(",") if name]
+    if not names:  # or nothing would be done, and nothing said
+        raise ConfigError(f"{flag}={','.join(given)!r} is not allowed: it must be of {', '.join(allowed)}")
     for name in names:
         if name not in allowed:
-            raise ConfigError(f"{flag}={name} is not allowed: it must be one of {', '.join(allowed)}")
+            raise ConfigError(f"{flag}={cut(name)} is not allowed: it must be one of {', '.join(allowed)}")
     return list(dict.fromkeys(names))
 
 
 def _seeds(given: Sequence[str]) -> list[int]:
     texts = [text for part in given for text in part.split(",") if text]
-    for text in texts:
-        if not text.isdecimal():
-            raise ConfigError(f"--seeds={text} is not allowed: it must be whole numbers from 0, such as 0,1,2")
+    for text in texts or [""]:
+        if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**31:
+            allowed = f"whole numbers from 0 to {2**31 - 1}, such as 0,1,2"
+            raise ConfigError(f"seeds={cut(text) or repr(text)} is not allowed: it must be {allowed}")
     return list(dict.fromkeys(int(text) for text in texts))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="kdmarl-sat benchmark", description=__doc__
     )
     commands = parser.add_subparsers(required=True, metavar="{run,ablation,reference,table,figures}")
-    shown = argparse.ArgumentDefaultsHelpFormatter
 
     def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, formatter_class=shown)
+        sub = commands.add_parser(name, help=text, description=text)
         sub.add_argument("--records", type=Path, default=RECORDS, help="folder of run records")
         sub.set_defaults(work=work)
         return sub
@@ -196,11 +224,12 @@ def _parser() -> argparse.ArgumentParser:
         )  # fmt: skip
         sub.add_argument("--scenarios", nargs="+", default=list(scenarios), metavar="NAME", help="games to run")
         sub.add_argument("--seeds", nargs="+", default=["0,1,2"], metavar="N,N", help="training seeds")
-        sub.add_argument("--jobs", type=int, default=2, help="processes at a time, one per game and seed")
-        sub.add_argument("--threads-per-job", type=int, default=1, help="threads of each process")
+        number, threads = whole("jobs", 1, 1024), whole("threads_per_job", 1, 1024)
+        sub.add_argument("--jobs", type=number, default=2, help="processes at a time, one per game and seed")
+        sub.add_argument("--threads-per-job", type=threads, default=1, help="threads of each process")
         sub.add_argument(
-            "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-            help="settings as for kdmarl_sat.run, e.g. preset=smoke; records of other settings do not count",
+            "overrides", nargs="*", metavar="KEY=VALUE",
+            help="settings of the runs, e.g. preset=smoke; records of other settings do not count",
         )  # fmt: skip
         sub.add_argument("--logs", type=Path, default=LOGS, help="folder of what each process says")
         sub.add_argument("--module", default="kdmarl_sat.run", help="what a process runs: python -m MODULE")
@@ -218,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="what `reference` wrote")
     sub.add_argument("--peers", type=Path, default=PEERS, metavar="FILE", help="what benchmark_peers wrote")
     sub.add_argument("--readme", type=Path, metavar="FILE", help="put a short one between its markers in this file")
-    sub = commands.add_parser("reference", help=_REFERENCE, description=_REFERENCE, formatter_class=shown)
+    sub = commands.add_parser("reference", help=_REFERENCE, description=_REFERENCE)
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="where to keep it")
     sub.set_defaults(work=reference)
     sub = command("figures", figures, "Draw FLOPs, frequencies of actions and learning curves.")

@@ -261,5 +261,5 @@ def checked_overrides(overrides: Sequence[str]) -> tuple[str, ...]:
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key in OURS:
-            raise ConfigError(f"--set {override} is not allowed: it must be another setting than {', '.join(OURS)}")
+            raise ConfigError(f"{override} is not allowed: it must be another setting than {', '.join(OURS)}")
     return tuple(overrides)

@@ -22,10 +22,12 @@ from kdmarl_sat.games.context import Benchmark, Taught, Trained
 from kdmarl_sat.games.evaluation import evaluated
 from kdmarl_sat.games.methods import BY_NAME, DISTILS, TEACHER, Method, message_bits
 from kdmarl_sat.games.records import GameRecord
-from kdmarl_sat.games.report import write_figures, write_tables
+from kdmarl_sat.games.report import entry, write_figures, write_tables
 from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, evaluations, fresh
 from kdmarl_sat.games.teacher import agents_of, load_teacher, open_training
 from kdmarl_sat.provenance import code_versions
+from kdmarl_sat.report.index import enter
+from kdmarl_sat.scalars import events_folder
 from kdmarl_sat.stages import Workshop
 from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
@@ -57,7 +59,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
     # Noted now: code may be edited while a long run goes on.
     for sources in (SHARED, PLAY, STUDENTS, VALUES, *peers.SOURCES.values()):
         code_digest(sources)
-    cache = Path(config.output.cache_dir)
+    cache, events = Path(config.output.cache_dir), events_folder(config.output.tensorboard, folder)
     with Console() as console:
         game = make_game(config.scenario, config.mappo.environments)
         # Made now, so that what it lacks is said before anything is trained.
@@ -73,12 +75,14 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
             visible = fixed(game.specs, blocks, always)
         else:
             visible = RandomMasks(game.specs, (masks.visible[0], masks.visible[1]), always)
-        benchmark = Benchmark(config, game, judged_on, visible, Workshop(cache, console), origin)
+        benchmark = Benchmark(config, game, judged_on, visible, Workshop(cache, console, events), origin)
         try:
             records = _methods(benchmark, folder)
         finally:
             judged_on.close()
-        for made in (*write_tables(records, folder), *write_figures(records, folder)):
+        drawn = write_figures(records, folder)
+        index = enter(entry(records, drawn), folder, Path(config.output.dir))
+        for made in (*write_tables(records, folder), *drawn, *([index] if index else [])):
             console.say(f"report: {made}")
     return records
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
 
-from envs.files import write_json
+from envs.files import read_json, write_json
 from scenarios.games.schema import BUDGETS, GameRunConfig
 from scenarios.ranges import NAME, is_name, shown
 
@@ -186,7 +186,7 @@ def read(path: Path) -> GameRecord:
         RecordError: it is damaged or of another format or version.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
     except ValueError as error:  # no JSON, or no text
         raise RecordError(f"run record {path} is damaged: {error}") from error
     found = (content.get("format"), content.get("version")) if isinstance(content, dict) else (None, None)

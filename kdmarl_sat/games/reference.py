@@ -5,7 +5,6 @@ Shapes: E environments, N agents, O observation columns.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from envs.files import write_json
+from envs.files import read_json, write_json
 from envs.games.mpe import Mpe2Game
 from kdmarl_sat.games.records import RecordError
 from kdmarl_sat.provenance import code_versions
@@ -61,7 +60,7 @@ def read(path: Path) -> dict[str, list[float]]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         found: dict[str, list[float]] = content["returns"]
         known = (content["format"], content["version"]) == (FORMAT, VERSION)
     except (ValueError, KeyError, TypeError) as error:

@@ -8,7 +8,6 @@ constellation, 1 that it costs as many times more as there are more satellites.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from rich.table import Table
 
 from envs.files import write_json
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.measure.simulation import compare_speed
@@ -24,6 +24,7 @@ from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
+from scenarios.folders import check_file
 from scenarios.schema import RunConfig
 
 SHAPES = ((1, 4), (2, 4), (2, 8), (4, 8), (6, 11))  # planes, satellites in each
@@ -34,21 +35,20 @@ _COSTS = {"ours": "decisions per CPU second, ours", "plain": "decisions per CPU 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat measure scale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="kdmarl-sat measure scale", description=__doc__
     )
     parser.add_argument("overrides", nargs="*", help="as for kdmarl_sat.run, e.g. scenario.duration_s=2850")
-    parser.add_argument("--episodes", type=int, default=1, help="episodes flown both ways, per size")
-    parser.add_argument("--largest", type=int, default=66, help="satellites of the largest constellation")
+    episodes = whole("episodes", 1, 10**6)
+    parser.add_argument("--episodes", type=episodes, default=1, help="episodes flown both ways, per size")
+    least = SHAPES[1][0] * SHAPES[1][1]  # for two sizes
+    largest = whole("largest", least, 10**6)
+    parser.add_argument("--largest", type=largest, default=66, help="satellites of the largest constellation")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_scale.json"))
     options = parser.parse_intermixed_args(arguments)
     shapes = [shape for shape in SHAPES if shape[0] * shape[1] <= options.largest]
-    if options.episodes < 1:
-        parser.error(f"--episodes={options.episodes} is not allowed: it must be at least 1")
-    if len(shapes) < 2:
-        least = SHAPES[1][0] * SHAPES[1][1]
-        parser.error(f"--largest={options.largest} is not allowed: it must be at least {least}, for two sizes")
     with sentences(parser.prog):
+        check_file("record", options.record)
         runs = [sized(planes, per_plane, options.overrides) for planes, per_plane in shapes]
         measured = measure(runs, options.episodes)
         options.record.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ equal. Speeds are CPU seconds of this process, resets included, network inferenc
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -23,11 +22,13 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 from envs.basilisk.upstream import Decision, check_comparable, chosen_target, plain_environment, replay
 from envs.files import write_json
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
+from scenarios.folders import check_file
 from scenarios.schema import RunConfig
 
 WANTED_RATIO = 2.5
@@ -36,16 +37,17 @@ REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl-sat measure simulation", description=__doc__)
+    parser = Parser(prog="kdmarl-sat measure simulation", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="as for kdmarl_sat.run, e.g. scenario.duration_s=5700")
-    parser.add_argument("--episodes", type=int, default=5, help="episodes flown both ways")
-    parser.add_argument("--resets", type=int, default=300, help="short episodes over which memory is watched; 0: none")
+    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=5, help="episodes flown both ways")
+    parser.add_argument(
+        "--resets", type=whole("resets", 0, 10**6), default=300,
+        help="short episodes over which memory is watched; 0: none",
+    )  # fmt: skip
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_simulation.json"))
     options = parser.parse_intermixed_args(arguments)
-    for name, least in (("episodes", 1), ("resets", 0)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
     with sentences(parser.prog):
+        check_file("record", options.record)
         measured = measure(composed(*options.overrides), options.episodes, options.resets, options.record)
     print(json.dumps(measured, indent=1))
 

@@ -1,20 +1,22 @@
 """``kdmarl-sat measure soak``: many episodes in one go, killed and resumed on the way, and what became of them.
 
-Flies a heuristic through ``--episodes`` held-out episodes with satellites, crosslinks, sensors and decisions failing,
-in a process group that is killed (SIGKILL) ``--kills`` times and started anew. Every episode must have its result, some
+Flies a heuristic through ``episodes`` held-out episodes with satellites, crosslinks, sensors and decisions failing,
+in a process group that is killed (SIGKILL) ``kills`` times and started anew. Every episode must have its result, some
 flown again alone must come to the same, and no process may grow. Linux only: it reads /proc.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 from envs.basilisk.episode_result import EpisodeResult
 from envs.files import write_json
 from envs.tether import tethered
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import fly
@@ -32,8 +35,9 @@ from kdmarl_sat.missions.mission import mission_of
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
-from scenarios.folders import check_writable
+from scenarios.folders import check_file, check_writable
 from scenarios.memory import available_bytes, check_workers
+from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 from training.missions.evaluate import Evaluation
 from training.missions.simulate import HELD_OUT, Flyer, Heuristic, episode_seeds, jobs, worker_pool
@@ -66,34 +70,32 @@ class SoakError(RuntimeError):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat measure soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="kdmarl-sat measure soak", description=__doc__
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
     parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
-    parser.add_argument("--episodes", type=int, default=1000)
-    parser.add_argument("--kills", type=int, default=2)
+    parser.add_argument("--episodes", type=whole("episodes", AGAIN, 10**6), default=1000)
+    parser.add_argument("--kills", type=whole("kills", 0, 10**6), default=2)
     parser.add_argument("--folder", type=Path, default=Path("outputs/soak"), help="where it is flown")
     parser.add_argument("--record", type=Path, default=Path("results/soak.json"))
     parser.add_argument("--fly", action="store_true", help=argparse.SUPPRESS)  # the process that is killed
     options = parser.parse_intermixed_args(arguments)
-    if options.episodes < AGAIN:
-        parser.error(f"--episodes={options.episodes} is not allowed: it must be at least {AGAIN}")
-    if options.kills < 0:
-        parser.error(f"--kills={options.kills} is not allowed: it must be at least 0")
     with sentences(parser.prog):
         asked = [f"evaluation.episodes={options.episodes}", "evaluation.trace=false"]
         folder = str(options.folder).replace("\\", "\\\\").replace("'", "\\'")
         where = f"output.cache_dir='{folder}'"
         run = composed(*FAULTS, *asked, *options.overrides, where, config_dir=options.config_dir)
-        check_writable(run.output, options.record.parent)
+        check_writable(run.output)
+        check_file("record", options.record)
         check_workers(run.compute, run.scenario.constellation.size, available_bytes())
         if options.fly:
             with worker_pool(run.compute) as pool, Console() as console:
                 fly(mission_of(run, pool, console, {}), "soak", WHO, {})
             return
         own = [f"--config-dir={options.config_dir}"] if options.config_dir is not None else []
-        measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
+        with alone(options.folder):
+            measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, {"run": provenance(run), **measured})
     for name, value in measured.items():
@@ -138,6 +140,23 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
         "MB allowed": GROWTH_MB,
         "met": in_order and same == AGAIN and len(growth) > 0 and max(growth) < GROWTH_MB,
     }
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other soak in a folder: each begins by removing what an earlier one has left there.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "soak.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            allowed = "it must be one that no other soak flies in"
+            raise ConfigError(f"folder={folder} is not allowed: {allowed}") from error
+        yield
 
 
 def live(

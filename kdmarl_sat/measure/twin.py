@@ -8,7 +8,6 @@ Then rules and planner in larger constellations, the planner also with a minute 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import time
@@ -30,11 +29,13 @@ from envs.basilisk.twin.parity import Parity, compare
 from envs.basilisk.twin.worlds import make_worlds
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
 from envs.files import write_json
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
+from scenarios.folders import check_file
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import PlannerConfig, RunConfig
 from training.missions.flight import GuardedPolicy, limits_of
@@ -51,13 +52,12 @@ _ON_TWIN = 16  # episodes in lockstep
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl-sat measure twin", description=__doc__)
-    parser.add_argument("--episodes", type=int, default=3, help="per mission and rule")
+    parser = Parser(prog="kdmarl-sat measure twin", description=__doc__)
+    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=3, help="per mission and rule")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_twin.json"))
     options = parser.parse_args(arguments)
-    if options.episodes < 1:
-        parser.error(f"--episodes={options.episodes} is not allowed: it must be at least 1")
     with sentences(parser.prog):
+        check_file("record", options.record)
         measured = measure(options.episodes)
         options.record.parent.mkdir(parents=True, exist_ok=True)
         write_json(options.record, measured)

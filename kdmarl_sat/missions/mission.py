@@ -75,7 +75,9 @@ class Mission:
         return Sampler(plan, self.ground, self.pool, adviser)
 
 
-def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str, Any]) -> Mission:
+def mission_of(
+    config: RunConfig, pool: Pool, console: Console, origin: dict[str, Any], events: Path | None = None
+) -> Mission:
     """
     Raises:
         ConfigError: something that the mission names does not exist.
@@ -84,6 +86,6 @@ def mission_of(config: RunConfig, pool: Pool, console: Console, origin: dict[str
     if config.scenario.features:
         env.reset([0])  # so that a mistake in one is told before any compute
     digest = data_digest(config.scenario.support_data_dir)
-    workshop = Workshop(Path(config.output.cache_dir), console)
+    workshop = Workshop(Path(config.output.cache_dir), console, events)
     faults = twin_fault(config.scenario), planner_fault(config.scenario)
     return Mission(config, env.specs, env.state_size, workshop, pool, origin, digest, *faults)

@@ -22,10 +22,12 @@ from kdmarl_sat.missions import flights, stages
 from kdmarl_sat.missions.claims import claims
 from kdmarl_sat.missions.flights import Entry, Taught
 from kdmarl_sat.missions.mission import Mission, mission_of
-from kdmarl_sat.missions.report import console_table, write_report
+from kdmarl_sat.missions.report import console_table, entry, write_report
 from kdmarl_sat.missions.results import BudgetRow, Curve, RunResult
 from kdmarl_sat.missions.teacher import as_teacher
 from kdmarl_sat.provenance import provenance
+from kdmarl_sat.report.index import enter
+from kdmarl_sat.scalars import events_folder
 from onboard.budget import check as check_budget
 from onboard.network import Design
 from onboard.network import Dtype as OnboardDtype
@@ -51,24 +53,26 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     check_workers(config.compute, config.scenario.constellation.size, available_bytes(), worlds_bytes(config))
     check_writable(config.output, folder)
     check_designs(config)
+    events = events_folder(config.output.tensorboard, folder)
     torch.set_num_threads(config.compute.threads)
     # The code may be edited while a long run goes on: what it is made of is noted now.
     origin = provenance(config)
     for sources in (stages.SIMULATION, stages.TEACHER, stages.STUDENTS, stages.INT8, stages.BUNDLE, flights.FLIGHT):
         code_digest(sources)
     with worker_pool(config.compute) as pool, Console() as console:
-        result = _stages(mission_of(config, pool, console, origin))
+        result = _stages(mission_of(config, pool, console, origin, events))
     result.run["wall_s"] = round(time.monotonic() - start, 1)
     report = write_report(result, folder)
     record = folder / "run_record.json"
     write_json(record, {"run": result.run, "config": result.config, "metrics": "metrics.json"})
+    index = enter(entry(result), folder, Path(config.output.dir))
     if config.output.records_dir is not None:
         _keep_record(folder, Path(config.output.records_dir), result)
     console.show(console_table(result))
     for text, measured, wanted, met in result.claims:
         found = f"{measured:.3g}" if math.isfinite(measured) else "not defined"
         console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {found}, wanted {wanted:.3g}")
-    console.say(f"report: {report}")
+    console.say(f"report: {report}" + (f"; all runs: {index}" if index else ""))
     return result
 
 

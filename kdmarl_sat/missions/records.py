@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.files import read_json
+
 RESAMPLES = 5000
 APART_FROM = ("seed", "output", "compute")  # settings of runs that are still averaged
 ADDING = ("evaluation.controls", "teacher.resume")  # settings that add policies or say where one comes from
@@ -44,14 +46,43 @@ def read_records(folder: Path) -> list[Record]:
     records = []
     for path in sorted(folder.glob("*.json")):
         try:
-            record = json.loads(path.read_text())
-        except json.JSONDecodeError as error:
+            record = read_json(path)
+        except ValueError as error:  # no JSON, or no text
             raise RecordError(f"run record {path} is damaged: {error}") from error
         version = record.get("version") if isinstance(record, dict) else None
         if version != READABLE or record.get("format") != "kdmarl_sat.metrics":
             raise RecordError(f"run record {path} has version {version!r}; this program reads version {READABLE}")
+        _check_whole(path, record)
         records.append(record)
     return records
+
+
+def _check_whole(path: Path, record: Record) -> None:
+    """Of what tables read, all that is not read by ``get``.
+
+    Raises:
+        RecordError: some of it is not there.
+    """
+    where = ""
+    try:
+        for where in ("run.scenario", "run.preset", "run.seed", "run.commit", "config.scenario.duration_s", "policies"):
+            found: Any = record
+            for key in where.split("."):
+                found = found[key]
+        for index, each in enumerate(record["policies"]):
+            for key in ("name", "label", "macs_per_decision", "agreement", "episodes"):
+                where = f"policies.{index}.{key}"
+                each[key]
+            for number, episode in enumerate(each["episodes"]):
+                for key in ("captured", "duplicates", "deaths"):
+                    where = f"policies.{index}.episodes.{number}.{key}"
+                    float(episode[key])
+        for index, claim in enumerate(record["claims"]):
+            for key in ("text", "measured", "wanted", "met"):
+                where = f"claims.{index}.{key}"
+                claim[key]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise RecordError(f"run record {path} is damaged: {where} is not there, or not what it should be") from error
 
 
 def policy(record: Record, name: str) -> Any:
@@ -118,9 +149,10 @@ class Group:
             teacher.resampled - floor.resampled,
         )
 
-    def macs(self, name: str) -> int | None:
-        """Multiplications of a decision of the costliest satellite; None for rules."""
-        return max(policy(self.records[0], name)["macs_per_decision"], default=None)
+    def macs(self, name: str) -> tuple[int, int] | None:
+        """Multiplications of a decision: of the costliest satellite, and of all together; None for rules."""
+        each = policy(self.records[0], name)["macs_per_decision"]
+        return (max(each), sum(each)) if each else None
 
     def claims(self) -> Iterator[tuple[str, list[Any]]]:
         """Each claim's text, and what it is in each run."""

@@ -1,22 +1,23 @@
 """``kdmarl-sat table``: the stored run records of missions as tables.
 
-Everything about each mission, preset and configuration goes into results/missions.md; what one wants to know first goes
-between the markers in README.md. No number there is typed in. Intervals are percentile bootstraps over training seeds
-and held-out episodes together, the episodes paired between policies.
+Everything about each mission, preset and configuration goes into results/missions.md, an overview first. A short table
+goes between the markers in README.md. No number there is typed in. Intervals are percentile bootstraps over training
+seeds and held-out episodes together, the episodes paired between policies.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
-from kdmarl_sat.missions.records import Group, Measured, Record, grouped, read_records
+from kdmarl_sat.missions.records import Group, Measured, Record, RecordError, grouped, read_records
 from kdmarl_sat.report.formats import MISSING
 from kdmarl_sat.report.pages import inserted
 from kdmarl_sat.streams import prepare
@@ -24,6 +25,7 @@ from training.artifact import ROOT
 
 BEGIN, END = "<!-- results: kdmarl-sat table -->", "<!-- end of results -->"
 TEACHER, STUDENTS = "teacher_fo", ("kd_lh", "kd_lh_a")
+FIRST = ("greedy_battery", "forecast", "planner", TEACHER, *STUDENTS, "mappo_lh_a")  # that README.md shows
 
 
 def sections(records: Sequence[Record]) -> str:
@@ -38,33 +40,65 @@ def sections(records: Sequence[Record]) -> str:
     return "\n".join(made)
 
 
-def overview(records: Sequence[Record]) -> str:
-    """Markdown: policies by missions and presets, of each the configuration with most seeds."""
+def in_short(records: Sequence[Record]) -> str:
+    """Markdown: policies by missions of the default preset, of each the configuration with most seeds."""
+    groups = [group for group in _chosen(records) if group.preset == "default"]
+    labels = _labels(groups)
+    lines = [
+        _line("captured priority", [g.mission for g in groups]),
+        f"|{'---|' * (len(groups) + 1)}",
+        *(_line(labels[name], _each(groups, _captured, name)) for name in FIRST if name in labels),
+        _line("times fewer MACs, LH+A", _each(groups, _times_fewer, STUDENTS[-1])),
+    ]
+    seeds = ", ".join(f"{g.seeds} of {g.mission}" for g in groups)
+    said = f"Means over {groups[0].flown[0]} held-out episodes, 95 % intervals. Training seeds: {seeds}."
+    return "\n".join([*lines, "", said, ""])
+
+
+def page(records: Sequence[Record]) -> str:
+    """Markdown: the overview, and all that is known."""
+    return f"# Missions\n\n{overview(records)}\n{sections(records)}"
+
+
+def _chosen(records: Sequence[Record]) -> list[Group]:
+    """Of each mission and preset the configuration with most seeds."""
     chosen: dict[tuple[str, str], Group] = {}
     for group in grouped(records):
         known = chosen.get((group.mission, group.preset))
         if known is None or group.seeds > known.seeds:
             chosen[group.mission, group.preset] = group
-    groups = list(chosen.values())
-    labels = {p["name"]: p["label"] for g in groups for p in g.records[0]["policies"] if p["name"] in g.names}
+    return list(chosen.values())
 
-    def line(title: str, cells: Sequence[str]) -> str:
-        return f"| {' | '.join((title, *cells))} |"
 
-    def each(measure: Callable[[Group, str], str], name: str) -> list[str]:
-        return [measure(group, name) if name in group.names else MISSING for group in groups]
+def _labels(groups: Sequence[Group]) -> dict[str, str]:
+    return {p["name"]: p["label"] for g in groups for p in g.records[0]["policies"] if p["name"] in g.names}
 
+
+def _line(title: str, cells: Sequence[str]) -> str:
+    return f"| {' | '.join((title, *cells))} |"
+
+
+def _each(groups: Sequence[Group], measure: Callable[[Group, str], str], name: str) -> list[str]:
+    return [measure(group, name) if name in group.names else MISSING for group in groups]
+
+
+def overview(records: Sequence[Record]) -> str:
+    """Markdown: policies by missions and presets, of each the configuration with most seeds."""
+    groups = _chosen(records)
+    labels = _labels(groups)
+    each = partial(_each, groups)
     lines = [
-        line("captured priority", [f"{g.mission}, {g.preset}" for g in groups]),
+        _line("captured priority", [f"{g.mission}, {g.preset}" for g in groups]),
         f"|{'---|' * (len(groups) + 1)}",
-        line("training seeds × held-out episodes", [f"{g.seeds} × {g.flown[0]}" for g in groups]),
-        line("an episode, s", [f"{g.records[0]['config']['scenario']['duration_s']:g}" for g in groups]),
+        _line("training seeds × held-out episodes", [f"{g.seeds} × {g.flown[0]}" for g in groups]),
+        _line("an episode, s", [f"{g.records[0]['config']['scenario']['duration_s']:g}" for g in groups]),
     ]
-    lines += [line(label, each(_captured, name)) for name, label in labels.items()]
-    lines += [line(f"{labels[n]}, kept of the teacher", each(_kept, n)) for n in STUDENTS if n in labels]
-    lines.append(line("times fewer MACs than the teacher, LH+A", each(_times_fewer, STUDENTS[-1])))
-    lines.append(line("lost satellites per episode, LH+A", each(_lost, STUDENTS[-1])))
-    lines.append(line("claims met in all seeds", [_met(group) for group in groups]))
+    lines += [_line(label, each(_captured, name)) for name, label in labels.items()]
+    students = [name for name in STUDENTS if name in labels]
+    lines += [_line(f"{labels[name]}, kept of the teacher", each(_kept, name)) for name in students]
+    lines += [_line(f"times fewer MACs than the teacher, {labels[n]}", each(_times_fewer, n)) for n in students]
+    lines.append(_line("lost satellites per episode, LH+A", each(_lost, STUDENTS[-1])))
+    lines.append(_line("claims met in all seeds", [_met(group) for group in groups]))
     return "\n".join([*lines, ""])
 
 
@@ -87,7 +121,10 @@ def _met(group: Group) -> str:
 
 def _times_fewer(group: Group, name: str) -> str:
     teacher, macs = group.macs(TEACHER), group.macs(name)
-    return MISSING if teacher is None or macs is None else f"{teacher / macs:.1f}"
+    if teacher is None or macs is None:
+        return MISSING
+    costliest, together = (ours / theirs for ours, theirs in zip(teacher, macs, strict=True))
+    return f"{costliest:.1f} (in sum {together:.1f})"
 
 
 def _mean(group: Group, name: str, what: str) -> float:
@@ -104,7 +141,7 @@ def _section(group: Group) -> str:
         *([f"Configured otherwise than the first: {group.differences}.", ""] if group.differences else []),
         *([f"Some flew up to {most} episodes; the first {episodes} count.", ""] if most > episodes else []),
         "| policy | captured priority | of global knowledge | kept of the teacher | duplicates | lost satellites | "
-        "guard's overrides | MACs per decision | times fewer | agrees with teacher |",
+        "guard's overrides | MACs per decision (in sum) | times fewer | agrees with teacher |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in group.names:
@@ -119,7 +156,7 @@ def _section(group: Group) -> str:
             f"{_mean(group, name, 'duplicates'):.1f}",
             _lost(group, name),
             f"{np.mean(overrides):.1f}" if overrides else MISSING,
-            "–" if macs is None else f"{macs:,}",
+            "–" if macs is None else f"{macs[0]:,} ({macs[1]:,})",
             "–" if macs is None else _times_fewer(group, name),
             "–" if not agreement else f"{np.mean(agreement):.0%}",
         ]
@@ -146,15 +183,17 @@ def _interval(measured: Measured, digits: int, unit: str = "", scale: float = 1.
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl-sat table", description=__doc__)
+    parser = Parser(prog="kdmarl-sat table", description=__doc__)
     parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         records = read_records(options.records)
-        text = sections(records)
+        if not records:  # tables of nothing would replace those that are there
+            raise RecordError(f"records={options.records} holds no run records: it must be a folder of some")
+        readme, text = ROOT / "README.md", page(records)
+        whole = inserted(readme.read_text("utf-8"), in_short(records), BEGIN, END)
         write_whole(ROOT / "results/missions.md", text.encode())
-        readme = ROOT / "README.md"
-        write_whole(readme, inserted(readme.read_text(), overview(records), BEGIN, END).encode())
+        write_whole(readme, whole.encode())
         print(text)
 
 

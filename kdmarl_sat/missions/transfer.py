@@ -2,30 +2,30 @@
 
 Any number of satellites, targets in proportion, and faults:
 
-  kdmarl-sat transfer --to scenario.constellation.planes=6 scenario.constellation.per_plane=11 \\
-    scenario.targets.clusters_per_orbit=990
-  kdmarl-sat transfer --vary scenario.faults.satellite_failures=0,0.1,0.3,1 \\
-    --vary scenario.faults.crosslink_outage=0,0.3,0.7
+  kdmarl-sat transfer to.scenario.constellation.planes=6 to.scenario.constellation.per_plane=11 \\
+    to.scenario.targets.clusters_per_orbit=990
+  kdmarl-sat transfer to.scenario.faults.satellite_failures=0,0.1,0.3,1 to.scenario.faults.crosslink_outage=0,0.3,0.7
 
-The run is the one that the overrides name, as for kdmarl_sat.run; what of it is not in the cache is trained first. The
-teacher is one network for all satellites. Of the students, each further satellite takes the one of a satellite of the
-same class, in turn. All fly under the guard, heuristics too; networks fly as they are, not under the onboard executor.
-Flights are kept: the same command again goes on where it was stopped.
+The run is the one that the overrides without to. name, as for kdmarl-sat run. What of it is not in the cache is trained
+first. A key with several values is varied, one key at a time. The teacher is one network for all satellites. Of the
+students, each further satellite takes the one of a satellite of the same class, in turn. All fly under the guard,
+heuristics too; networks fly as they are, not under the onboard executor. Flights are kept: the same command again goes
+on where it was stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from envs.basilisk.episode_result import EpisodeResult
-from envs.files import write_json, write_whole
+from envs.files import read_json, write_json, write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import HEURISTICS, fly, fly_rule, rules
@@ -38,13 +38,14 @@ from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.render import png
 from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
-from scenarios.folders import check_writable
+from scenarios.folders import check_folder, check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict
 from training.missions.simulate import TeamPlan, flyer, worker_pool
 
+TO = "to."  # before the overrides of a mission that a run's policies are flown in
 FORMAT = "kdmarl_sat.transfer"
 VERSION = 1
 RECORD = "transfer.json"
@@ -52,56 +53,76 @@ RECORD = "transfer.json"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat transfer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="kdmarl-sat transfer", description=__doc__
     )
     parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
     parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
-    parser.add_argument("--to", nargs="+", action="append", default=[], metavar="OVERRIDE", help="a mission to fly")
-    parser.add_argument(
-        "--vary", action="append", default=[], metavar="KEY=A,B,...", help="a mission for each value, beside every --to"
-    )
     parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
     parser.add_argument("--redraw", type=Path, metavar="FOLDER", help="fly nothing: draw a transfer.json again")
-    options = parser.parse_intermixed_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    asked = [argument.removeprefix(TO) for argument in given if argument.startswith(TO)]
+    options = parser.parse_intermixed_args([argument for argument in given if not argument.startswith(TO)])
     with sentences(parser.prog, resumable=True):
         if options.redraw is not None:
-            if options.overrides or options.to or options.vary or options.out:
-                raise ConfigError("--redraw stands alone: it flies nothing, and writes where it reads")
+            if options.overrides or asked or options.out:
+                raise ConfigError("redraw stands alone: it flies nothing, and writes where it reads")
             redraw(options.redraw)
             return
         run = composed(*options.overrides, config_dir=options.config_dir)
         missions = {
             " ".join(extra) or "as trained": _mission(run, options.overrides, extra, options.config_dir)
-            for extra in variations(options.to, options.vary)
+            for extra in variations(asked)
         }
-        work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, options.to, options.vary))
+        work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, asked))
 
 
-def variations(to: Sequence[Sequence[str]], vary: Sequence[str]) -> list[list[str]]:
-    """The overrides of each mission to fly: one key is varied at a time.
+def variations(asked: Sequence[str]) -> list[list[str]]:
+    """The overrides of each mission to fly: keys with one value hold in all, of the others one is varied at a time.
 
     Raises:
-        ConfigError: neither is given, or one of ``vary`` is no KEY=A,B,...
+        ConfigError: nothing is asked for, or something that is no KEY=VALUE or KEY=A,B,...
     """
-    if not to and not vary:
-        raise ConfigError("--to and --vary are both missing: at least one must say which missions to fly")
-    if not vary:
-        return [list(each) for each in to]
-    missions = []
-    for sweep in vary:
-        key, _, values = sweep.partition("=")
-        if not key or not values:
-            raise ConfigError(f"--vary={sweep} is not allowed: it must be KEY=A,B,...")
-        missions += [[*each, f"{key}={value}"] for each in (to or [[]]) for value in values.split(",")]
-    return missions
+    if not asked:
+        raise ConfigError(f"no mission to fly is named: at least one {TO}KEY=VALUE or {TO}KEY=A,B,... must be given")
+    held, varied = list[str](), list[tuple[str, list[str]]]()
+    for override in asked:
+        key, _, value = override.partition("=")
+        if not key or not value:
+            raise ConfigError(f"{TO}{override} is not allowed: it must be {TO}KEY=VALUE or {TO}KEY=A,B,...")
+        values = _apart(value)
+        if len(values) > 1:
+            varied.append((key, values))
+        else:
+            held.append(override)
+    return [[*held, f"{key}={value}"] for key, values in varied for value in values] or [held]
 
 
-def folder_name(run: RunConfig, to: Sequence[Sequence[str]], vary: Sequence[str]) -> str:
+def _apart(value: str) -> list[str]:
+    """Values between commas, but for those within brackets, braces or quotes."""
+    values, depth, quote = [""], 0, ""
+    for sign in value:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        elif sign in "[{(":
+            depth += 1
+        elif sign in ")}]":
+            depth -= 1
+        elif sign == "," and depth == 0:
+            values.append("")
+            continue
+        values[-1] += sign
+    return values
+
+
+def folder_name(run: RunConfig, asked: Sequence[str]) -> str:
     """The run, and the last part of each override: another question does not overwrite this one's answer."""
-    asked = [part.rpartition("=") for extra in to for part in extra]
-    asked += [(sweep.partition("=")[0], "", "") for sweep in vary]
-    parts = [short_name(key) + (f"-{value}" if value else "") for key, _, value in asked]
+    parts = []
+    for override in asked:
+        key, _, value = override.partition("=")
+        parts.append(short_name(key) + ("" if len(_apart(value)) > 1 else f"-{value}"))
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
 
 
@@ -110,19 +131,24 @@ def _mission(
 ) -> ScenarioConfig:
     target = composed(*overrides, *extra, config_dir=config_dir)
     if dataclasses.replace(target, scenario=run.scenario) != run:
-        raise ConfigError(f"--to {' '.join(extra)} is not allowed: it must change the scenario alone")
+        raise ConfigError(f"{_typed(extra)} is not allowed: it must change the scenario alone")
     ours, theirs = run.scenario.constellation, target.scenario.constellation
     if theirs.size < ours.size or theirs.classes != ours.classes:
         raise ConfigError(
-            f"--to {' '.join(extra)} is not allowed: it must have the same classes of satellites, and at least "
+            f"{_typed(extra)} is not allowed: it must have the same classes of satellites, and at least "
             f"{ours.size} satellites"
         )
     return target.scenario
 
 
+def _typed(overrides: Sequence[str]) -> str:
+    return " ".join(f"{TO}{override}" for override in overrides)
+
+
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
     """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
-    check_writable(run.output, out)
+    check_writable(run.output)
+    check_folder(f"out={out}", out)
     for scenario in missions.values():
         check_workers(run.compute, scenario.constellation.size, available_bytes())
     torch.set_num_threads(run.compute.threads)
@@ -168,7 +194,7 @@ def redraw(folder: Path) -> None:
     """
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         if (record["format"], record["version"]) != (FORMAT, VERSION):
             raise RecordError(f"{path} has version {record['version']!r}; this program reads version {VERSION}")
         flights = [

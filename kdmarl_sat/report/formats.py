@@ -25,6 +25,16 @@ def count(value: float | None) -> str:
     return number(value, 0)
 
 
+def short(value: float | None) -> str:
+    """Three figures and k, M or G for a thousand, a million or a billion: 42.2k."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= 0.9995 * size:
+            return f"{significant(value / size)}{unit}"
+    return count(value)
+
+
 def percent(fraction: float | None, digits: int = 0) -> str:
     return MISSING if fraction is None or not math.isfinite(fraction) else f"{number(100 * fraction, digits)}{_THIN}%"
 

@@ -301,6 +301,7 @@ class GameOutputConfig:
     dir: str = "outputs"
     cache_dir: str = "outputs/cache"
     records_dir: str | None = None  # where each method's run record is also kept, e.g. results/runs/benchmark
+    tensorboard: bool = False  # write every training's statistics for TensorBoard, beside the report
 
     def __post_init__(self) -> None:
         check_folders(self)

@@ -82,6 +82,7 @@ def learn_in_stretches(
         steps = learner.updates * plan.steps_per_window
         curve.append({"steps": steps, "cpu_s": spent, **record, **evaluations.measure(judged)})
         checkpoint.save(saved, {"learner": learner.state_dict(), "curve": curve}, place.key)
+        place.scalars(steps, curve[-1])
     return curve
 
 

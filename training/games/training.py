@@ -147,6 +147,7 @@ def _resume(place: Place, load: Callable[[dict[str, Any]], None]) -> tuple[Curve
 
 def _save(place: Place, learner: dict[str, Any], curve: Curve) -> None:
     checkpoint.save(place.folder / CHECKPOINT, {"learner": learner, "curve": curve}, place.key)
+    place.scalars(int(curve[-1]["steps"]), curve[-1])
 
 
 def _seed(stream: str, seed: int, update: int) -> int:

@@ -190,6 +190,7 @@ def train_on_replay(
         counts = {"steps": collector.steps, "updates": learner.updates, "cpu_s": spent}
         curve.append({**counts, **statistics, **evaluations.measure(judged)})
         saved.save(curve, finished=collector.steps >= steps)
+        place.scalars(collector.steps, curve[-1])
     return curve
 
 

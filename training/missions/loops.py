@@ -103,6 +103,7 @@ def train_mappo(
         record = finite(update(learner, sampler.sample(learner.team, seeds), config), stream)
         curve.append({"episodes": before + learner.updates * per_update, **record})
         checkpoint.save(save, {"learner": learner.state_dict(), "curve": curve, "aggregated": rounds}, place.key)
+        place.scalars(before + learner.updates * per_update, record)
         place.progress(learner.updates / updates, f"return {record['episode_return']:.1f} per episode")
     final = {name: getattr(learner, name).state_dict() for name in ("team", "critic", "value_norm")}
     checkpoint.save(place.folder / _FINAL, final, place.key)
@@ -182,6 +183,7 @@ def train_students(
         )
         curve.append({"episodes": flown, "own": float(source == "student"), **record})
         checkpoint.save(save, {"distiller": distiller.state_dict(), "curve": curve}, place.key)
+        place.scalars(flown, record)
         place.progress((position + 1) / len(sources), f"agreement {record['agreement']:.0%}")
     save_team(distiller.students, place)
     return curve

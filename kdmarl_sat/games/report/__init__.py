@@ -12,9 +12,11 @@ from kdmarl_sat.games.records import GameRecord
 from kdmarl_sat.games.report import across_figures, figures, formats
 from kdmarl_sat.games.report.summary import grouped
 from kdmarl_sat.games.report.tables import tables
+from kdmarl_sat.report.formats import number, percent
+from kdmarl_sat.report.index import Entry
 from kdmarl_sat.report.render import png
 
-__all__ = ["write_figures", "write_tables"]
+__all__ = ["entry", "write_figures", "write_tables"]
 
 
 def write_tables(
@@ -69,3 +71,16 @@ def write_figures(
         if any(method in results.methods(place) for method in pair):
             drawn[f"actions-{place.slug}"] = figures.actions(results, place, pair)
     return [write_whole(folder / f"{name}.png", png(figure)) for name, figure in drawn.items()]
+
+
+def entry(records: Sequence[GameRecord], figures: Sequence[Path]) -> Entry:
+    """The run in the index of all runs: what each method came to; ``figures``: what ``write_figures`` has made."""
+    shown = {}
+    for record in records:
+        wins = record.final["wins"]
+        mean = sum(record.final["returns"]) / len(record.final["returns"])
+        shown[record.method] = f"return {number(mean)}" if wins is None else f"{percent(sum(wins) / len(wins))} won"
+    first = records[0]
+    curves = next((path.name for path in figures if path.name.startswith("curves-")), None)
+    title = f"{first.scenario} on {first.evaluated_on}, {max(record.budget for record in records)} budget"
+    return Entry(title, first.seed, str(first.run.get("date", "")), "tables.html", curves, shown)

@@ -7,7 +7,7 @@ from kdmarl_sat.games.report.formats import markdown_table
 from kdmarl_sat.games.report.summary import TEACHER, Place, Results, in_order, label
 from kdmarl_sat.report.formats import MISSING, count, number
 
-BEGIN, END = "<!-- benchmark: kdmarl-sat benchmark table --readme README.md -->", "<!-- end of benchmark -->"
+BEGIN, END = "<!-- benchmark: kdmarl-sat benchmark table readme=README.md -->", "<!-- end of benchmark -->"
 
 
 def overview(results: Results) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from envs.files import read_json
 from kdmarl_sat.games.records import RecordError
 from kdmarl_sat.games.report.cells import Table
 from kdmarl_sat.report.formats import MISSING, count, factor, number
@@ -24,7 +24,7 @@ def read(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
+        content: dict[str, Any] = read_json(path)
         known = (content["format"], content["version"]) == (FORMAT, VERSION)
         parts = {"settings", "machine", "runs", "comparisons"} - content.keys()
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -6,27 +6,30 @@ coverage   statements and branches that the engine's tests and the fuzzer's seed
 eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
 bound      the most instructions of a decision of the shipped students, on each emulated core
 
-What analysis, coverage, eva and bound find is kept in results/evidence.json with --record.
+What analysis, coverage, eva and bound find is kept with record=results/evidence.json.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import itertools
-import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from envs.files import write_json, write_whole
+from envs.files import read_json, write_json, write_whole
+from kdmarl_sat.arguments import Parser
 from kdmarl_sat.command import sentences
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva
 from kdmarl_sat.measure.onboard import bound
+from kdmarl_sat.streams import prepare
 from onboard import build, emulation
 from onboard.bundle import read_bundle
 from onboard.quantise import quantised
+from scenarios.folders import check_file
+from scenarios.ranges import ConfigError
 
 ROOT = build.ENGINE.parents[1]
 PAGE = ROOT / "docs" / "misra.md"
@@ -35,8 +38,9 @@ STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat measure evidence", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    prepare()
+    parser = Parser(
+        prog="kdmarl-sat measure evidence", description=__doc__
     )
     parts: dict[str, Callable[[], tuple[str, Any]]] = {
         "analysis": _analysis,
@@ -46,15 +50,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "bound": _bound,
     }
     parser.add_argument("parts", nargs="+", choices=parts, metavar="PART", help=f"of {', '.join(parts)}")
-    parser.add_argument("--record", nargs="?", type=Path, const=RECORD, help=f"keep what was found ({RECORD.name})")
+    parser.add_argument("--record", type=Path, help=f"file in which what was found is kept, e.g. results/{RECORD.name}")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
+        if options.record is not None:
+            check_file("record", options.record)
+            _stored(options.record)
         for name in options.parts:
             said, found = parts[name]()
             print(f"{name}: {said}", flush=True)
             if options.record is not None and found is not None:
-                stored = json.loads(options.record.read_text()) if options.record.exists() else {}
+                stored = _stored(options.record)
                 write_json(options.record, {**stored, name: {"engine": engine_digest(), **found}})
+
+
+def _stored(record: Path) -> dict[str, Any]:
+    """What a record holds already; nothing where there is none.
+
+    Raises:
+        ConfigError: it is not one.
+    """
+    if not os.path.lexists(record):
+        return {}
+    try:
+        found = read_json(record)
+    except ValueError as error:
+        raise ConfigError(f"record={record} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ConfigError(f"record={record} is not allowed: it must be a file of what was found before, or none")
+    return found
 
 
 def engine_digest(folder: Path = build.ENGINE) -> str:

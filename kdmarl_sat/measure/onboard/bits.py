@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from envs.files import read_json
 from kdmarl_sat.measure.onboard.backends import StepFunction, torch_step
 from kdmarl_sat.measure.onboard.record import Line, Part, RecordError, Relation, Tell, within
 from kdmarl_sat.measure.onboard.students import PATIENCE_MS, Flight, Student
@@ -232,7 +232,7 @@ def _return_lost(bundle: str, records: Path) -> Line:
     if not path.exists():
         return Line(what, None, note="no record of kdmarl-sat quantise is there")
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         low, high, estimate = (record["intervals"]["return"]["difference"][key] for key in ("low", "high", "estimate"))
         before, episodes = (
             record["intervals"]["return"]["float32"]["estimate"],

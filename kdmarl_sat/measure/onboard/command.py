@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import write_whole
+from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.measure.onboard import bits, cost, enforcement, host, mutations, table, upsets
@@ -29,6 +30,7 @@ from kdmarl_sat.streams import prepare
 from onboard import build, emulation
 from onboard.bundle import MANIFEST
 from onboard.runners import BuildError
+from scenarios.folders import check_file
 from training.artifact import ROOT
 
 RESULTS = ROOT / "results"
@@ -39,31 +41,34 @@ FLOWN_FOR = ("bits", "instructions")  # parts that need closed-loop flights
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(prog="kdmarl-sat measure onboard", description=__doc__)
+    parser = Parser(prog="kdmarl-sat measure onboard", description=__doc__)
     parser.add_argument("overrides", nargs="*", help="of the mission that is flown, e.g. scenario.duration_s=5700")
     parser.add_argument(
         "--bundle", type=Path, action="append", help="of trained float32 students; may be given more than once"
     )
+    counts = {name: whole(name, 1) for name in COUNTS}
     parser.add_argument("--only", default=",".join(table.TITLES), help="parts to measure, e.g. bits,host (all)")
-    parser.add_argument("--decisions", type=int, default=bits.WANTED_DECISIONS, help="flown by each bundle at least")
+    parser.add_argument(
+        "--decisions", type=counts["decisions"], default=bits.WANTED_DECISIONS, help="flown by each bundle at least"
+    )
     parser.add_argument("--targets", default=",".join(emulation.TARGETS), help="emulated processors (all)")
-    parser.add_argument("--calls", type=int, default=2000, help="timed decisions of each backend and network")
-    parser.add_argument("--flips", type=int, help="at most so many bits of each weight table and memory (all)")
-    parser.add_argument("--mutations", type=int, default=10000, help="damaged bundles")
-    parser.add_argument("--trials", type=int, default=50, help="stopped workers")
+    parser.add_argument(
+        "--calls", type=counts["calls"], default=2000, help="timed decisions of each backend and network"
+    )
+    parser.add_argument(
+        "--flips", type=counts["flips"], help="at most so many bits of each weight table and memory (all)"
+    )
+    parser.add_argument("--mutations", type=counts["mutations"], default=10000, help="damaged bundles")
+    parser.add_argument("--trials", type=counts["trials"], default=50, help="stopped workers")
     parser.add_argument("--record", type=Path, default=RESULTS / "benchmark_onboard.json")
     parser.add_argument("--table", type=Path, default=RESULTS / "onboard.md")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     parser.add_argument("--quantised", type=Path, default=RESULTS / "quantise", help="records of kdmarl-sat quantise")
     options = parser.parse_intermixed_args(arguments)
-    for name in COUNTS:
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name}={value} is not allowed: it must be at least 1")
     for name, allowed in (("only", table.TITLES), ("targets", emulation.TARGETS)):
         chosen = [each for each in getattr(options, name).split(",") if each]
-        if not set(chosen) <= set(allowed):
-            parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be of {','.join(allowed)}")
+        if not chosen or not set(chosen) <= set(allowed):  # nothing chosen would measure nothing, and say so to nobody
+            parser.error(f"{name}={getattr(options, name)} is not allowed: it must be of {','.join(allowed)}")
         setattr(options, name, chosen)
     options.bundle = options.bundle or list(BUNDLES)
     with sentences(parser.prog):
@@ -72,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def benchmark(options: argparse.Namespace) -> None:
     """Measure the parts that are asked for, and write record and tables after each."""
+    for flag in ("record", "table", "readme"):
+        check_file(f"{flag}", getattr(options, flag))
     record = read_record(options.record)
     students = [(folder, read_students(folder)) for folder in options.bundle]
     with Console() as console:
@@ -115,7 +122,7 @@ def _publish(options: argparse.Namespace, record: dict[str, Part]) -> None:
     """The tables; into the README where it has the markers."""
     options.table.parent.mkdir(parents=True, exist_ok=True)
     write_whole(options.table, table.whole_text(record).encode())
-    readme = options.readme.read_text() if options.readme.is_file() else ""
+    readme = options.readme.read_text("utf-8") if options.readme.is_file() else ""
     if table.BEGIN in readme:
         text = inserted(readme, table.readme_text(record), table.BEGIN, table.END)
         write_whole(options.readme, text.encode())

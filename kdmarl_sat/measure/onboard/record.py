@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from envs.files import write_json
+from envs.files import read_json, write_json
 from kdmarl_sat.missions.report.metrics import json_ready
 
 FORMAT, VERSION = "kdmarl_sat.benchmark_onboard", 1
@@ -78,11 +77,11 @@ def read_record(path: Path) -> dict[str, Part]:
     if not path.exists():
         return {}
     try:
-        stored = json.loads(path.read_text())
+        stored = read_json(path)
         if stored["format"] != FORMAT or stored["version"] != VERSION:
             raise RecordError(f"record {path} is not of {FORMAT} version {VERSION}: measure into another file")
         return {name: _part(part) for name, part in stored["parts"].items()}
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RecordError(f"record {path} is damaged ({type(error).__name__}: {error})") from error
 
 

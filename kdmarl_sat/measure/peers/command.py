@@ -14,7 +14,6 @@ the peer needs is installed. Where one is missing, the rest is compared.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import platform
@@ -26,12 +25,15 @@ from typing import Any
 from rich.table import Table
 
 from envs.files import write_json
+from kdmarl_sat.arguments import Parser, whole
+from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.games.report.peers import FORMAT, VERSION
 from kdmarl_sat.measure.peers.cost import Comparison, FailedError, Run, compare, measure
 from kdmarl_sat.measure.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.streams import prepare
+from scenarios.folders import check_file
 
 WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
@@ -39,27 +41,27 @@ RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; rand
 
 def main(arguments: Sequence[str] | None = None) -> None:
     prepare()
-    parser = argparse.ArgumentParser(
-        prog="kdmarl-sat measure peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(
+        prog="kdmarl-sat measure peers", description=__doc__
     )
     for peer in PEERS:
         parser.add_argument(
             f"--{peer.lower()}", type=Path, metavar="FOLDER", help=f"where {peer} is; not given: left out"
         )
-    parser.add_argument("--steps", type=int, default=200_000, help="environment steps of each training")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--threads", type=int, default=1, help="threads of each program, and cores that it may use")
+    steps, threads = whole("steps", 4 * WINDOW_STEPS), whole("threads", 1, 1024)
+    parser.add_argument("--steps", type=steps, default=200_000, help="environment steps of each training")
+    parser.add_argument("--seeds", type=whole("seeds", 0, 2**31 - 1), nargs="+", default=[0])
+    parser.add_argument("--threads", type=threads, default=1, help="threads of each program, and cores that it may use")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark_peers.json"))
     options = parser.parse_args(arguments)
-    for name, least in (("steps", 4 * WINDOW_STEPS), ("threads", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name}={getattr(options, name)} is not allowed: it must be at least {least}")
+    with sentences(parser.prog):
+        check_file("out", options.out)
     console = plain_console()
     found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
     for peer, reason in missing.items():
         console.print(f"{peer} is not compared: {reason}", style="yellow", highlight=False, soft_wrap=True)
     if not found:
-        print(f"{parser.prog}: there is no peer to compare with; name one, e.g. --jaxmarl=FOLDER", file=sys.stderr)
+        print(f"{parser.prog}: there is no peer to compare with; name one, e.g. jaxmarl=FOLDER", file=sys.stderr)
         sys.exit(2)
 
     from kdmarl_sat.measure.peers.ours import (  # torch and jax, not needed where nothing is compared
@@ -96,7 +98,7 @@ def find(folders: Mapping[str, Path | None]) -> tuple[dict[str, Program], dict[s
     found, missing = {}, {}
     for peer, folder in folders.items():
         if folder is None:
-            missing[peer] = f"--{peer.lower()} was not given"
+            missing[peer] = f"{peer.lower()}=FOLDER was not given"
             continue
         try:
             found[peer] = PEERS[peer](folder.resolve())

@@ -12,9 +12,11 @@ from kdmarl_sat.missions.report.exhibits import epoch_and_altitude, exhibits, fi
 from kdmarl_sat.missions.report.metrics import metrics, write_metrics
 from kdmarl_sat.missions.report.summary import summarise
 from kdmarl_sat.missions.results import RunResult
+from kdmarl_sat.report.formats import number, percent
+from kdmarl_sat.report.index import Entry
 from kdmarl_sat.report.render import png
 
-__all__ = ["console_table", "metrics", "write_metrics", "write_report"]
+__all__ = ["console_table", "entry", "metrics", "write_metrics", "write_report"]
 
 
 def write_report(result: RunResult, folder: Path) -> Path:
@@ -34,6 +36,20 @@ def write_report(result: RunResult, folder: Path) -> Path:
             title = f"{result.config['scenario']['name']}: {policy.label}"
             text = czml(trace, result.satellites, where[0], title)
             write_whole(folder / f"flight-{file_name(policy.label)}.czml", text.encode())
+            trace.save(folder / f"flight-{file_name(policy.label)}.npz")
             if policy.film is not None:
                 write_whole(folder / f"flight-{file_name(policy.label)}.bin", policy.film)
     return write_whole(folder / "report.html", html.render(result, summaries, shown).encode())
+
+
+def entry(result: RunResult) -> Entry:
+    """The run in the index of all runs: what its policies captured, and the claims that it met."""
+    shown = {row.policy.label: f"{number(row.captured.estimate)} captured" for row in summarise(result)[-6:]}
+    for row in summarise(result):
+        if row.policy.name.startswith("kd_") and row.retention is not None:
+            shown[f"{row.policy.label}, kept"] = percent(row.retention.estimate)
+    if result.claims:
+        shown["claims met"] = f"{sum(met for *_, met in result.claims)} of {len(result.claims)}"
+    run = result.run
+    title = f"{run['scenario']}, {run['preset']}"
+    return Entry(title, run["seed"], run["date"], "report.html", "captured-priority.png", shown)

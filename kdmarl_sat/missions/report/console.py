@@ -10,15 +10,15 @@ from rich.text import Text
 
 from kdmarl_sat.missions.report.summary import PolicySummary, confidence_of, faults_of, summarise
 from kdmarl_sat.missions.results import RunResult
-from kdmarl_sat.report.formats import count, factor, number, percent, spread
+from kdmarl_sat.report.formats import count, factor, number, percent, short, spread
 from onboard.flightlog import Kind
 
-_HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "bits", "agrees")
+_HEADINGS = ("captured", "kept", "dupl.", "lost", "MACs", "less", "sum", "less", "bits", "agrees")
 _BITS = "; bits: intents sent per orbit, of the satellite that sends most"
 _LEGEND = (
     "captured: mean [{} interval]; kept: normalised retention, random 0, teacher 100; dupl., lost: duplicate images "
     "and satellites lost per episode; MACs: per decision of the costliest satellite, and how many times less than the "
-    "teacher"
+    "teacher; sum: of all satellites, and how many times less"
 )
 _CAUSES = {
     Kind.LATE: "late answers",
@@ -32,7 +32,9 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
     """Every policy's captured priority, retention, losses and cost; 80 columns are enough."""
     rows = summarise(result) if summaries is None else summaries
     talking = any(row.bits_per_orbit_max for row in rows)
-    cells = [_cells(row, talking) for row in rows]
+    losing = any(row.deaths for row in rows)
+    cells = [_cells(row, talking, losing) for row in rows]
+    left_out = {name for name, shown in (("bits", talking), ("lost", losing)) if not shown}
     episodes = max((len(row.policy.episodes) for row in rows), default=0)
     table = Table(
         title=f"Captured priority over {episodes} held-out episodes",
@@ -43,8 +45,8 @@ def console_table(result: RunResult, summaries: Sequence[PolicySummary] | None =
         pad_edge=False,
         padding=0,
     )
-    table.add_column("policy", min_width=10)
-    for column, heading in enumerate(heading for heading in _HEADINGS if talking or heading != "bits"):
+    table.add_column("policy", min_width=8)
+    for column, heading in enumerate(heading for heading in _HEADINGS if heading not in left_out):
         widest = max(len(heading), *(len(row[column]) for row in cells)) if cells else len(heading)
         table.add_column(heading, justify="right", no_wrap=True, min_width=widest)
     for row, texts in zip(rows, cells, strict=True):
@@ -71,14 +73,16 @@ def _caption(result: RunResult, talking: bool) -> Text:
     return caption
 
 
-def _cells(row: PolicySummary, talking: bool) -> tuple[str, ...]:
+def _cells(row: PolicySummary, talking: bool, losing: bool) -> tuple[str, ...]:
     return (
         f"{number(row.captured.estimate)} {spread(row.captured)}".rstrip(),
         percent(row.retention.estimate if row.retention else None),
         number(row.duplicates),
-        number(row.deaths, 2),
-        count(row.macs_max),
+        *((number(row.deaths, 2),) if losing else ()),
+        short(row.macs_max),
         factor(row.macs_ratio),
-        *((count(row.bits_per_orbit_max),) if talking else ()),
+        short(row.macs_sum),
+        factor(row.macs_sum_ratio),
+        *((short(row.bits_per_orbit_max),) if talking else ()),
         percent(row.agreement),
     )

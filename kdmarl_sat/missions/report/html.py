@@ -125,8 +125,9 @@ def _policy_row(summary: PolicySummary) -> dict[str, Any]:
         "deaths": number(summary.deaths, 2),
         "overrides": number(summary.overrides, 1),
         "macs_max": count(summary.macs_max),
-        "macs_mean": count(summary.macs_mean),
+        "macs_sum": count(summary.macs_sum),
         "macs_ratio": factor(summary.macs_ratio),
+        "macs_sum_ratio": factor(summary.macs_sum_ratio),
         "bits": count(summary.bits_per_orbit_max),
         "agreement": percent(summary.agreement),
         "shares": [percent(share) for share in summary.share],
@@ -166,6 +167,18 @@ def _network_rows(satellites: Sequence[str], summary: PolicySummary) -> list[dic
                 "agreement": percent(agreement),
             }
         )
+    rows.append(
+        {
+            "policy": "",
+            "satellite": "all",
+            "parameters": count(sum(policy.parameters)),
+            "macs": count(summary.macs_sum),
+            "flops": count(2 * summary.macs_sum) if summary.macs_sum else MISSING,
+            "macs_per_episode": count(sum(summary.macs_per_episode)),
+            "latency": MISSING,
+            "agreement": percent(summary.agreement),
+        }
+    )
     return rows
 
 

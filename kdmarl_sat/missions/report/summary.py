@@ -41,9 +41,10 @@ class PolicySummary:
     share: tuple[float, ...]  # of the captured priority, per satellite
     agreement: float | None  # with the teacher's greedy action, mean over satellites
     macs_max: int | None  # per decision, of the satellite that computes most
-    macs_mean: float | None  # per decision, over satellites
+    macs_sum: int | None  # per decision of every satellite, all together
     macs_per_episode: tuple[float, ...]  # mean, per satellite
     macs_ratio: float | None  # the teacher's macs_max over this one's
+    macs_sum_ratio: float | None  # the teacher's macs_sum over this one's
     bits_per_orbit: tuple[float, ...]  # of intents, mean, per satellite; empty where they were not counted
     bits_per_orbit_max: float | None  # of the satellite that sends most
 
@@ -108,7 +109,8 @@ def _summary(
     macs = policy.macs_per_decision
     macs_max = max(macs, default=None)
     bits_per_orbit = _bits_per_orbit(policy)
-    teacher_macs = max(teacher.macs_per_decision, default=None) if teacher else None
+    macs_sum = sum(macs) or None
+    teacher_macs = teacher.macs_per_decision if teacher else ()
     return PolicySummary(
         policy=policy,
         captured=mean,
@@ -126,9 +128,10 @@ def _summary(
         share=_share(policy),
         agreement=mean_of_measured(policy.agreement),
         macs_max=macs_max,
-        macs_mean=float(np.mean(macs)) if macs else None,
+        macs_sum=macs_sum,
         macs_per_episode=_macs_per_episode(policy),
-        macs_ratio=teacher_macs / macs_max if teacher_macs and macs_max else None,
+        macs_ratio=max(teacher_macs) / macs_max if teacher_macs and macs_max else None,
+        macs_sum_ratio=sum(teacher_macs) / macs_sum if teacher_macs and macs_sum else None,
         bits_per_orbit=bits_per_orbit,
         bits_per_orbit_max=max(bits_per_orbit, default=None),
     )

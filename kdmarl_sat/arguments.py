@@ -1,0 +1,116 @@
+"""Settings of commands that have no configuration: KEY=VALUE as everywhere, refused in one sentence if wrong.
+
+``--key VALUE`` is understood too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from scenarios.messages import unknown_key
+from scenarios.ranges import cut, sentence
+
+_OWN = re.compile(r"argument [^:]*: (?=\S+=)")  # argparse's name of a flag before a sentence that names it itself
+_KEY = re.compile(r"(?P<key>[A-Za-z_][\w-]*)=(?P<value>.*)", re.DOTALL)
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Options as one types them: ``episodes=N`` in place of ``--episodes N``."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.dest in ("help", "config_dir"):
+            return super()._format_action_invocation(action)
+        default = "" if action.default in (None, [], argparse.SUPPRESS) else f" ({_shown(action.default)})"
+        return f"{action.dest}=...{default}"
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        named = [action for action in actions if not action.option_strings]
+        places = [action.metavar or action.dest.upper() for action in named if action.dest != "overrides"]
+        words = " ".join(["%(prog)s", *map(str, places), "[KEY=VALUE ...]"])
+        super().add_usage(usage or words, actions, groups, prefix)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reads KEY=VALUE; refuses in one sentence, without the list of flags above it that argparse prints."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **{"formatter_class": Help, "allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
+        sys.exit(2)
+
+    def parse_args(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
+        return super().parse_args(self._flags(sys.argv[1:] if arguments is None else arguments))
+
+    def parse_intermixed_args(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
+        return super().parse_intermixed_args(self._flags(sys.argv[1:] if arguments is None else arguments))
+
+    def _flags(self, arguments: Sequence[str]) -> list[str]:
+        """The arguments with every KEY=VALUE of an option as argparse has it, behind the others."""
+        known, free = self._options(arguments)
+        kept: list[str] = []
+        flags: list[str] = []
+        for argument in arguments:
+            found = _KEY.fullmatch(argument)
+            key = found["key"].replace("-", "_") if found else ""
+            if found is None or (key not in known and free):
+                kept.append(argument)
+            elif key in known:
+                flags += _as_flags(known[key], found["value"])
+            else:
+                self.error(unknown_key(found["key"], known))
+        return [*kept, *flags]
+
+    def _options(self, arguments: Sequence[str]) -> tuple[dict[str, argparse.Action], bool]:
+        """Options by name, a subcommand's too, and whether other keys are allowed: overrides of a run."""
+        actions = list(self._actions)
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                chosen = next((each for each in arguments if each in action.choices), None)
+                actions += action.choices[chosen]._actions if chosen is not None else []
+        options = {each.dest: each for each in actions if each.option_strings and each.dest != "help"}
+        return options, any(each.dest == "overrides" for each in actions)
+
+
+def _as_flags(action: argparse.Action, value: str) -> list[str]:
+    flag = action.option_strings[0]
+    if action.nargs == 0:
+        if value.lower() not in ("true", "false"):
+            raise SystemExit(f"{action.dest}={cut(value)} is not allowed: it must be true or false")
+        return [flag] if value.lower() == "true" else []
+    if action.nargs == "+":
+        listed = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+        return [flag, *(part.strip() for part in listed.split(","))]
+    return [f"{flag}={value}"]
+
+
+def _shown(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, list | tuple) else str(default)
+
+
+def whole(name: str, least: int, most: int = 10**12) -> Callable[[str], Any]:
+    """An option's type: a whole number within a range, refused by name otherwise."""
+    key = name.lstrip("-").replace("-", "_")
+
+    def read(text: str) -> int:
+        number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,20}", text) else None
+        if number is not None and least <= number <= most:
+            return number
+        if number is None:
+            allowed = f"a whole number, at least {least}"
+        else:
+            allowed = f"at least {least}" if number < least else f"at most {most}"
+        raise argparse.ArgumentTypeError(f"{key}={cut(text) or repr(text)} is not allowed: it must be {allowed}")
+
+    return read
