@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: run test test-slow lint analyse check clean fuzz evidence onboard-emulated
+.PHONY: run test test-slow lint docs analyse check clean fuzz evidence onboard-emulated
 
 run: $(VENV)/.installed
 	$(BIN)/python -m kdmarl_sat.run scenario=imaging_constellation $(ARGS)
@@ -44,7 +44,11 @@ lint: $(VENV)/.installed-dev
 analyse: $(VENV)/.installed-dev
 	$(BIN)/kdmarl-sat measure evidence analysis
 
-check: lint analyse test
+# The documentation site, into build/site; it works without a network. Broken links are errors.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+check: lint analyse docs test
 
 # What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
 # of a decision (qemu and cross compilers).
