@@ -1,7 +1,7 @@
 # Everything is set up on first use in .venv, with the versions of constraints.txt.
 #   make run ARGS="preset=smoke seed=3"     ARGS: any KEY=VALUE, or --help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
@@ -60,8 +60,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo 'Python 3.11 is needed, and "$(PYTHON)" is not: install it, or name it as in "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)".' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo 'Python 3.11, 3.12 or 3.13 is needed, and "$(PYTHON)" is not: install one, or name it as in "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)".' >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
