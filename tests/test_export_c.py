@@ -79,6 +79,7 @@ def exported(folder: Path, satellite: SatelliteBundle) -> Student:
     return Student(compiled(folder, source), satellite)
 
 
+@pytest.mark.requirement("EX-20")
 @pytest.mark.parametrize("name", SATELLITES)
 def test_the_bits_are_the_references(tmp_path: Path, name: str) -> None:
     satellite = SATELLITES[name]
@@ -170,6 +171,7 @@ def test_a_damaged_table_or_one_of_another_shape_is_refused(tmp_path: Path) -> N
     assert student.logits.tolist() == satellite.golden.logits[0].tolist()
 
 
+@pytest.mark.requirement("EX-2")
 def test_a_machine_that_gives_other_bits_never_decides(tmp_path: Path) -> None:
     satellite = SATELLITES["opportunity float32"]
     _, source = export_c.write(tmp_path, satellite, "a test")

@@ -48,6 +48,7 @@ def flown(bundle: Bundle, folder: Path, guarded: bool = True) -> tuple[Path, lis
     return path, actions
 
 
+@pytest.mark.requirement("EX-18")
 @pytest.mark.parametrize("guarded", [True, False])
 def test_the_same_bundle_decides_the_same(tmp_path: Path, guarded: bool) -> None:
     bundle = make_bundle()
@@ -58,6 +59,7 @@ def test_the_same_bundle_decides_the_same(tmp_path: Path, guarded: bool) -> None
     assert replay(recording, bundle) is None
 
 
+@pytest.mark.requirement("EX-18")
 def test_the_first_difference_is_shown(tmp_path: Path) -> None:
     """Another network of the same sizes: the first decision in which it differs is where its own flight does."""
     bundle = make_bundle()
@@ -103,6 +105,7 @@ def test_a_recording_of_other_satellites(tmp_path: Path) -> None:
         replay(read(path), alone)
 
 
+@pytest.mark.requirement("EX-19")
 def test_a_shadow_decides_as_it_would_and_says_whether_it_agrees() -> None:
     bundle = make_bundle()
     alone, shadow = Executor(bundle, PATIENCE_MS), Executor(bundle, PATIENCE_MS)

@@ -46,11 +46,13 @@ def nominal() -> EpisodeResult:
     return result
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("runner", ["reference", "isolated"])
 def test_every_runner_flies_the_same_episode(nominal: EpisodeResult, runner: str) -> None:
     assert fly(runner=runner)[0] == nominal
 
 
+@pytest.mark.requirement("EX-6")
 @pytest.mark.parametrize("runner", ["native", "isolated"])
 def test_bit_flips_are_detected_and_change_nothing(nominal: EpisodeResult, runner: str) -> None:
     result, log, injected = fly(FaultConfig(flip=1.0), runner=runner)
@@ -87,6 +89,7 @@ def unasked_in_safe_mode(log: FlightLog) -> int:
     return unasked
 
 
+@pytest.mark.requirement("EX-9")
 def test_an_executor_that_never_answers_ends_in_safe_mode() -> None:
     _, log, _ = fly(deadline_ms=1e-4)
     assert log.counts()[Kind.DECISION] == 0
