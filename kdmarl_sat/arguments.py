@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from scenarios.messages import unknown_key
@@ -45,6 +46,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{"formatter_class": Help, "allow_abbrev": False, **settings})
+
+    def take_overrides(self, text: str) -> None:
+        """Keys of a run beside the options, and ``--config-dir``."""
+        self.add_argument("overrides", nargs="*", help=text)
+        self.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl-sat run")
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
