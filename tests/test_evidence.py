@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations
-from kdmarl_sat.measure.evidence import command as evidence
+from kdmarl_sat.measure.evidence import parts as evidence
 from kdmarl_sat.measure.evidence.analysis import EvidenceError
 from onboard import build
 

@@ -119,7 +119,7 @@ def test_the_period_of_an_orbit() -> None:
 
 def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kdmarl_sat.bundles.fly", *overrides],
+        [sys.executable, "-m", "kdmarl_sat", "fly", *overrides],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
