@@ -81,6 +81,7 @@ FAULTS = (
     "scenario.faults.sensor_dropout=0.1",
     "scenario.faults.missing_decisions=0.05",
 )
+PARTS = ("analysis", "misra", "coverage", "eva", "bound")  # of the evidence
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 BUNDLES = tuple(RESULTS / "bundles" / f"imaging_constellation-{group}" for group in ("lh_a", "lh"))
@@ -217,18 +218,17 @@ def onboard(arguments: Sequence[str] | None = None) -> None:
 
 
 def evidence(arguments: Sequence[str] | None = None) -> None:
-    from kdmarl_sat.measure.evidence import parts
-
     parser = Parser(prog="kdmarl-sat measure evidence", description=EVIDENCE)
-    parser.add_argument(
-        "parts", nargs="+", choices=parts.PARTS, metavar="PART", help=f"of {', '.join(parts.PARTS)}"
-    )
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--record", type=Path, help="file in which what was found is kept, e.g. results/evidence.json")
     options = parser.parse_args(arguments)
     with sentences(parser.prog):
         if options.record is not None:
             check_file("record", options.record)
-        parts.gather(options.parts, options.record)
+
+        from kdmarl_sat.measure.evidence.parts import gather
+
+        gather(options.parts, options.record)
 
 
 def peers(arguments: Sequence[str] | None = None) -> None:
