@@ -162,7 +162,7 @@ def test_the_command(tmp_path: Path) -> None:
         ([f"bundle={BUNDLE}", "processor=Z80"], "processor='Z80' is not allowed: it must be one of RAD750, "),
         ([f"bundle={BUNDLE}", "faults.block=nosuch"], "faults.block='nosuch' is not allowed: it must be a block that"),
         ([f"bundle={BUNDLE}", "target=vax"], "target='vax' is not allowed: it must be one of cortex-m7, "),
-        ([f"bundle={BUNDLE}", "episodes=0"], "simulation: episodes=0 is not allowed: it must be between 1 and"),
+        ([f"bundle={BUNDLE}", "episodes=0"], "kdmarl-sat fly: episodes=0 is not allowed: it must be between 1 and"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, overrides: list[str], said: str) -> None:
