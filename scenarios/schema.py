@@ -271,6 +271,8 @@ class RunConfig:
 
 def register() -> None:
     """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    # Hydra copies its sources, and with them the store, for every group that --help lists; it is one for all.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
 
 

@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_module
 
 from kdmarl_sat.__main__ import MEASURES, VERBS
 from kdmarl_sat.games import benchmark
-from kdmarl_sat.missions.transfer import TO, variations
+from kdmarl_sat.missions.variations import TO, variations
 from scenarios import onboard_sim, quantise, roots, schema
 from scenarios.games import schema as games
 from scenarios.roots import root_of

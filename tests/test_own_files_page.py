@@ -15,7 +15,8 @@ from scenarios.compose import composed
 from tests.test_config import ROOT
 
 PAGE = (ROOT / "docs" / "own-files.md").read_text()
-COMMANDS = re.findall(r"^    python (-m .*)$", PAGE, re.MULTILINE)
+TYPED = re.findall(r"^    (?:python )?((?:-m|kdmarl-sat) .*)$", PAGE, re.MULTILINE)
+COMMANDS = [each.replace("kdmarl-sat", "-m kdmarl_sat") for each in TYPED]
 EXAMPLE = ROOT / "examples" / "scenario" / "own_files.yaml"
 
 
@@ -40,7 +41,7 @@ def test_previews_fly(command: str) -> None:
 
 @pytest.mark.slow
 def test_the_whole_method_runs(tmp_path: Path) -> None:
-    [command] = [each for each in COMMANDS if "kdmarl_sat" in each]
+    [command] = [each for each in COMMANDS if "kdmarl_sat.run" in each]
     done = run(command, f"output.dir={tmp_path / 'run'}", f"output.cache_dir={tmp_path / 'cache'}")
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.rglob("metrics.json"))
@@ -49,14 +50,14 @@ def test_the_whole_method_runs(tmp_path: Path) -> None:
 def test_a_mistake_is_one_sentence() -> None:
     preview = next(each for each in COMMANDS if "preview" in each)
     done = run(preview, "scenario.targets.file=nowhere.csv")
-    assert done.returncode == 1 and done.stdout == ""
+    assert done.returncode == 2 and done.stdout == ""
     allowed = "it must be a file that can be read (No such file or directory)"
-    assert done.stderr == f"kdmarl-sat: scenario.targets.file='nowhere.csv' is not allowed: {allowed}\n"
+    assert done.stderr == f"kdmarl-sat preview: scenario.targets.file='nowhere.csv' is not allowed: {allowed}\n"
 
 
 def test_the_pages_settings_are_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     example = yaml.safe_load(EXAMPLE.read_text())
-    for block in re.findall(r"((?:^    (?!python).*\n)+)", PAGE, re.MULTILINE):
+    for block in re.findall(r"((?:^    (?!python|kdmarl-sat).*\n)+)", PAGE, re.MULTILINE):
         for group, settings in yaml.safe_load("\n".join(line[4:] for line in block.splitlines())).items():
             assert example[group] == settings
     monkeypatch.chdir(ROOT)

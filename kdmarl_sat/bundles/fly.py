@@ -1,7 +1,4 @@
-"""The command: ``kdmarl-sat fly bundle=FOLDER runner=NAME faults.flip=0.05 ...`` (``--help``).
-
-A bundle flies in closed loop with Basilisk, and what it earned, decided, missed and cost is reported.
-"""
+"""A bundle flies in closed loop with Basilisk: what it earned, decided, missed and cost."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from rich.table import Table
 
 from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
-from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.report.flight_events import events_figure
 from kdmarl_sat.missions.report.metrics import json_ready
@@ -221,11 +217,3 @@ def table(result: dict[str, Any], processors: Sequence[Processor]) -> Table:
     for label, cells in rows.items():
         shown.add_row(label, *cells)
     return shown
-
-
-def main() -> None:
-    command("kdmarl-sat onboard simulation", "onboard_sim", OnboardSimConfig, simulate)
-
-
-if __name__ == "__main__":
-    main()
