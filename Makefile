@@ -1,13 +1,13 @@
 # Everything is set up on first use in .venv, with the versions of constraints.txt.
 #   make run ARGS="preset=smoke seed=3"     ARGS: any KEY=VALUE, or --help
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
 
-.PHONY: run test test-slow lint analyse check clean fuzz evidence onboard-emulated
+.PHONY: run test test-slow lint docs analyse check clean fuzz evidence onboard-emulated
 
 run: $(VENV)/.installed
 	$(BIN)/python -m kdmarl_sat.run scenario=imaging_constellation $(ARGS)
@@ -44,7 +44,11 @@ lint: $(VENV)/.installed-dev
 analyse: $(VENV)/.installed-dev
 	$(BIN)/kdmarl-sat measure evidence analysis
 
-check: lint analyse test
+# The documentation site, into build/site; it works without a network. Broken links are errors.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+check: lint analyse docs test
 
 # What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
 # of a decision (qemu and cross compilers).
@@ -56,8 +60,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-	  { echo 'Python 3.11 is needed, and "$(PYTHON)" is not: install it, or name it as in "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)".' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo 'Python 3.11, 3.12 or 3.13 is needed, and "$(PYTHON)" is not: install one, or name it as in "make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)".' >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python

@@ -9,6 +9,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from scenarios.messages import unknown_key
@@ -46,6 +47,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **{"formatter_class": Help, "allow_abbrev": False, **settings})
 
+    def take_overrides(self, text: str) -> None:
+        """Keys of a run beside the options, and ``--config-dir``."""
+        self.add_argument("overrides", nargs="*", help=text)
+        self.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl-sat run")
+
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
         sys.exit(2)
@@ -67,10 +73,21 @@ class Parser(argparse.ArgumentParser):
             if found is None or (key not in known and free):
                 kept.append(argument)
             elif key in known:
-                flags += _as_flags(known[key], found["value"])
+                flags += self._as_flags(known[key], found["value"])
             else:
                 self.error(unknown_key(found["key"], known))
         return [*kept, *flags]
+
+    def _as_flags(self, action: argparse.Action, value: str) -> list[str]:
+        flag = action.option_strings[0]
+        if action.nargs == 0:
+            if value.lower() not in ("true", "false"):
+                self.error(f"{action.dest}={cut(value) or repr(value)} is not allowed: it must be true or false")
+            return [flag] if value.lower() == "true" else []
+        if action.nargs == "+":
+            listed = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+            return [flag, *(part.strip() for part in listed.split(","))]
+        return [f"{flag}={value}"]
 
     def _options(self, arguments: Sequence[str]) -> tuple[dict[str, argparse.Action], bool]:
         """Options by name, a subcommand's too, and whether other keys are allowed: overrides of a run."""
@@ -81,18 +98,6 @@ class Parser(argparse.ArgumentParser):
                 actions += action.choices[chosen]._actions if chosen is not None else []
         options = {each.dest: each for each in actions if each.option_strings and each.dest != "help"}
         return options, any(each.dest == "overrides" for each in actions)
-
-
-def _as_flags(action: argparse.Action, value: str) -> list[str]:
-    flag = action.option_strings[0]
-    if action.nargs == 0:
-        if value.lower() not in ("true", "false"):
-            raise SystemExit(f"{action.dest}={cut(value)} is not allowed: it must be true or false")
-        return [flag] if value.lower() == "true" else []
-    if action.nargs == "+":
-        listed = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        return [flag, *(part.strip() for part in listed.split(","))]
-    return [f"{flag}={value}"]
 
 
 def _shown(default: Any) -> str:

@@ -14,10 +14,12 @@ from onboard import reference
 from onboard.admission import admit
 from onboard.authentic import AuthenticityError, Trust
 from onboard.bundle import Bundle, SatelliteBundle
+from onboard.checks import input_fault, output_fault
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind
 from onboard.golden_check import proved
 from onboard.guard import UNKNOWN, Guard, Health, Limits
+from onboard.recording import Asked, Recorder
 from onboard.runners import BrokenError, BuildError, DeadlineError, Runner, RunnerError, UpsetError
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
@@ -66,6 +68,7 @@ class Executor:
         make_runner: MakeRunner = make_reference,
         limits: Mapping[str, Limits] | None = None,
         trust: Trust | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """
         Args:
@@ -75,6 +78,7 @@ class Executor:
             make_runner: starts what computes a satellite's decisions.
             limits: of each satellite's guard; None: nobody is guarded.
             trust: the configured key: flies only what was read with it, and remembers the newest; None: no key.
+            recorder: keeps every question and its answer, for ``onboard.replay``; None: nobody does.
 
         Raises:
             onboard.authentic.AuthenticityError: with ``trust``, the bundle was read without, or is older than another.
@@ -88,7 +92,7 @@ class Executor:
             if bundle.sequence < (newest := trust.newest()):
                 raise AuthenticityError(f"the bundle's sequence number {bundle.sequence} is older than {newest}")
         self.log = FlightLog()
-        self._clock = clock
+        self._clock, self._recorder = clock, recorder
         self._stations: dict[str, _Station] = {}
         try:
             for satellite, cost in zip(bundle.satellites, admit(bundle), strict=True):
@@ -127,6 +131,8 @@ class Executor:
         station.safe, station.misses = False, 0
         station.hidden = _zeros(station.satellite)  # what it remembers is from before, however long ago that was
         self.log.add(time_s, satellite, Kind.RESUMED, "by command")
+        if self._recorder is not None:
+            self._recorder.resumed(satellite, time_s)
 
     def reset(self, time_s: float = 0.0) -> None:
         """Forget the past: every hidden state is zero again. The log goes on."""
@@ -135,6 +141,8 @@ class Executor:
             if station.guard is not None:
                 station.guard.reset()
             self.log.add(time_s, name, Kind.RESET, "hidden state zero")
+        if self._recorder is not None:
+            self._recorder.reset(time_s)
 
     def latencies_ms(self, satellite: str) -> tuple[float, ...]:
         """Wall clock of every answer of the runner so far, late ones included."""
@@ -156,15 +164,44 @@ class Executor:
         station = self._station(satellite)
         station.told, station.overruled = False, None
         observed, legal = _checked(station.satellite, obs, mask, time_s)
-        action = self._decided(station, observed, legal, time_s)
+        action = self._guarded(station, self._decided(station, observed, legal, time_s), legal, time_s, health)
+        if self._recorder is not None:
+            self._recorder.asked(Asked(time_s, satellite, observed, legal, health, action))
+        return action
+
+    def shadow(
+        self,
+        satellite: str,
+        obs: ArrayLike,
+        mask: ArrayLike,
+        time_s: float,
+        flown: int,
+        health: Health | None = None,
+    ) -> bool:
+        """Decide and log, while another policy acts: whether both take the action ``flown``.
+
+        Everything else is as of ``decide``: limits, faults and memory too.
+        """
+        action = self.decide(satellite, obs, mask, time_s, health)
+        actions = self._station(satellite).satellite.spec.actions
+        if not 0 <= flown < len(actions):
+            raise ExecutorError(f"flown={flown} is not allowed: it must be an action from 0 to {len(actions) - 1}")
+        if action == flown:
+            self.log.add(time_s, satellite, Kind.AGREED, actions[action])
+        else:
+            self.log.add(time_s, satellite, Kind.DIFFERED, f"{actions[action]}, and {actions[flown]} was flown")
+        return action == flown
+
+    def _guarded(self, station: _Station, action: int, legal: BoolArray, time_s: float, health: Health | None) -> int:
+        """The guard's action, where it overrides."""
         if station.guard is None:
             return action
         override = station.guard.override(UNKNOWN if health is None else health, action, legal)
         if override is None:
             return action
         station.overruled = action
-        actions = station.satellite.spec.actions
-        self.log.add(time_s, satellite, Kind.OVERRIDE, f"{actions[override[0]]}, not {actions[action]}: {override[1]}")
+        actions, name = station.satellite.spec.actions, station.satellite.spec.name
+        self.log.add(time_s, name, Kind.OVERRIDE, f"{actions[override[0]]}, not {actions[action]}: {override[1]}")
         return override[0]
 
     def overruled(self, satellite: str) -> int | None:
@@ -190,7 +227,7 @@ class Executor:
     def _decided(self, station: _Station, observed: FloatArray, legal: BoolArray, time_s: float) -> int:
         """The network's action, or a fallback."""
         satellite, actions = station.satellite.spec.name, station.satellite.spec.actions
-        fault = _input_fault(observed, legal)
+        fault = input_fault(observed, legal)
         if fault is not None:
             self.log.add(time_s, satellite, *fault)
         elif not station.safe:
@@ -240,7 +277,7 @@ class Executor:
                 return None
             elapsed_ms = (self._clock() - start) * 1e3
             station.latencies_ms.append(elapsed_ms)
-            fault = _output_fault(station, logits, hidden, elapsed_ms)
+            fault = output_fault(logits, hidden, station.satellite, elapsed_ms, station.deadline_ms)
             if fault is None:
                 return logits, _carried(hidden)
             self.log.add(time_s, name, *fault)
@@ -294,29 +331,6 @@ def _checked(
     if not math.isfinite(time_s):
         raise ExecutorError(f"satellite {name!r}: time_s={time_s!r} is not allowed: it must be finite")
     return observed, legal.astype(np.bool_)
-
-
-def _input_fault(obs: FloatArray, mask: BoolArray) -> tuple[Kind, str] | None:
-    if not mask.any():
-        return Kind.EMPTY_MASK, f"none of {len(mask)} actions is legal"
-    bad = np.flatnonzero(~np.isfinite(obs))
-    if len(bad):
-        return Kind.BAD_OBSERVATION, f"{len(bad)} of {len(obs)} columns are not finite, column {bad[0]} first"
-    return None
-
-
-def _output_fault(
-    station: _Station, logits: FloatArray, hidden: FloatArray, elapsed_ms: float
-) -> tuple[Kind, str] | None:
-    if elapsed_ms > station.deadline_ms:
-        return Kind.LATE, f"answered after {elapsed_ms:.3f} ms, deadline {station.deadline_ms:g} ms: answer discarded"
-    if logits.shape != (len(station.satellite.spec.actions),) or hidden.shape != station.hidden.shape:
-        return Kind.BAD_OUTPUT, f"logits of shape {logits.shape} and hidden of shape {hidden.shape}"
-    if not (np.isfinite(logits).all() and np.isfinite(hidden).all()):
-        return Kind.BAD_OUTPUT, "logits or hidden state not finite"
-    if np.abs(hidden).max() > 1:  # a GRU cannot do that
-        return Kind.BAD_OUTPUT, f"|h| is {np.abs(hidden).max():g}, at most 1 is possible"
-    return None
 
 
 def _carried(hidden: FloatArray) -> FloatArray:

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     FALLBACK = "fallback"  # the action taken instead
     UNSENT = "unsent"  # an intent that does not fit into the bundle's bits was not sent
     OVERRIDE = "override"  # the guard's action, taken instead of the network's or the fallback
+    AGREED = "agreed"  # in shadow: the policy that flies took the same action
+    DIFFERED = "differed"  # in shadow: it took another
 
 
 @dataclass(frozen=True, slots=True)

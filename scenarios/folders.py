@@ -11,8 +11,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from scenarios.compute import OutputConfig
 from scenarios.ranges import ConfigError, cut
-from scenarios.schema import OutputConfig
 
 
 def check_writable(output: OutputConfig, *others: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from scenarios.compute import ComputeConfig, WorkersOn
 from scenarios.ranges import ConfigError
-from scenarios.schema import ComputeConfig, RunConfig, Simulation, WorkersOn
+from scenarios.schema import RunConfig, Simulation
 
 # Resident memory, measured: a process with Basilisk loaded, and one satellite of one episode (hundreds of targets).
 PROCESS_BYTES = 500 * 2**20

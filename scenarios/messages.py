@@ -50,7 +50,7 @@ def explain(error: BaseException) -> str:
             return f"scenario={name} is a game, and this is for missions{where}: {wanted}"
         options = {*(error.options or ()), *(packaged() if group == "scenario" and not where else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
-        return f"{group}={shown(name)} is not known{where}: it must be {known}"
+        return f"{group}={shown(name)} is not known{_meant(name, options)}{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
         if dataclasses.is_dataclass(cause.object_type):
@@ -122,9 +122,13 @@ def unknown_key(full_key: str, known: Iterable[str]) -> str:
     """The sentence for a key that its group does not have."""
     group, _, key = full_key.rpartition(".")
     names = list(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"{full_key} is not a known key{meant}: {group or 'the configuration'} has {', '.join(names)}"
+    return f"{full_key} is not a known key{_meant(key, names)}: {group or 'the configuration'} has {', '.join(names)}"
+
+
+def _meant(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearest, in brackets; nothing where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _hint(error: OmegaConfBaseException) -> Any:

@@ -8,10 +8,11 @@ from enum import Enum
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from scenarios.compute import ComputeConfig, OutputConfig
 from scenarios.mission import ScenarioConfig
 from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import ConfigError, check, positive, within
-from scenarios.schema import ComputeConfig, OutputConfig, PlannerConfig
+from scenarios.schema import PlannerConfig
 
 
 class RunnerKind(Enum):

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from omegaconf._utils import get_yaml_loader
 
-from scenarios.games.schema import GameConfig
+from scenarios.games.environment import GameConfig
 from scenarios.mission import ScenarioConfig
 from scenarios.overrides import GROUPS, chosen, config_folder, held, is_text
 from scenarios.ranges import ConfigError, check, cut

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from scenarios.compute import ComputeConfig, OutputConfig
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import check, within
-from scenarios.schema import ComputeConfig, OutputConfig, QuantiseConfig
+from scenarios.schema import QuantiseConfig
 
 
 @dataclass

@@ -14,10 +14,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from scenarios.compute import ComputeConfig, OutputConfig
 from scenarios.messages import unknown_key
 from scenarios.mission import ScenarioConfig
-from scenarios.output import OutputConfig as OutputConfig
-from scenarios.output import Schedules as Schedules
 from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import ConfigError, check, check_name, given_once, listed, positive, within
 
@@ -245,27 +244,6 @@ class EvaluationConfig:
         within("evaluation", 0.5, 0.999, confidence=self.confidence)
 
 
-class WorkersOn(Enum):
-    processes = "processes"  # of this machine
-    ray = "ray"  # on a Ray cluster (docs/distributed.md)
-
-
-@dataclass
-class ComputeConfig:
-    workers: int = 2  # simulation processes
-    workers_on: WorkersOn = WorkersOn.processes
-    ray_address: str | None = None  # HOST:PORT of a cluster; auto: this machine's; null: one of its own, here
-    threads: int = 2  # torch threads of the learner
-    episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
-    job_timeout_s: float = 600.0  # a worker silent for longer is replaced
-    max_restarts: int = 3  # of one job, before the run gives up
-
-    def __post_init__(self) -> None:
-        within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
-        positive("compute", job_timeout_s=self.job_timeout_s)
-        within("compute", 0, 100, max_restarts=self.max_restarts)
-
-
 @dataclass
 class RunConfig:
     """The whole of a run."""
@@ -293,6 +271,8 @@ class RunConfig:
 
 def register() -> None:
     """Make the typed root known to Hydra; ``config.yaml`` starts from it."""
+    # Hydra copies its sources, and with them the store, for every group that --help lists; it is one for all.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigStore.instance().store(name="run_schema", node=RunConfig)
 
 

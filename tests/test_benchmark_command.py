@@ -150,7 +150,7 @@ def test_an_interrupted_run_ends_its_processes_and_goes_on(
 ) -> None:
     asked = ["run", *stand_in, "scenarios=smac_3m", "methods=[mappo_fo,kd_lh]", "seeds=0"]
     asked += ["budget=equal"]
-    command = [sys.executable, "-m", "kdmarl_sat.games.benchmark", *asked]
+    command = [sys.executable, "-m", "kdmarl_sat", "benchmark", *asked]
     process = subprocess.Popen(command, env={**os.environ, "HANGS": "kd_lh"}, stderr=subprocess.PIPE, text=True)
     pid = tmp_path / "trace.pid"
     deadline = time.monotonic() + 60

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from onboard_samples import BLIND, PROVENANCE, TINY, draw_network, fly_golden, make_satellite
 
+from kdmarl_sat.measure import doors
 from kdmarl_sat.measure.onboard import attacks, bits, cost, enforcement, host, mutations, table, upsets
 from kdmarl_sat.measure.onboard.backends import numpy_step, onnx_step, torch_step
-from kdmarl_sat.measure.onboard.command import BUNDLES, main
+from kdmarl_sat.measure.onboard.parts import mission_of
 from kdmarl_sat.measure.onboard.record import Line, Part, RecordError, Relation, read_record, write_record
 from kdmarl_sat.measure.onboard.students import Flight, Student, flown, read_students
 from onboard import budget, emulation
@@ -127,7 +128,7 @@ def test_a_part_measured_again_replaces_only_itself(folder: Path, tmp_path: Path
     write_record(record, {"host": Part((Line("kept", 1.0),), {"networks": {}, "turn": 1, "calls": 1}, RUN)})
     readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     paths = [f"record={record}", f"readme={readme}", f"table={tmp_path / 'onboard.md'}", f"bundle={folder}"]
-    main(["only=admission,upsets", "flips=40", *paths])
+    doors.onboard(["only=admission,upsets", "flips=40", *paths])
     stored = json.loads(record.read_text())["parts"]
     assert list(stored) == ["host", "upsets", "admission"]
     assert stored["host"]["lines"][0]["what"] == "kept"
@@ -152,7 +153,7 @@ def test_a_wrong_call_is_one_sentence(
     arguments: list[str], code: int, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, f"record={tmp_path / 'record.json'}"])
+        doors.onboard([*arguments, f"record={tmp_path / 'record.json'}"])
     assert stopped.value.code == code
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
@@ -199,8 +200,9 @@ def test_other_arithmetic_computes_the_same_network(spec: AgentSpec, design: Des
 
 
 def test_trained_students_fly_and_every_runner_gives_their_bits(tmp_path: Path) -> None:
-    folder = BUNDLES[0]
-    flying = flown(folder, read_students(folder), ["scenario.duration_s=240"], 20, silent)
+    folder = doors.BUNDLES[0]
+    mission = mission_of(folder, ["scenario.duration_s=240"])
+    flying = flown(folder, read_students(folder), mission, 20, silent)
     assert sum(student.decisions for student in flying) >= 20
     assert flying[0].orbits == pytest.approx(len(flying[0].flights) * 240 / 5677, rel=0.001)  # of 500 km altitude
     part = bits.measure(flying, [], tmp_path, silent)

@@ -14,9 +14,9 @@ from toy_game import ToyGame
 
 from kdmarl_sat.games.records import RecordError
 from kdmarl_sat.games.report.peers import peers, read
-from kdmarl_sat.measure.peers import command as benchmark_peers
-from kdmarl_sat.measure.peers import cost, programs
-from kdmarl_sat.measure.peers.command import compared, costs, find, main, ratios, record
+from kdmarl_sat.measure import doors
+from kdmarl_sat.measure.peers import benchmark, cost, programs
+from kdmarl_sat.measure.peers.benchmark import compared, costs, ratios, record
 from kdmarl_sat.measure.peers.cost import FailedError, Point, Run, averaged, compare, measure
 from kdmarl_sat.measure.peers.ours import Watched, composed, macs_per_step, train
 from kdmarl_sat.measure.peers.programs import (
@@ -28,6 +28,7 @@ from kdmarl_sat.measure.peers.programs import (
     Reader,
     Report,
     Started,
+    find,
     overrides,
 )
 
@@ -245,7 +246,7 @@ def test_missing_peers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         "BenchMARL": "benchmarl=FOLDER was not given",
     }
     with pytest.raises(SystemExit) as stopped:
-        main([f"epymarl={tmp_path}", f"out={tmp_path / 'out.json'}"])
+        doors.peers([f"epymarl={tmp_path}", f"out={tmp_path / 'out.json'}"])
     assert stopped.value.code == 2
     shown = capsys.readouterr()
     assert "EPyMARL is not compared: " in shown.out
@@ -256,13 +257,13 @@ def test_missing_peers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_too_short_a_training_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["steps=1000"])
+        doors.peers(["steps=1000"])
     assert stopped.value.code == 2
     assert "steps=1000 is not allowed: it must be at least 80000" in capsys.readouterr().err
 
 
 def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark_peers, "_processor", lambda: "none")
+    monkeypatch.setattr(benchmark, "_processor", lambda: "none")
     settings = {"steps": 60_000, "seeds": [0], "threads": 1}
     made = [fake(BURN, name=name) for name in ("ours", "ours, as JaxMARL", "JaxMARL")]
     plain = json.loads(json.dumps(record(made, RUNS, {"EPyMARL": "away"}, settings), allow_nan=False))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat.measure.scale import CLUSTERS_PER_SATELLITE, growth_exponent, main, sized
+from kdmarl_sat.measure import doors
+from kdmarl_sat.measure.scale import growth_exponent
+from kdmarl_sat.measure.sizes import CLUSTERS_PER_SATELLITE, sized
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.7])
@@ -25,7 +27,7 @@ def test_targets_grow_with_the_constellation_and_overrides_count() -> None:
 
 def test_a_small_one_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "scale.json"
-    main(["scenario.duration_s=120", "largest=8", f"record={path}"])
+    doors.scale(["scenario.duration_s=120", "largest=8", f"record={path}"])
     record = json.loads(path.read_text())
     assert [row["satellites"] for row in record["sizes"]] == [4, 8]
     assert record["rewards equal"] is True
@@ -45,7 +47,7 @@ def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, f"record={tmp_path / 'new/record.json'}"])
+        doors.scale([*arguments, f"record={tmp_path / 'new/record.json'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())

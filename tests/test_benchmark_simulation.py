@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdmarl_sat.measure.simulation import largest_difference, main, resident_mib
+from kdmarl_sat.measure import doors
+from kdmarl_sat.measure.simulation import largest_difference, resident_mib
 
 
 def test_rewards_are_compared_where_our_steps_end() -> None:
@@ -44,14 +45,14 @@ def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, f"record={tmp_path / 'new/record.json'}"])
+        doors.simulation([*arguments, f"record={tmp_path / 'new/record.json'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
 def test_the_record_is_plain_json_and_memory_comes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["scenario.duration_s=120", "episodes=1", "resets=2", f"record={tmp_path / 'new/record.json'}"])
+    doors.simulation(["scenario.duration_s=120", "episodes=1", "resets=2", f"record={tmp_path / 'new/record.json'}"])
     record = json.loads((tmp_path / "new/record.json").read_text())
     assert list(record) == ["run", "memory", "speed"]
     assert record["speed"]["rewards equal"] is True

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kdmarl_sat.measure import doors
 from kdmarl_sat.measure import twin as benchmark_twin
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +24,7 @@ def test_parity_is_measured_for_a_mission() -> None:
 
 def test_no_episodes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        benchmark_twin.main(["episodes=0"])
+        doors.twin(["episodes=0"])
     assert "episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
 
 

@@ -150,6 +150,7 @@ def test_a_damaged_table_is_refused_and_the_old_one_flies_on(flight: Flight, at:
     assert [answer.action for answer in answers] == golden.record(SATELLITE.network, TINY, obs, mask).action.tolist()
 
 
+@pytest.mark.requirement("EX-5")
 def test_bad_input_gives_a_legal_fallback_then_safe_mode_until_it_is_told_to_resume(flight: Flight) -> None:
     obs, mask = make_inputs(TINY, 2, seed=7)
     bad, everything, slot = obs[0].copy(), np.ones(3, bool), np.array([False, False, True])
@@ -172,6 +173,7 @@ def test_bad_input_gives_a_legal_fallback_then_safe_mode_until_it_is_told_to_res
     assert (after["safe_mode"], after["misses"], after["fallbacks"], after["last_error"]) == (1, 4, 5, -9)
 
 
+@pytest.mark.requirement("EX-4")
 def test_a_late_answer_is_discarded_and_so_is_its_memory(flight: Flight) -> None:
     obs, mask = make_inputs(TINY, 1, seed=8)
     flight.library.stub_clock(250_001)
@@ -183,6 +185,7 @@ def test_a_late_answer_is_discarded_and_so_is_its_memory(flight: Flight) -> None
     assert (counters["misses"], counters["longest_us"]) == (2, 250_001)
 
 
+@pytest.mark.requirement("EX-10")
 @pytest.mark.parametrize("health", [(0.09, 0, 0), (0.5, 0.91, 0), (0.5, 0, 0.96), (np.nan, 0, 0)])
 def test_the_guard_overrides_beyond_a_limit(flight: Flight, health: tuple[float, float, float]) -> None:
     obs, _ = make_inputs(TINY, 40, seed=9)

@@ -15,7 +15,7 @@ from kdmarl_sat.command import verdict
 from onboard.bundle import BundleError
 from scenarios.communication import CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import HardwareConfig
+from scenarios.constellation import HardwareConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 
@@ -62,7 +62,7 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
     ("arguments", "sentence"),
     [
         (["scenario=mars"], "scenario='mars' is not known: it must be one of imaging_constellation, mpe_adversary"),
-        (["scenario=smac_25m"], "scenario='smac_25m' is not known: it must be one of imaging_constellation, mpe_adv"),
+        (["scenario=smac_25m"], "scenario='smac_25m' is not known (did you mean smac_8m?): it must be one of imaging_"),
         (
             ["workers=8"],
             "workers=8 is not allowed: it must be a name, see --help; how many there are is compute.workers",

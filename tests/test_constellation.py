@@ -19,7 +19,8 @@ from kdmarl_sat.missions.report.summary import summarise
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from scenarios.communication import Communication, CommunicationConfig
 from scenarios.compose import composed
-from scenarios.mission import CitiesConfig, ConstellationConfig, ScenarioConfig
+from scenarios.constellation import ConstellationConfig
+from scenarios.mission import CitiesConfig, ScenarioConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 

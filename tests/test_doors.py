@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,16 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
+from kdmarl_sat.bundles import doors as bundles
 from kdmarl_sat.command import verdict
+from kdmarl_sat.measure import doors
 from onboard.bundle import BundleError, read_bundle
 from scenarios import onboard_sim, quantise
 from scenarios import schema as missions
 from scenarios.compose import composed
 from scenarios.games import schema as games
-from scenarios.games.schema import GameConfig, GameRunConfig
+from scenarios.games.environment import GameConfig
+from scenarios.games.schema import GameRunConfig
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.onboard_sim import OnboardSimConfig
 from scenarios.overrides import check_overrides
@@ -254,26 +256,27 @@ def test_a_sentence_names_the_key_as_it_was_typed(override: str, said: str) -> N
     assert found is not None and found[1].startswith(said)
 
 
-FLAGS = {
-    "measure.soak": ("episodes", "kills"),
-    "measure.scale": ("episodes", "largest"),
-    "measure.simulation": ("episodes", "resets"),
-    "measure.twin": ("episodes",),
-    "measure.onboard.command": ("decisions", "calls", "flips", "mutations", "trials"),
-    "measure.peers.command": ("steps", "seeds", "threads"),
-    "bundles.sign": ("sequence",),
+FLAGS: dict[Callable[[Sequence[str]], None], tuple[str, ...]] = {
+    doors.soak: ("episodes", "kills"),
+    doors.scale: ("episodes", "largest"),
+    doors.simulation: ("episodes", "resets"),
+    doors.twin: ("episodes",),
+    doors.onboard: ("decisions", "calls", "flips", "mutations", "trials"),
+    doors.peers: ("steps", "seeds", "threads"),
+    bundles.sign: ("sequence",),
 }
 
 
-@pytest.mark.parametrize("name", FLAGS)
-def test_a_flags_number_is_refused_in_one_sentence(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("door", FLAGS)
+def test_a_flags_number_is_refused_in_one_sentence(
+    door: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Of every setting that takes a whole number: what is none, and what is beyond its range."""
-    main = importlib.import_module(f"kdmarl_sat.{name}").main
-    before = ("bundle", "x", "key=y") if name == "bundles.sign" else ()
-    for flag in FLAGS[name]:
+    before = ("bundle", "x", "key=y") if door is bundles.sign else ()
+    for flag in FLAGS[door]:
         for value in ("nan", "inf", "1e308", "0.5", "", "abc", "-1", "9" * 23, "1_0", "x" * 500):
             with pytest.raises(SystemExit) as stopped:
-                main([*before, f"{flag}={value}"])
+                door([*before, f"{flag}={value}"])
             said = capsys.readouterr().err
             assert stopped.value.code == 2 and said.count("\n") == 1 and len(said) < 300
             quoted = value[:40] or "''"
@@ -281,29 +284,32 @@ def test_a_flags_number_is_refused_in_one_sentence(name: str, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize(
-    ("name", "flag"),
+    ("door", "flag"),
     [
-        ("measure.scale", "record"),
-        ("measure.simulation", "record"),
-        ("measure.twin", "record"),
-        ("measure.peers.command", "out"),
-        ("measure.onboard.command", "table"),
-        ("measure.evidence.command", "record"),
-        ("measure.soak", "record"),
+        (doors.scale, "record"),
+        (doors.simulation, "record"),
+        (doors.twin, "record"),
+        (doors.peers, "out"),
+        (doors.onboard, "table"),
+        (doors.evidence, "record"),
+        (doors.soak, "record"),
     ],
 )
 def test_a_record_that_cannot_be_written_is_refused_before_any_compute(
-    name: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    door: Callable[[Sequence[str]], None],
+    flag: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    main = importlib.import_module(f"kdmarl_sat.{name}").main
-    others = ["misra"] if name == "measure.evidence.command" else []
+    others = ["misra"] if door is doors.evidence else []
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     os.symlink("loop", tmp_path / "loop")
     for place in ("folder", "file/below", "loop/below", "x" * 250, "/proc/below/it"):
         with pytest.raises(SystemExit) as stopped:
-            main([*others, f"{flag}={place}"])
+            door([*others, f"{flag}={place}"])
         said = capsys.readouterr().err
         assert stopped.value.code == 2 and said.count("\n") == 1
         assert f": {flag}={place[:30]}" in said and "it must be a file that can be written to (" in said

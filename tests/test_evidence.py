@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from kdmarl_sat.measure import doors
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations
-from kdmarl_sat.measure.evidence import command as evidence
+from kdmarl_sat.measure.evidence import parts as evidence
 from kdmarl_sat.measure.evidence.analysis import EvidenceError
 from onboard import build
+
+
+def test_the_command_knows_every_part() -> None:
+    assert tuple(evidence.PARTS) == doors.PARTS
 
 
 def test_the_page_is_current() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from onboard_samples import BLIND, PLAIN, TINY, draw_network, fly_golden, make_inputs, make_satellite, write_sample
 
-from kdmarl_sat.bundles import export
+from kdmarl_sat.bundles import doors, export
 from onboard import build, export_c, golden, table
 from onboard.bundle import SatelliteBundle
 from onboard.network import Activation, Architecture, Design, Dtype
@@ -79,6 +79,7 @@ def exported(folder: Path, satellite: SatelliteBundle) -> Student:
     return Student(compiled(folder, source), satellite)
 
 
+@pytest.mark.requirement("EX-20")
 @pytest.mark.parametrize("name", SATELLITES)
 def test_the_bits_are_the_references(tmp_path: Path, name: str) -> None:
     satellite = SATELLITES[name]
@@ -170,6 +171,7 @@ def test_a_damaged_table_or_one_of_another_shape_is_refused(tmp_path: Path) -> N
     assert student.logits.tolist() == satellite.golden.logits[0].tolist()
 
 
+@pytest.mark.requirement("EX-2")
 def test_a_machine_that_gives_other_bits_never_decides(tmp_path: Path) -> None:
     satellite = SATELLITES["opportunity float32"]
     _, source = export_c.write(tmp_path, satellite, "a test")
@@ -209,14 +211,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = write_sample(tmp_path / "bundle")
     order = [f"bundle={bundle}", "satellite=probe", f"c={tmp_path / 'c'}", f"onnx={tmp_path / 'probe.onnx'}"]
-    export.main(order)
+    doors.export(order)
     assert [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         str(tmp_path / "c" / "student.h"),
         str(tmp_path / "c" / "student.c"),
         str(tmp_path / "probe.onnx"),
     ]
     with pytest.raises(SystemExit) as ended:
-        export.main(order)
+        doors.export(order)
     assert ended.value.code == 1
     assert re.fullmatch(r"kdmarl-sat export: \S+student\.h already exists .*\n", capsys.readouterr().err)
 

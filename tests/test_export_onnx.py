@@ -28,6 +28,7 @@ CASES = {
 }
 
 
+@pytest.mark.requirement("EX-20")
 @pytest.mark.parametrize("dtype", Dtype)
 @pytest.mark.parametrize("case", CASES)
 def test_onnxruntime_decides_as_the_reference_does(case: str, dtype: Dtype) -> None:

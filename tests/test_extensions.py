@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from envs.basilisk import extensions
+from envs.basilisk import deliveries, extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.extensions import Delivery, once
 from envs.basilisk.heuristics import GreedyPolicy
@@ -143,14 +143,14 @@ def test_a_view_may_be_written_to_without_harm(user: Path) -> None:
 def test_a_rule_must_give_a_number(value: object) -> None:
     image = Delivery("sat", "Ulm", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=1)
     with pytest.raises(ConfigError, match=f"scenario.reward.rule gave {value!r} for Ulm: it must give a finite number"):
-        extensions.earned(lambda delivery: value, image)  # type: ignore[arg-type, return-value]
+        deliveries.earned(lambda delivery: value, image)  # type: ignore[arg-type, return-value]
 
 
 def test_what_a_users_function_raises_is_one_sentence(user: Path) -> None:
     image = Delivery("sat", "Ulm", 0.8, np.zeros(3), 0.0, 0.0, earlier=0, together=1)
     rule = extensions.reward_rule(mission(user, "scenario.reward.rule='os:system'"))
     with pytest.raises(ConfigError, match=r"^scenario\.reward\.rule failed: TypeError: [^\n]*$"):
-        extensions.earned(rule, image)
+        deliveries.earned(rule, image)
     with pytest.raises(ConfigError, match="rule=os:getcwd is not allowed: it must be a function of a Delivery"):
         extensions.reward_rule(mission(user, "scenario.reward.rule='os:getcwd'"))
 

@@ -37,7 +37,8 @@ def test_equal_is_the_games_own_number_and_converged_the_teachers() -> None:
 
 
 def _typed() -> Any:
-    from scenarios.games.schema import GameConfig, GameRunConfig
+    from scenarios.games.environment import GameConfig
+    from scenarios.games.schema import GameRunConfig
 
     return GameRunConfig(scenario=GameConfig(name="mine"))
 

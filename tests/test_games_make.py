@@ -15,14 +15,15 @@ from envs.games.api import GameError
 from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import fixed
 from envs.sensing import SensingError
-from scenarios.games.schema import EnvironmentConfig, GameConfig, RandomMaskConfig, Suite, register
+from scenarios.games.environment import EnvironmentConfig, GameConfig, RandomMaskConfig, Suite
+from scenarios.games.schema import register
 from scenarios.ranges import ConfigError
 from scenarios.schema import load
 
 ROOT = Path(__file__).parents[1]
 PACKAGED = sorted(path.stem for path in (ROOT / "scenarios" / "games" / "scenario").glob("*.yaml"))
 
-# The example of docs/games.md.
+# The example of docs/own_game.md.
 RELAY = '''
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -123,7 +124,7 @@ def test_ones_own_environment_is_played_as_its_yaml_says(relay: Path) -> None:
 
 
 def test_the_documentation_shows_the_example_that_is_tested() -> None:
-    text = (ROOT / "docs" / "games.md").read_text()
+    text = (ROOT / "docs" / "own_game.md").read_text()
     assert RELAY.strip() in text
     assert RELAY_SCENARIO.strip() in text
 
@@ -258,7 +259,7 @@ def test_with_random_masks_groups_are_not_asked_for() -> None:
 
 def test_a_game_of_pettingzoo_loads_neither_jax_nor_other_suites(relay: Path) -> None:
     program = (
-        "import sys; from envs.games.make import make_game; from scenarios.games.schema import *\n"
+        "import sys; from envs.games.make import make_game; from scenarios.games.environment import *\n"
         "environment = EnvironmentConfig(suite=Suite.pettingzoo, parallel_env={'_target_': 'my_games.Relay'})\n"
         "make_game(GameConfig(name='relay', environment=environment), 1)\n"
         "assert not {'jax', 'jaxmarl', 'mpe2', 'smac'} & set(sys.modules)"

@@ -10,14 +10,14 @@ import pytest
 
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.satellites import name_of
-from kdmarl_sat.missions import pipeline, transfer
+from kdmarl_sat.missions import doors, pipeline, transfer
 from onboard.budget import BudgetError
 from scenarios.compose import composed
+from scenarios.compute import OutputConfig
 from scenarios.epoch import in_basilisk_format
 from scenarios.folders import check_writable
 from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.ranges import ConfigError
-from scenarios.schema import OutputConfig
 
 MINE = """
 defaults: [imaging_constellation, _self_]
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path: Path, field: st
 def test_transfer_knows_a_config_dir(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(transfer, "work", lambda *given: asked.append(given))
-    transfer.main(["scenario=mine", "--config-dir", str(own), "to.scenario.duration_s=700"])
+    doors.transfer(["scenario=mine", "--config-dir", str(own), "to.scenario.duration_s=700"])
     [(run, missions, _)] = asked
     assert run.scenario.duration_s == 600.0
     assert [scenario.duration_s for scenario in missions.values()] == [700.0]

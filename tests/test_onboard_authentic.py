@@ -148,6 +148,7 @@ def test_a_bundle_without_signature_flies_where_no_key_is_configured(tmp_path: P
         Executor(read_bundle(signed), trust=Trust(key, tmp_path / "ledger"))
 
 
+@pytest.mark.requirement("EX-14")
 def test_a_foreign_key_is_refused(tmp_path: Path, signed: Path) -> None:
     new_key(tmp_path / "other")
     with pytest.raises(BundleError, match=r"signed by key .* the configured one is another"):
@@ -159,6 +160,7 @@ def test_a_foreign_key_is_refused(tmp_path: Path, signed: Path) -> None:
         read_bundle(signed, trust=Trust(tmp_path / "other", tmp_path / "ledger"))
 
 
+@pytest.mark.requirement("EX-14")
 def test_a_replayed_bundle_is_refused(tmp_path: Path, key: Path, signed: Path) -> None:
     trust = Trust(key, tmp_path / "ledger")
     old = read_bundle(signed, trust=trust)
@@ -179,6 +181,7 @@ def test_a_replayed_bundle_is_refused(tmp_path: Path, key: Path, signed: Path) -
         read_bundle(signed, trust=trust)
 
 
+@pytest.mark.requirement("EX-14")
 def test_the_engine_refuses_what_was_not_signed(tmp_path: Path, key: Path, signed: Path) -> None:
     """Another table, name, number, key or tag, each alone; and nothing is loaded."""
     satellite = read_bundle(signed, trust=Trust(key, tmp_path / "ledger")).satellites[0]
@@ -227,6 +230,7 @@ def test_the_engine_refuses_null_pointers_replays_and_bad_tables(tmp_path: Path)
     assert load(newest) == 0  # the same once more
 
 
+@pytest.mark.requirement("EX-14")
 def test_the_key_is_told_nowhere(tmp_path: Path, key: Path, signed: Path) -> None:
     trust = Trust(key, tmp_path / "ledger")
     bundle = read_bundle(signed, trust=trust)

@@ -109,6 +109,7 @@ def test_within_budget() -> None:
     assert [margin.quantity for margin in margins(measure(make_satellite()), EXACT)] == list(QUANTITIES)
 
 
+@pytest.mark.requirement("EX-1")
 @pytest.mark.parametrize(
     ("limit", "said"),
     [
@@ -140,6 +141,7 @@ def talking(satellite: SatelliteBundle) -> SatelliteBundle:
     return dataclasses.replace(satellite, bits_per_decision=12)
 
 
+@pytest.mark.requirement("EX-1")
 def test_all_violations_of_all_satellites_are_listed() -> None:
     mean = Budget(1, 1, 1, 1, 1, 0.001, 0.001, 0.001, 1, ROUND, 1)
     both = (talking(make_satellite(TINY, 4, budget=mean)), talking(make_satellite(BLIND, 6, budget=mean)))
@@ -153,6 +155,7 @@ def test_all_violations_of_all_satellites_are_listed() -> None:
             assert str(caught.value).count(f"satellite {satellite!r}: {quantity} ") == 1
 
 
+@pytest.mark.requirement("EX-1")
 def test_a_processor_with_less_ram_is_the_tighter_limit() -> None:
     small = dataclasses.replace(BUDGET, processor=dataclasses.replace(ROUND, ram_bytes=RAM - 4))
     assert violations(measure(make_satellite()), small) == [f"RAM {RAM} exceeds the limit {RAM - 4} bytes"]

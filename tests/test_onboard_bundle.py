@@ -293,6 +293,7 @@ def test_missing(folder: Path, tmp_path: Path) -> None:
     assert "manifest.json is missing" in refusal(folder)
 
 
+@pytest.mark.requirement("EX-13")
 @pytest.mark.parametrize("name", ["scout.kdwt", "relay-1.golden.npz", "probe.kdwt"])
 def test_damage_names_the_file(folder: Path, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
@@ -360,6 +361,7 @@ def test_made_for_other_satellites(pristine: Path) -> None:
     assert said in refusal(pristine, [TINY, BLIND, PLAIN, dataclasses.replace(BLIND, name="relay-2")])
 
 
+@pytest.mark.requirement("EX-13")
 @pytest.mark.parametrize("name", ["../outside.kdwt", "/etc/passwd", "..", "", "a/b", ".hidden", "a\n", "a\0b", 7])
 def test_paths_stay_in_the_folder(folder: Path, name: object) -> None:
     shutil.copy(folder / "scout.kdwt", folder.parent / "outside.kdwt")
@@ -568,6 +570,7 @@ class Exploit:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.requirement("EX-13")
 def test_hostile_pickles_are_not_run(folder: Path, tmp_path: Path) -> None:
     trace = tmp_path / "executed"
     hostile = npz(obs=np.array([Exploit(trace)], dtype=object))
@@ -693,6 +696,7 @@ def strange_manifest(folder: Path, chance: random.Random) -> bool:
         (folder / "manifest.sha256").write_text(f"{hashlib.sha256(content).hexdigest()}  manifest.json\n")
 
 
+@pytest.mark.requirement("EX-13")
 @pytest.mark.parametrize(("attack", "least"), [(damage, 0.9), (forgery, 0.6), (strange_manifest, 0.5)])
 @pytest.mark.parametrize("count", [250, pytest.param(3400, marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:Reading `.npy`")

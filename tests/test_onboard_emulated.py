@@ -42,6 +42,7 @@ def flying(target: str, net: Network, spec: AgentSpec, deadline_ms: float = 5000
         yield runner
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("dtype", Dtype)
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_bit_is_the_native_engine_s(target: str, dtype: Dtype) -> None:

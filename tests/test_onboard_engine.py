@@ -75,6 +75,7 @@ def same_bits(spec: AgentSpec, network: Network, native: Any, steps: int, seed: 
 # --- the same bits ---
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("hidden", [1, 7, 8, 13, 32])
 @pytest.mark.parametrize("dtype", Dtype)
 @pytest.mark.parametrize("name", SPECS)
@@ -84,6 +85,7 @@ def test_opportunity_network_has_the_bits_of_the_reference(name: str, dtype: Dty
     assert same_bits(spec, network, NativeRunner(network, spec), 40, seed=1) == 40 * (hidden + len(spec.actions))
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("hidden", [1, 7, 8, 13, 32])
 @pytest.mark.parametrize("dtype", Dtype)
 @pytest.mark.parametrize("activation", Activation)
@@ -158,6 +160,7 @@ class Engine:
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize("optimised", ["-O0", "-O2", "-O3 -march=native"])
 def test_other_compilers_and_optimisations_give_the_same_bits(compiler: str, optimised: str, tmp_path: Path) -> None:
@@ -204,6 +207,7 @@ def test_the_first_of_equal_logits_is_chosen() -> None:
 # --- how it is built ---
 
 
+@pytest.mark.requirement("EX-12")
 def test_nothing_is_linked() -> None:
     """No heap, no libc, no libm: the library asks nobody for anything."""
     listed = subprocess.run(["nm", "-u", str(build.shared_library())], capture_output=True, text=True, check=True)
@@ -232,6 +236,7 @@ def test_what_would_change_the_bits_does_not_compile(flag: str, said: str, tmp_p
     assert done.returncode != 0 and said in done.stderr
 
 
+@pytest.mark.requirement("EX-12")
 def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     """tests/engine/check.c: truncated and mutated tables, decisions, upset models, denormal numbers."""
     flags = ["-g", "-O1", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
@@ -306,6 +311,7 @@ def field(name: str, value: int) -> Callable[[bytes], bytes]:
     return lambda data: signed(put(data, FIELD[name], words(value)))
 
 
+@pytest.mark.requirement("EX-13")
 @pytest.mark.parametrize(
     ("change", "status"),
     [
@@ -362,6 +368,7 @@ def test_int8_tables_are_refused_by_their_errors(engine: Engine) -> None:
         assert engine.c.kd_validate(changed, len(changed)) == status
 
 
+@pytest.mark.requirement("EX-13")
 def test_every_truncated_table_is_refused(engine: Engine) -> None:
     for data in (make_table(), make_table(BLIND, Design(3, dtype=INT8))):
         for length in range(len(data)):
@@ -370,6 +377,7 @@ def test_every_truncated_table_is_refused(engine: Engine) -> None:
                 assert engine.c.kd_validate(signed(data[:length]), length) == LENGTH
 
 
+@pytest.mark.requirement("EX-6")
 @pytest.mark.parametrize(
     ("spec", "design"),
     [(TINY, Design(4)), (PLAIN, Design(5, RECURRENT, Activation.TANH, INT8)), (BLIND, Design(3, dtype=INT8))],
@@ -402,6 +410,7 @@ def test_a_network_beyond_the_maxima_is_refused_in_a_sentence() -> None:
         NativeRunner(draw_network(PLAIN, Design(257, RECURRENT), 0), PLAIN)
 
 
+@pytest.mark.requirement("EX-12")
 def test_null_pointers_are_refused() -> None:
     engine = Engine(build.shared_library()).load(make_table(PLAIN, Design(2, RECURRENT)))
     data, c, model = make_table(), engine.c, engine.model
@@ -419,6 +428,7 @@ def test_null_pointers_are_refused() -> None:
     assert c.kd_decide(empty, *buffers, 1) == -1
 
 
+@pytest.mark.requirement("EX-12")
 def test_storage_that_is_small_or_askew_is_refused(engine: Engine) -> None:
     data = make_table()
     needed = engine.c.kd_required_words(data, len(data))
@@ -499,6 +509,7 @@ def test_the_runner_says_what_the_engine_found() -> None:
 # --- upsets ---
 
 
+@pytest.mark.requirement("EX-6")
 @pytest.mark.parametrize(
     ("spec", "design"),
     [
@@ -528,6 +539,7 @@ def test_no_flipped_bit_in_memory_is_acted_upon(spec: AgentSpec, design: Design)
     assert [bits(each) for each in runner.step(obs[0], mask[0], hidden)] == right
 
 
+@pytest.mark.requirement("EX-6")
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (5, 300), (340, 352)])
 def test_a_scrub_finds_what_the_sum_does_not(first: int, second: int) -> None:
     """Two words changed so that their sum stays: found within a pass, of as many decisions as it takes."""

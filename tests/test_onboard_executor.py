@@ -141,6 +141,7 @@ def test_reset_forgets() -> None:
     assert executor.log.counts()[Kind.RESET] == 1
 
 
+@pytest.mark.requirement("EX-4")
 def test_a_late_answer_is_discarded() -> None:
     clock = Clock()
     executor, runner = fly_recorded(clock, deadline_ms=5.0)
@@ -165,6 +166,7 @@ def test_a_late_answer_is_discarded() -> None:
     assert "5.100 ms, deadline 5 ms" in late[0].detail
 
 
+@pytest.mark.requirement("EX-4")
 def test_the_deadline_of_the_executor_overrides_the_budgets() -> None:
     clock = Clock()
     given = []
@@ -183,6 +185,7 @@ def test_the_deadline_of_the_executor_overrides_the_budgets() -> None:
             Executor(make_bundle(), deadline_ms=wrong)
 
 
+@pytest.mark.requirement("EX-5")
 def test_fallback_is_the_first_legal_one_declared_else_the_first_legal() -> None:
     satellite = dataclasses.replace(make_satellite(BLIND, 6), fallback=("drift", "charge"))
     for mask, action in (
@@ -194,6 +197,7 @@ def test_fallback_is_the_first_legal_one_declared_else_the_first_legal() -> None
         assert fallback_action(satellite, np.array(mask)) == action
 
 
+@pytest.mark.requirement("EX-3")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
 def test_an_observation_that_is_not_finite(bad: float) -> None:
     executor, runner = fly_recorded()
@@ -208,6 +212,7 @@ def test_an_observation_that_is_not_finite(bad: float) -> None:
     assert executor.log.counts()[Kind.FALLBACK] == 1
 
 
+@pytest.mark.requirement("EX-3")
 def test_an_empty_mask() -> None:
     executor, _ = fly_recorded()
     obs, _ = make_inputs(TINY, 1, 3)
@@ -215,6 +220,7 @@ def test_an_empty_mask() -> None:
     assert [event.kind for event in executor.log.events[-2:]] == [Kind.EMPTY_MASK, Kind.FALLBACK]
 
 
+@pytest.mark.requirement("EX-5")
 @pytest.mark.parametrize(
     ("logits", "hidden", "said"),
     [
@@ -239,6 +245,7 @@ def test_an_answer_that_cannot_be_right(logits: list[float], hidden: list[float]
     np.testing.assert_array_equal(runner.given, second)
 
 
+@pytest.mark.requirement("EX-5")
 def test_overflow_within_the_network_is_a_bad_output() -> None:
     executor, _ = fly_recorded()
     obs = np.full(9, 3e38, np.float32)
@@ -272,11 +279,13 @@ def test_unknown_satellite_and_time() -> None:
         executor.decide("scout", obs[0], mask[0], float("nan"))
 
 
+@pytest.mark.requirement("EX-1")
 def test_over_budget_does_not_fly() -> None:
     with pytest.raises(BudgetError, match="parameters 194 exceeds the limit 100"):
         fly_recorded(max_parameters=100)
 
 
+@pytest.mark.requirement("EX-2")
 def test_a_machine_that_does_not_reproduce_the_golden_vectors_does_not_fly() -> None:
     satellite = make_satellite()
     last_bit = satellite.golden.logits.copy()
@@ -308,6 +317,7 @@ def test_a_machine_that_does_not_reproduce_the_golden_vectors_does_not_fly() -> 
     assert [runner.closed for runner in made] == [True]
 
 
+@pytest.mark.requirement("EX-2")
 def test_a_runner_without_answer_to_a_golden_decision_does_not_fly() -> None:
     def make(satellite: SatelliteBundle, deadline_ms: float) -> Recording:
         runner = Recording(satellite)
@@ -359,6 +369,7 @@ def test_another_of_tied_actions_flies(lead: float) -> None:
     assert check_golden(satellite, reference_runner(satellite)) < 1e-5
 
 
+@pytest.mark.requirement("EX-2")
 @pytest.mark.parametrize("exact", [True, False])
 def test_another_action_than_recorded_does_not_fly_whatever_its_logits(exact: bool) -> None:
     satellite = make_satellite()
@@ -373,6 +384,7 @@ def test_another_action_than_recorded_does_not_fly_whatever_its_logits(exact: bo
 # --- the watchdog ---
 
 
+@pytest.mark.requirement("EX-7")
 def test_upset_weights_are_reloaded_and_asked_again() -> None:
     executor, runner = fly_recorded()
     right = ask(executor)
@@ -385,6 +397,7 @@ def test_upset_weights_are_reloaded_and_asked_again() -> None:
     assert (event.time_s, event.detail) == (60.0, "the weights in memory have changed")
 
 
+@pytest.mark.requirement("EX-7")
 def test_weights_that_are_upset_again_at_once_fall_back() -> None:
     executor, runner = fly_recorded()
     runner.failures = [UpsetError("upset"), UpsetError("upset again")]
@@ -393,6 +406,7 @@ def test_weights_that_are_upset_again_at_once_fall_back() -> None:
     assert ask(executor) != 0
 
 
+@pytest.mark.requirement("EX-8")
 def test_a_reload_that_fails_is_tried_again_with_the_next_decision() -> None:
     executor, runner = fly_recorded(max_misses=9)
     runner.failures = [UpsetError("upset")]
@@ -407,6 +421,7 @@ def test_a_reload_that_fails_is_tried_again_with_the_next_decision() -> None:
     assert runner.steps == 2  # never asked without its weights
 
 
+@pytest.mark.requirement("EX-8")
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [(DeadlineError("no answer"), Kind.LATE), (BrokenError("it died"), Kind.FAILED), (OSError("pipe"), Kind.FAILED)],
@@ -433,6 +448,7 @@ def test_a_refused_answer_does_not_stop_the_runner() -> None:
     assert kinds(executor) == [Kind.BAD_OUTPUT, Kind.FALLBACK, Kind.DECISION] and runner.reloads == 0
 
 
+@pytest.mark.requirement("EX-4")
 def test_the_time_of_a_reload_counts() -> None:
     """The clock is read before the first attempt and after the last."""
     clock = Clock()
@@ -443,6 +459,7 @@ def test_the_time_of_a_reload_counts() -> None:
     assert kinds(executor) == [Kind.UPSET, Kind.LATE, Kind.FALLBACK]
 
 
+@pytest.mark.requirement("EX-9")
 def test_safe_mode_after_too_many_misses_in_a_row_until_resumed() -> None:
     executor, runner = fly_recorded(max_misses=3)
     for failures in (2, 1, 3):  # misses that are not in a row do not count
@@ -470,6 +487,7 @@ def test_safe_mode_after_too_many_misses_in_a_row_until_resumed() -> None:
     assert executor.log.counts()[Kind.SAFE_MODE] == 1  # misses are counted from 0 again
 
 
+@pytest.mark.requirement("EX-3")
 def test_a_faulty_sensor_is_no_miss_of_the_network() -> None:
     executor, _ = fly_recorded(max_misses=1)
     for _ in range(3):
@@ -479,6 +497,7 @@ def test_a_faulty_sensor_is_no_miss_of_the_network() -> None:
     assert executor.log.counts()[Kind.SAFE_MODE] == 0
 
 
+@pytest.mark.requirement("EX-9")
 def test_safe_mode_is_each_satellites_own() -> None:
     made: dict[str, Recording] = {}
 
@@ -502,6 +521,7 @@ def test_safe_mode_is_each_satellites_own() -> None:
 # --- the flight log ---
 
 
+@pytest.mark.requirement("EX-17")
 def test_the_log_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     executor = Executor(make_bundle(), deadline_ms=60_000)
     obs, mask = make_inputs(TINY, 1, 3)

@@ -29,6 +29,7 @@ def test_a_healthy_satellite_does_as_its_policy_says() -> None:
     assert [guard().override(WELL, action, ALL) for action in range(5)] == [None] * 5
 
 
+@pytest.mark.requirement("EX-10")
 @pytest.mark.parametrize(
     ("change", "cure"),
     [({"reserve": 0.19}, "charge"), ({"wheel_speed": 0.91}, "desat"), ({"storage": 0.96}, "downlink")],
@@ -55,6 +56,7 @@ def test_the_wheels_come_first_then_the_battery() -> None:
     assert guard(("charge", "image_0", "image_1")).override(worst, 1, ALL[:3])[0] == 0  # type: ignore[index]
 
 
+@pytest.mark.requirement("EX-10")
 def test_a_limit_holds_until_it_is_released() -> None:
     one = guard()
     reserves = (0.21, 0.19, 0.21, 0.249, 0.251, 0.21, 0.19)
@@ -64,6 +66,7 @@ def test_a_limit_holds_until_it_is_released() -> None:
     assert one.override(dataclasses.replace(WELL, reserve=0.21), 3, ALL) is None
 
 
+@pytest.mark.requirement("EX-10")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_telemetry_that_is_not_a_number_is_no_proof_of_health(value: float) -> None:
     assert guard().override(dataclasses.replace(WELL, reserve=value), 3, ALL) is not None
@@ -71,6 +74,7 @@ def test_telemetry_that_is_not_a_number_is_no_proof_of_health(value: float) -> N
     assert guard().override(dataclasses.replace(WELL, battery=value), 3, ALL) is not None
 
 
+@pytest.mark.requirement("EX-10")
 def test_an_illegal_action_is_never_the_override() -> None:
     low = dataclasses.replace(WELL, wheel_speed=1.0)
     mask = np.array([True, False, True, True, True])
@@ -129,6 +133,7 @@ def orbit(*overrides: str) -> ScenarioConfig:
     return composed("scenario.duration_s=5700", *overrides).scenario
 
 
+@pytest.mark.requirement("EX-10")
 def test_no_satellite_dies_of_a_policy_that_always_images() -> None:
     lost, overrides = fly_always_imaging(orbit(), range(1000, 1005))
     assert lost == 0 and overrides > 100
@@ -136,6 +141,7 @@ def test_no_satellite_dies_of_a_policy_that_always_images() -> None:
     assert fly_always_imaging(orbit("scenario.guard.enabled=false"), range(1000, 1003))[0] > 3  # without it, they do
 
 
+@pytest.mark.requirement("EX-10")
 @pytest.mark.slow
 def test_no_satellite_dies_in_a_hundred_orbits() -> None:
     assert fly_always_imaging(orbit(), range(2000, 2100))[0] == 0

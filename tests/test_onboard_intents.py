@@ -24,6 +24,7 @@ def decide(executor: Executor, time_s: float) -> None:
     executor.decide("scout", obs[0], mask[0], time_s)
 
 
+@pytest.mark.requirement("EX-16")
 def test_one_message_per_decision() -> None:
     executor = executor_of(3)
     assert executor.intent("scout", 5, 0.0) is None  # nothing has been decided
@@ -35,6 +36,7 @@ def test_one_message_per_decision() -> None:
     assert executor.log.counts()[Kind.UNSENT] == 0
 
 
+@pytest.mark.requirement("EX-16")
 def test_a_message_never_has_more_bits_than_the_bundle_grants() -> None:
     executor = executor_of(3)
     decide(executor, 1.0)

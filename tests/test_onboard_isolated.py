@@ -84,6 +84,7 @@ def exists(pid: int) -> bool:
 # --- answers ---
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("dtype", list(Dtype))
 @pytest.mark.parametrize(
     ("spec", "architecture"),
@@ -149,6 +150,7 @@ def test_a_bad_question_costs_one_answer(runner: IsolatedRunner) -> None:
 # --- faults ---
 
 
+@pytest.mark.requirement("EX-4")
 def test_a_hung_worker_costs_the_deadline_and_is_back() -> None:
     with IsolatedRunner(RELAY, PLAIN, 300.0) as runner:
         reference = ReferenceRunner(RELAY, PLAIN).step(OBS, MASK, HIDDEN)
@@ -168,6 +170,7 @@ def test_a_hung_worker_costs_the_deadline_and_is_back() -> None:
         np.testing.assert_array_equal(runner.step(OBS, MASK, HIDDEN)[0], reference[0])
 
 
+@pytest.mark.requirement("EX-8")
 @pytest.mark.parametrize("waiting", [False, True])
 def test_a_killed_worker_is_noticed_at_once_and_replaced(runner: IsolatedRunner, waiting: bool) -> None:
     expected, pid = runner.step(OBS, MASK, HIDDEN), runner.pid
@@ -231,6 +234,7 @@ def test_a_flipped_bit_is_found_and_gone_after_reload(dtype: Dtype) -> None:
 # --- limits ---
 
 
+@pytest.mark.requirement("EX-15")
 def test_every_limit_is_applied(runner: IsolatedRunner) -> None:
     status = status_of(runner.pid)
     assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
@@ -305,6 +309,7 @@ os.execv(sys.argv[1], sys.argv[1:])
     assert "system calls" in [name for bit, name in enumerate(LIMITS) if taken >> bit & 1]
 
 
+@pytest.mark.requirement("EX-15")
 def test_the_sandbox_kills_whoever_leaves_it(tmp_path: Path) -> None:
     source, program = tmp_path / "escape.c", tmp_path / "escape"
     source.write_text(
@@ -442,6 +447,7 @@ def test_malformed_requests(sanitised: Path) -> None:
             assert errors == b""
 
 
+@pytest.mark.requirement("EX-15")
 def test_hostile_requests_leave_no_trace(sanitised: Path) -> None:
     for seed in range(3):
         stream = hostile(seed)

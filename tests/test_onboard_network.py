@@ -45,6 +45,7 @@ def test_bytes_by_hand() -> None:
     assert network.count_bytes(TINY, INT8) == 156 + 4 * (33 + 41 + 5)
 
 
+@pytest.mark.requirement("EX-21")
 @pytest.mark.parametrize(("spec", "hidden"), [(TINY, 4), (TINY, 32), (BLIND, 6)])
 def test_macs_and_parameters_are_those_that_torch_counts(spec: AgentSpec, hidden: int) -> None:
     actor = make_actor(spec, hidden, 0)
@@ -66,6 +67,7 @@ def test_counts_of_the_recurrent_architecture_are_torchs(activation: Activation)
     network_of(actor, design).check(PLAIN)
 
 
+@pytest.mark.requirement("EX-21")
 @pytest.mark.parametrize(
     ("spec", "design"),
     [

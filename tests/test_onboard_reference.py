@@ -310,6 +310,7 @@ def test_tiny_numbers_are_nothing() -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.requirement("EX-6")
 def test_the_runner_finds_any_upset_bit_and_reloads() -> None:
     network, obs, mask = draw_network(BLIND, Design(3, dtype=Dtype.INT8), 2), *make_inputs(BLIND, 1, 1)
     runner, hidden = ReferenceRunner(network, BLIND), np.zeros(3, np.float32)

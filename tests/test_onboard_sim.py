@@ -46,11 +46,13 @@ def nominal() -> EpisodeResult:
     return result
 
 
+@pytest.mark.requirement("EX-11")
 @pytest.mark.parametrize("runner", ["reference", "isolated"])
 def test_every_runner_flies_the_same_episode(nominal: EpisodeResult, runner: str) -> None:
     assert fly(runner=runner)[0] == nominal
 
 
+@pytest.mark.requirement("EX-6")
 @pytest.mark.parametrize("runner", ["native", "isolated"])
 def test_bit_flips_are_detected_and_change_nothing(nominal: EpisodeResult, runner: str) -> None:
     result, log, injected = fly(FaultConfig(flip=1.0), runner=runner)
@@ -87,6 +89,7 @@ def unasked_in_safe_mode(log: FlightLog) -> int:
     return unasked
 
 
+@pytest.mark.requirement("EX-9")
 def test_an_executor_that_never_answers_ends_in_safe_mode() -> None:
     _, log, _ = fly(deadline_ms=1e-4)
     assert log.counts()[Kind.DECISION] == 0
@@ -119,7 +122,7 @@ def test_the_period_of_an_orbit() -> None:
 
 def command(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "kdmarl_sat.bundles.fly", *overrides],
+        [sys.executable, "-m", "kdmarl_sat", "fly", *overrides],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -162,7 +165,7 @@ def test_the_command(tmp_path: Path) -> None:
         ([f"bundle={BUNDLE}", "processor=Z80"], "processor='Z80' is not allowed: it must be one of RAD750, "),
         ([f"bundle={BUNDLE}", "faults.block=nosuch"], "faults.block='nosuch' is not allowed: it must be a block that"),
         ([f"bundle={BUNDLE}", "target=vax"], "target='vax' is not allowed: it must be one of cortex-m7, "),
-        ([f"bundle={BUNDLE}", "episodes=0"], "simulation: episodes=0 is not allowed: it must be between 1 and"),
+        ([f"bundle={BUNDLE}", "episodes=0"], "kdmarl-sat fly: episodes=0 is not allowed: it must be between 1 and"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, overrides: list[str], said: str) -> None:

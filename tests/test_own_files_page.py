@@ -15,7 +15,8 @@ from scenarios.compose import composed
 from tests.test_config import ROOT
 
 PAGE = (ROOT / "docs" / "own-files.md").read_text()
-COMMANDS = re.findall(r"^    python (-m .*)$", PAGE, re.MULTILINE)
+TYPED = re.findall(r"^    (?:python )?((?:-m|kdmarl-sat) .*)$", PAGE, re.MULTILINE)
+COMMANDS = [each.replace("kdmarl-sat", "-m kdmarl_sat") for each in TYPED]
 EXAMPLE = ROOT / "examples" / "scenario" / "own_files.yaml"
 
 
@@ -64,14 +65,14 @@ def test_schedules_are_made_without_training(command: str, tmp_path: Path) -> No
 def test_a_mistake_is_one_sentence() -> None:
     preview = next(each for each in COMMANDS if "preview" in each)
     done = run(preview, "scenario.targets.file=nowhere.csv")
-    assert done.returncode == 1 and done.stdout == ""
+    assert done.returncode == 2 and done.stdout == ""
     allowed = "it must be a file that can be read (No such file or directory)"
-    assert done.stderr == f"kdmarl-sat: scenario.targets.file='nowhere.csv' is not allowed: {allowed}\n"
+    assert done.stderr == f"kdmarl-sat preview: scenario.targets.file='nowhere.csv' is not allowed: {allowed}\n"
 
 
 def test_the_pages_settings_are_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     example = yaml.safe_load(EXAMPLE.read_text())
-    for block in re.findall(r"((?:^    (?!python).*\n)+)", PAGE, re.MULTILINE):
+    for block in re.findall(r"((?:^    (?!python|kdmarl-sat).*\n)+)", PAGE, re.MULTILINE):
         for group, settings in yaml.safe_load("\n".join(line[4:] for line in block.splitlines())).items():
             assert example[group] == settings
     monkeypatch.chdir(ROOT)

@@ -1,4 +1,4 @@
-"""docs/games.md as it stands: a turn-based game of Dict and Discrete observations, from its file to its report."""
+"""docs/own_game.md as it stands: a turn-based game of Dict and Discrete observations, from its file to its report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scenarios.roots import GAME, root_of
 from tests.test_config import ROOT, command
 from tests.test_games_make import composed
 
-PAGE = (ROOT / "docs" / "games.md").read_text()
+PAGE = (ROOT / "docs" / "own_game.md").read_text()
 
 
 @pytest.fixture

@@ -240,7 +240,7 @@ def test_the_command_makes_and_compares_an_int8_bundle(tmp_path: Path) -> None:
     overrides = ["scenario.duration_s=600", "quantise.episodes=2", "quantise.epochs=2", "episodes=2"]
     where = [f"bundle={BUNDLE}", "out=int8", "output.records_dir=records"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "kdmarl_sat.bundles.quantise", *where, *overrides]
+    command = [sys.executable, "-m", "kdmarl_sat", "quantise", *where, *overrides]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     bundle = read_bundle(tmp_path / "int8")
     assert {each.network.design.dtype for each in bundle.satellites} == {Dtype.INT8}

@@ -23,8 +23,8 @@ import pytest
 from envs.ray_workers import RayWorkers, load
 from envs.workers import WorkerError, WorkerPool
 from scenarios.compose import composed
+from scenarios.compute import WorkersOn
 from scenarios.ranges import ConfigError
-from scenarios.schema import WorkersOn
 from tests import jobs, launched, ray_jobs
 from training.missions.simulate import Flyer, Heuristic, gather, worker_pool
 from training.missions.simulate import jobs as episodes

@@ -21,12 +21,13 @@ from rich.console import Console
 
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.trace import ACTIVITIES, Trace
-from kdmarl_sat.missions.report import console_table, figures, flight_figures, formats, metrics, style, write_report
+from kdmarl_sat.missions.report import console_table, figures, flight_figures, metrics, write_report
 from kdmarl_sat.missions.report.exhibits import exhibits, traces_to_show
 from kdmarl_sat.missions.report.geometry import along_and_across_km, west_edge_deg, wrap_track
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.missions.report.summary import ReportError, faults_of, summarise
 from kdmarl_sat.missions.results import BudgetRow, Curve, PolicyResult, RunResult
+from kdmarl_sat.report import formats, style
 from kdmarl_sat.report.statistics import (
     Interval,
     bootstrap_interval,

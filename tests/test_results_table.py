@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from kdmarl_sat.missions import doors
 from kdmarl_sat.missions.records import RecordError, read_records
-from kdmarl_sat.missions.table import BEGIN, END, in_short, main, overview, page, sections
+from kdmarl_sat.missions.table import BEGIN, END, in_short, overview, page, sections
 from kdmarl_sat.report.pages import inserted
 
 ROOT = Path(__file__).parents[1]
@@ -125,7 +126,7 @@ def test_a_record_of_another_version_or_damaged_is_named(tmp_path: Path, capsys:
     with pytest.raises(RecordError, match=r"a.json is damaged"):
         read_records(tmp_path)
     with pytest.raises(SystemExit):
-        main([f"records={tmp_path}"])
+        doors.table([f"records={tmp_path}"])
     assert capsys.readouterr().err.startswith(f"kdmarl-sat table: run record {tmp_path}/a.json is damaged")
 
 
@@ -166,7 +167,7 @@ def test_no_records_leave_the_tables_that_are_there(tmp_path: Path, capsys: pyte
     before = [page.read_bytes() for page in pages]
     try:
         with pytest.raises(SystemExit) as stopped:
-            main([f"records={tmp_path / 'nosuch'}"])
+            doors.table([f"records={tmp_path / 'nosuch'}"])
         after = [page.read_bytes() for page in pages]
     finally:
         for page, content in zip(pages, before, strict=True):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kdmarl_sat.measure.soak import Look, SoakError, growth_MB, live, longest_wait_s, main, memory_MB
+from kdmarl_sat.measure import doors
+from kdmarl_sat.measure.soak import Look, SoakError, growth_MB, live, longest_wait_s, memory_MB
 
 
 def test_memory_of_a_process_group() -> None:
@@ -62,7 +63,7 @@ def test_two_soaks_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with open(tmp_path / "soak.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SystemExit) as stopped:
-            main([f"folder={tmp_path}", "episodes=5", f"record={tmp_path}/r.json", "compute.workers=1"])
+            doors.soak([f"folder={tmp_path}", "episodes=5", f"record={tmp_path}/r.json", "compute.workers=1"])
     assert stopped.value.code == 2 and flown.exists()
     assert "is not allowed: it must be one that no other soak flies in\n" in capsys.readouterr().err
 
@@ -77,7 +78,7 @@ def test_killed_and_resumed_twice_in_one_folder(tmp_path: Path) -> None:
     small += ["scenario.faults.satellite_failures=10"]
     (tmp_path / "flown" / "flight-soak-of-another-day").mkdir(parents=True)
     files = [f"folder={tmp_path / 'flown'}", f"record={tmp_path / 'soak.json'}"]
-    command = [sys.executable, "-m", "kdmarl_sat.measure.soak", "episodes=15", "kills=1", *files, *small]
+    command = [sys.executable, "-m", "kdmarl_sat", "measure", "soak", "episodes=15", "kills=1", *files, *small]
     subprocess.run(command, capture_output=True, text=True, check=False)
     record = json.loads((tmp_path / "soak.json").read_text())
     assert record["one result for every seed, in order"] is True

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from envs.basilisk.episode_result import EpisodeResult
+from kdmarl_sat.missions import doors
 from kdmarl_sat.missions.report.transfer import Flight, alike, figure, markdown, panels
-from kdmarl_sat.missions.transfer import folder_name, main, spread_over, variations
+from kdmarl_sat.missions.transfer import folder_name, spread_over
+from kdmarl_sat.missions.variations import variations
 from scenarios.compose import composed
 from tests.test_pipeline import TINY
 from training.missions.simulate import TeamPlan
@@ -143,7 +145,7 @@ def test_a_wrong_call_is_one_sentence(
     arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main([*arguments, f"out={tmp_path / 'out'}"])
+        doors.transfer([*arguments, f"out={tmp_path / 'out'}"])
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
@@ -158,7 +160,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
         "to.scenario.faults.missing_decisions=0,1",
         f"out={tmp_path / 'out'}",
     ]
-    main(arguments)
+    doors.transfer(arguments)
     result = json.loads((tmp_path / "out" / "transfer.json").read_text())
     flights = {(f["mission"].rpartition("=")[2], f["policy"]): f for f in result["flights"]}
     assert len(flights) == 2 * 8
@@ -181,7 +183,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
         assert float(row[2].replace("\u2212", "-")) == pytest.approx(captured - 10.0 * deaths, abs=0.06)
 
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")}
-    main(arguments)
+    doors.transfer(arguments)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.json")} == made
     again = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert again["flights"] == result["flights"]
@@ -189,7 +191,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     drawn = {name: (tmp_path / "out" / name).read_bytes() for name in ("transfer.md", "transfer.png")}
     for name in drawn:
         (tmp_path / "out" / name).unlink()
-    main([f"redraw={tmp_path / 'out'}"])
+    doors.transfer([f"redraw={tmp_path / 'out'}"])
     assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
 
 
@@ -209,7 +211,7 @@ def test_what_cannot_be_drawn_again_is_one_sentence(
     if content is not None:
         (tmp_path / "transfer.json").write_text(content)
     with pytest.raises(SystemExit) as stopped:
-        main([f"redraw={tmp_path}"])
+        doors.transfer([f"redraw={tmp_path}"])
     assert stopped.value.code == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line and "transfer.json" in line

@@ -18,9 +18,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from scenarios.constellation import ConstellationConfig
 from scenarios.files.elements import ElementSet, teme_states
 from scenarios.files.mission import element_sets
-from scenarios.mission import ConstellationConfig
 from scenarios.orbits import EARTH_MU_M3_S2, EARTH_RATE_RAD_S, period_s
 
 _KEPLER_STEPS = 50

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.basilisk.snapshot import Snapshot
-from scenarios.mission import HardwareConfig
+from scenarios.constellation import HardwareConfig
 
 WHEELS_IDLE_W = 1.2  # three wheels of 0.4 W, BSK-RL's default
 SOLAR_FLUX_W_m2 = 1361.0  # at 1 AU

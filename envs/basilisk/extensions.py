@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from envs.basilisk.deliveries import Delivery, RewardRule, called, once, said
 from envs.basilisk.snapshot import Snapshot
-from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.constellation import HardwareConfig
+from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError, shown
 
 __all__ = ["Delivery", "Feature", "RewardRule", "View", "digests", "features", "observed", "once", "reward_rule"]

@@ -25,7 +25,8 @@ from envs.basilisk.twin.forecast import TICK_MACS, foretell
 from envs.basilisk.twin.library import fault
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import tables
-from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.constellation import HardwareConfig
+from scenarios.mission import ScenarioConfig
 
 RATE_SCALE = 0.03  # rad/s, a brisk slew
 TIME_SCALE = 120.0  # s, the timeout of an image

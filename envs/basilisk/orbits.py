@@ -10,7 +10,7 @@ from Basilisk.utilities import orbitalMotion
 from numpy.typing import NDArray
 
 from envs.basilisk.support_data import parse_epoch
-from scenarios.mission import ConstellationConfig
+from scenarios.constellation import ConstellationConfig
 from scenarios.orbits import EARTH_RADIUS_M, EARTH_RATE_RAD_S, period_s
 
 

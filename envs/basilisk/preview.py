@@ -1,15 +1,11 @@
 """What a mission's files hold, and one episode of it under a rule: a look before anything is trained.
 
-python -m envs.basilisk.preview --config-dir examples scenario=own_files
+``kdmarl-sat preview --config-dir examples scenario=own_files`` shows it.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,28 +14,8 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.support_data import parse_epoch
-from scenarios.compose import composed
 from scenarios.files.mission import element_sets
-from scenarios.messages import COMPOSITION_ERRORS, explain
 from scenarios.mission import ScenarioConfig
-from scenarios.ranges import ConfigError
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m envs.basilisk.preview", description=__doc__)
-    parser.add_argument("--config-dir", type=Path, help="a folder of your own scenarios")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    options = parser.parse_intermixed_args(arguments)
-    try:
-        run = composed(*options.overrides, config_dir=options.config_dir)
-        preview(run.scenario, run.seed)
-    except COMPOSITION_ERRORS as error:
-        print(f"kdmarl-sat: {explain(error)}", file=sys.stderr)
-        return 1
-    except ConfigError as error:
-        print(f"kdmarl-sat: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def preview(config: ScenarioConfig, seed: int = 0) -> None:
@@ -81,7 +57,3 @@ def _tell(config: ScenarioConfig, constellation: Constellation) -> None:
         where = "" if config.ground_stations.file is None else f" from {config.ground_stations.file}"
         passes = sum(len(satellite.passes_s) for satellite in satellites)
         print(f"{len(config.ground_stations.at)} stations{where}, {passes} passes")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

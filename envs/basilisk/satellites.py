@@ -20,8 +20,9 @@ from envs.api import BoolArray
 from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
 from envs.basilisk.windows import FREE, Asks, Windows, access_windows, asked_for, merged, sin_elevation
 from scenarios.communication import Communication
+from scenarios.constellation import HardwareConfig
 from scenarios.files.mission import names_from_file
-from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.mission import ScenarioConfig
 
 CHARGE, DOWNLINK, DESATURATE = "charge", "downlink", "desat"  # the names that the guard knows
 WATT_HOUR_J = 3600.0

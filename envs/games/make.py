@@ -11,7 +11,7 @@ from pettingzoo import ParallelEnv
 
 from envs.games.api import Game, GameError
 from envs.sensing import sense
-from scenarios.games.schema import Backend, EnvironmentConfig, GameConfig, Suite
+from scenarios.games.environment import Backend, EnvironmentConfig, GameConfig, Suite
 from scenarios.ranges import check, within
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from envs.basilisk.satellites import names_of
 from envs.files import write_whole
 from kdmarl_sat.missions.report.schedule import Flight, write_schedule, write_targets, write_trace
+from scenarios.compute import Schedules
 from scenarios.files.mission import catalogue_numbers
 from scenarios.mission import ScenarioConfig
-from scenarios.schema import Schedules
 from training.missions.simulate import Flown
 
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from envs.files import write_whole
-from kdmarl_sat.command import sentences
 from onboard import export_c
 from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
 from scenarios.messages import unknown_key
 from scenarios.ranges import ConfigError, check
 
-PROGRAM = "kdmarl-sat export"
 MOST_BATCH = 4096
 
 
@@ -97,17 +94,3 @@ def _write_onnx(path: Path, satellite: SatelliteBundle, batch: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     size = ANY if batch == "any" else int(batch) if batch else None
     return write_whole(path, export_onnx(satellite, size))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    with sentences(PROGRAM):
-        if not given or {"-h", "--help"} & set(given):
-            print(__doc__)
-            return
-        for path in export(Order.parse(given)):
-            print(f"{path}: {path.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    main()

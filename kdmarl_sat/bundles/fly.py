@@ -1,7 +1,6 @@
-"""The command: ``kdmarl-sat fly bundle=FOLDER runner=NAME faults.flip=0.05 ...`` (``--help``).
+"""A bundle flies in closed loop with Basilisk: what it earned, decided, missed and cost, with its schedule.
 
-A bundle flies in closed loop with Basilisk, and what it earned, decided, missed and cost is reported, with its
-schedule. ``policy=NAME`` flies a rule instead (rules.py).
+``policy=NAME`` flies a rule instead (rules.py).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.bundles.deliver import deliver
 from kdmarl_sat.bundles.rules import fly_rule
-from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.report.flight_events import events_figure
 from kdmarl_sat.missions.report.metrics import json_ready
@@ -251,11 +249,3 @@ def table(result: dict[str, Any], processors: Sequence[Processor]) -> Table:
     for label, cells in rows.items():
         shown.add_row(label, *cells)
     return shown
-
-
-def main() -> None:
-    command("kdmarl-sat onboard simulation", "onboard_sim", OnboardSimConfig, simulate)
-
-
-if __name__ == "__main__":
-    main()

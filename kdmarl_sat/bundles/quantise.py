@@ -1,7 +1,4 @@
-"""The command: ``kdmarl-sat quantise bundle=FOLDER out=FOLDER ...`` (``--help``).
-
-A float32 bundle becomes an int8 one, its students fine-tuned for it, and both are compared on held-out episodes.
-"""
+"""A float32 bundle becomes an int8 one, its students fine-tuned for it, and both are compared on held-out episodes."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from envs.api import IntArray
 from envs.basilisk.environment import ConstellationEnv
 from envs.files import write_json
 from envs.sensing import Sensing, sense
-from kdmarl_sat.command import command
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import code_versions
@@ -221,11 +217,3 @@ def _table(title: str, caption: str) -> Table:
     return Table(
         title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
-
-
-def main() -> None:
-    command("kdmarl-sat quantise", "quantise", QuantiseRunConfig, quantise)
-
-
-if __name__ == "__main__":
-    main()

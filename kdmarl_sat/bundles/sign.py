@@ -1,25 +1,13 @@
-"""Sign bundles, so that an executor with the operator's key flies no others (docs/security.md).
-
-kdmarl-sat sign new-key FILE                      a random key, readable by its owner only
-kdmarl-sat sign bundle FOLDER key=FILE sequence=N [ed25519=PRIVATE.pem]
-kdmarl-sat sign verify FOLDER key=FILE [ed25519=PUBLIC.pem]
-
-Sequence numbers grow: a bundle below the newest one accepted is refused.
-"""
+"""Signatures of bundles: made with the operator's key, and verified (docs/security.md)."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from envs.files import write_whole
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
-from kdmarl_sat.streams import prepare
 from onboard import table
 from onboard.authentic import (
     SIGNATURE,
@@ -29,7 +17,6 @@ from onboard.authentic import (
     fingerprint,
     manifest_message,
     manifest_tag,
-    new_key,
     read_key,
     table_tag,
 )
@@ -122,33 +109,3 @@ def _cryptography() -> tuple[Any, Any, Any]:
             'Ed25519 needs the package cryptography: `pip install -c constraints.txt -e ".[signing]"` installs it'
         ) from error
     return serialization, ed25519, exceptions
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(
-        prog="kdmarl-sat sign", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("new-key").add_argument("file", type=Path)
-    for name in ("bundle", "verify"):
-        command = commands.add_parser(name)
-        command.add_argument("folder", type=Path)
-        command.add_argument("--key", type=Path, required=True)
-        command.add_argument("--ed25519", type=Path, help="PEM file")
-        if name == "bundle":
-            command.add_argument("--sequence", type=whole("--sequence", 1, 2**63 - 1), required=True)
-    options = parser.parse_args(arguments)
-    with sentences(parser.prog):
-        if options.command == "new-key":
-            new_key(options.file)
-            print(f"{options.file}: key {fingerprint(read_key(options.file))}")
-        elif options.command == "bundle":
-            written = sign(options.folder, options.key, options.sequence, options.ed25519)
-            print(f"{written}: sequence {options.sequence}")
-        else:
-            print(f"{options.folder}: signed, sequence {verify(options.folder, options.key, options.ed25519)}")
-
-
-if __name__ == "__main__":
-    main()

@@ -30,7 +30,6 @@ from kdmarl_sat.games import jobs as games_jobs
 from kdmarl_sat.games.jobs import VARIANTS, Job
 from kdmarl_sat.games.records import GameRecord, RecordError, read_all
 from kdmarl_sat.report.pages import inserted
-from kdmarl_sat.streams import prepare
 from scenarios.folders import check_file, check_folder
 from scenarios.games.schema import BUDGETS, METHODS
 from scenarios.ranges import ConfigError, cut
@@ -42,7 +41,6 @@ _REFERENCE = "Play hand-written policies that see everything on two MPE maps, to
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
     parser = _parser()
     options = parser.parse_args(arguments)
     with sentences(parser.prog, resumable=True):
@@ -245,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("table", table, "Write tables.md, tables.csv, tables.tex and tables.html and print the main one.")
     sub.add_argument("--out", type=Path, default=OUT, help="folder of the tables")
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="what `reference` wrote")
-    sub.add_argument("--peers", type=Path, default=PEERS, metavar="FILE", help="what benchmark_peers wrote")
+    sub.add_argument("--peers", type=Path, default=PEERS, metavar="FILE", help="what kdmarl-sat measure peers wrote")
     sub.add_argument("--readme", type=Path, metavar="FILE", help="put a short one between its markers in this file")
     sub = commands.add_parser("reference", help=_REFERENCE, description=_REFERENCE)
     sub.add_argument("--reference", type=Path, default=REFERENCE, metavar="FILE", help="where to keep it")
@@ -257,7 +255,3 @@ def _parser() -> argparse.ArgumentParser:
         "--methods", nargs="+", default=["kd_lh_a", "mappo_lh_a"], metavar="NAME", help="whose actions are drawn"
     )
     return parser
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``kdmarl-sat measure simulation``: our simulation against plain BSK-RL, and its memory over many resets.
+"""Our simulation against plain BSK-RL, and its memory over many resets.
 
 Both fly the same decisions of the same episodes in one process, so that machine and load are the same; rewards must be
 equal. Speeds are CPU seconds of this process, resets included, network inference not.
@@ -6,7 +6,6 @@ equal. Speeds are CPU seconds of this process, resets included, network inferenc
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
@@ -22,34 +21,13 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 from envs.basilisk.upstream import Decision, check_comparable, chosen_target, plain_environment, replay
 from envs.files import write_json
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
-from kdmarl_sat.streams import prepare
-from scenarios.compose import composed
-from scenarios.folders import check_file
 from scenarios.schema import RunConfig
 
 WANTED_RATIO = 2.5
 REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(prog="kdmarl-sat measure simulation", description=__doc__)
-    parser.add_argument("overrides", nargs="*", help="as for kdmarl_sat.run, e.g. scenario.duration_s=5700")
-    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=5, help="episodes flown both ways")
-    parser.add_argument(
-        "--resets", type=whole("resets", 0, 10**6), default=300,
-        help="short episodes over which memory is watched; 0: none",
-    )  # fmt: skip
-    parser.add_argument("--record", type=Path, default=Path("results/benchmark_simulation.json"))
-    options = parser.parse_intermixed_args(arguments)
-    with sentences(parser.prog):
-        check_file("record", options.record)
-        measured = measure(composed(*options.overrides), options.episodes, options.resets, options.record)
-    print(json.dumps(measured, indent=1))
 
 
 def measure(config: RunConfig, episodes: int, resets: int, record: Path) -> dict[str, Any]:
@@ -146,7 +124,3 @@ def resident_mib() -> float:
     """Now, not at the worst moment so far."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,7 @@
-"""``kdmarl-sat measure soak``: many episodes in one go, killed and resumed on the way, and what became of them.
-
-Flies a heuristic through ``episodes`` held-out episodes with satellites, crosslinks, sensors and decisions failing,
-in a process group that is killed (SIGKILL) ``kills`` times and started anew. Every episode must have its result, some
-flown again alone must come to the same, and no process may grow. Linux only: it reads /proc.
-"""
+"""Many episodes in one go, killed and resumed on the way, and what became of them. Linux only: it reads /proc."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import os
@@ -27,30 +21,17 @@ import numpy as np
 from envs.basilisk.episode_result import EpisodeResult
 from envs.files import write_json
 from envs.tether import tethered
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import fly
 from kdmarl_sat.missions.mission import mission_of
 from kdmarl_sat.provenance import provenance
-from kdmarl_sat.streams import prepare
-from scenarios.compose import composed
-from scenarios.folders import check_file, check_writable
-from scenarios.memory import available_bytes, check_workers
 from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig
 from training.missions.evaluate import Evaluation
 from training.missions.simulate import HELD_OUT, Flyer, Heuristic, episode_seeds, jobs, worker_pool
 from training.missions.simulate import fly as fly_job
 
-FAULTS = (
-    "scenario.faults.satellite_failures=0.2",
-    "scenario.faults.crosslink_outage=0.2",
-    "scenario.faults.sensor_dropout=0.1",
-    "scenario.faults.missing_decisions=0.05",
-)
 WHO = Flyer(heuristic=Heuristic.greedy_battery)
-AGAIN = 5  # episodes flown once more, alone
 GROWTH_MB = 10.0  # allowed of a process, per 100 episodes
 _LOOK_S = 1.0
 
@@ -68,48 +49,36 @@ class SoakError(RuntimeError):
     """The flight did not end as it should; the message is one sentence for the user."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(
-        prog="kdmarl-sat measure soak", description=__doc__
-    )
-    parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
-    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
-    parser.add_argument("--episodes", type=whole("episodes", AGAIN, 10**6), default=1000)
-    parser.add_argument("--kills", type=whole("kills", 0, 10**6), default=2)
-    parser.add_argument("--folder", type=Path, default=Path("outputs/soak"), help="where it is flown")
-    parser.add_argument("--record", type=Path, default=Path("results/soak.json"))
-    parser.add_argument("--fly", action="store_true", help=argparse.SUPPRESS)  # the process that is killed
-    options = parser.parse_intermixed_args(arguments)
-    with sentences(parser.prog):
-        asked = [f"evaluation.episodes={options.episodes}", "evaluation.trace=false"]
-        folder = str(options.folder).replace("\\", "\\\\").replace("'", "\\'")
-        where = f"output.cache_dir='{folder}'"
-        run = composed(*FAULTS, *asked, *options.overrides, where, config_dir=options.config_dir)
-        check_writable(run.output)
-        check_file("record", options.record)
-        check_workers(run.compute, run.scenario.constellation.size, available_bytes())
-        if options.fly:
-            with worker_pool(run.compute) as pool, Console() as console:
-                fly(mission_of(run, pool, console, {}), "soak", WHO, {})
-            return
-        own = [f"--config-dir={options.config_dir}"] if options.config_dir is not None else []
-        with alone(options.folder):
-            measured = soak(run, [*options.overrides, *own], options.kills, options.folder)
-        options.record.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.record, {"run": provenance(run), **measured})
-    for name, value in measured.items():
-        print(f"{name}: {value}")
-    sys.exit(0 if measured["met"] else 1)
+
+def fly_whole(run: RunConfig) -> None:
+    """What is killed: all episodes that have no result yet."""
+    with worker_pool(run.compute) as pool, Console() as console:
+        fly(mission_of(run, pool, console, {}), "soak", WHO, {})
 
 
-def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> dict[str, Any]:
+def measure(
+    run: RunConfig, overrides: Sequence[str], kills: int, again: int, folder: Path, record: Path
+) -> dict[str, Any]:
+    """Fly, kill, resume, and say what became of it; the record says beside it of what code and configuration.
+
+    Args:
+        overrides: of the command line that made ``run``, for the processes that are killed.
+        again: episodes that are flown once more, alone.
+    """
+    with alone(folder):
+        measured = soak(run, overrides, kills, again, folder)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, {"run": provenance(run), **measured})
+    return measured
+
+
+def soak(run: RunConfig, overrides: Sequence[str], kills: int, again: int, folder: Path) -> dict[str, Any]:
     """Fly, kill, resume, and say what became of it."""
     episodes, size = run.evaluation.episodes, run.compute.episodes_per_job
     for stale in folder.glob("flight-soak-*"):
         shutil.rmtree(stale)
     asked = [f"--episodes={episodes}", f"--folder={folder}"]
-    command = [sys.executable, "-m", "kdmarl_sat.measure.soak", *overrides, *asked]
+    command = [sys.executable, "-m", "kdmarl_sat", "measure", "soak", *overrides, *asked]
     lives: list[list[Look]] = []
     with Console() as console, console.stage("soak") as progress:
         for life in range(kills + 1):
@@ -121,7 +90,7 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
     [flown] = folder.glob("flight-soak-*")
     results = Evaluation.load(flown).episodes
     seeds = episode_seeds(HELD_OUT, 0, 0, episodes)
-    chosen = np.linspace(0, episodes - 1, AGAIN).astype(int).tolist()
+    chosen = np.linspace(0, episodes - 1, again).astype(int).tolist()
     same = sum(asdict(_alone(run, seeds[index])) == asdict(results[index]) for index in chosen)
     growth = growth_MB(max(lives, key=len))
     in_order = [result.seed for result in results] == seeds
@@ -129,7 +98,7 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
         "episodes": episodes,
         "done at each kill": [looks[-1].done for looks in lives[:-1]],
         "one result for every seed, in order": in_order,
-        "flown again alone": AGAIN,
+        "flown again alone": again,
         "of them with the same result": same,
         "satellites failed": sum(result.failures for result in results),
         "satellites lost otherwise": sum(result.deaths for result in results),
@@ -138,7 +107,7 @@ def soak(run: RunConfig, overrides: Sequence[str], kills: int, folder: Path) -> 
         "longest wait for a result, s": round(max(longest_wait_s(looks) for looks in lives), 1),
         "MB that a process grew per 100 episodes, longest life": [round(each, 2) for each in growth],
         "MB allowed": GROWTH_MB,
-        "met": in_order and same == AGAIN and len(growth) > 0 and max(growth) < GROWTH_MB,
+        "met": in_order and same == again and len(growth) > 0 and max(growth) < GROWTH_MB,
     }
 
 
@@ -230,7 +199,3 @@ def longest_wait_s(looks: Sequence[Look]) -> float:
     """Between two looks with news, or the first and the first news."""
     news = [looks[0], *(later for look, later in pairwise(looks) if later.done > look.done)]
     return max((b.time_s - a.time_s for a, b in pairwise(news)), default=0.0)
-
-
-if __name__ == "__main__":
-    main()

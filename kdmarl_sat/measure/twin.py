@@ -1,15 +1,8 @@
-"""``kdmarl-sat measure twin``: the twin against Basilisk, how fast it is, and what the planner makes of it.
-
-Parity: every action of flights of every shipped mission is flown in Basilisk and, from the same state, on the twin.
-Speeds are decisions per CPU-second of this process in one run, resets and policies not counted (but for plain BSK-RL).
-Planning: rules, planner and the upper bound on validation episodes in Basilisk, under the guard; no held-out one.
-Then rules and planner in larger constellations, the planner also with a minute of neighbourhood search.
-"""
+"""The twin against Basilisk, how fast it is, and what the planner makes of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,13 +22,9 @@ from envs.basilisk.twin.parity import Parity, compare
 from envs.basilisk.twin.worlds import make_worlds
 from envs.basilisk.upstream import Decision, chosen_target, plain_environment, replay
 from envs.files import write_json
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
-from kdmarl_sat.streams import prepare
 from scenarios.compose import composed
-from scenarios.folders import check_file
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import PlannerConfig, RunConfig
 from training.missions.flight import GuardedPolicy, limits_of
@@ -50,21 +39,9 @@ SEARCH_S = 60.0  # CPU-seconds of neighbourhood search in a larger constellation
 _ON_TWIN = 16  # episodes in lockstep
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(prog="kdmarl-sat measure twin", description=__doc__)
-    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=3, help="per mission and rule")
-    parser.add_argument("--record", type=Path, default=Path("results/benchmark_twin.json"))
-    options = parser.parse_args(arguments)
-    with sentences(parser.prog):
-        check_file("record", options.record)
-        measured = measure(options.episodes)
-        options.record.parent.mkdir(parents=True, exist_ok=True)
-        write_json(options.record, measured)
-    print(json.dumps(measured["measured"], indent=1))
 
-
-def measure(episodes: int) -> dict[str, Any]:
+def measure(episodes: int, record: Path) -> dict[str, Any]:
+    """What was measured; the record says beside it of what code."""
     work = [(name, "parity") for name in MISSIONS] + [(str(size), "speed") for size in SIZES]
     work += [(name, "planning") for name in MISSIONS] + [(str(size), "size") for size in SIZES if size > 4]
     measured: dict[str, Any] = {"parity": {}, "speed": {}, "planning": {}, "size": {}}
@@ -78,7 +55,10 @@ def measure(episodes: int) -> dict[str, Any]:
         measured[what][name] = do[what](name, episodes)
     measured["rate error from a task's first tick on"] = first_tick(episodes)
     run = provenance(composed("scenario=imaging_constellation"))
-    return {"run": run, "measured": json_ready(measured)}
+    plain: dict[str, Any] = json_ready(measured)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, {"run": run, "measured": plain})
+    return plain
 
 
 def parity(name: str, episodes: int) -> dict[str, Any]:
@@ -228,7 +208,3 @@ def _flown(env: ConstellationEnv, policy: Policy, config: ScenarioConfig, seed: 
     limits = limits_of(config, env.specs)
     collect(env, GuardedPolicy(policy, env.specs, limits) if limits else policy, [seed])
     return env.results()[0]
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from kdmarl_sat.stages import Stage
 from onboard.admission import measure
 from onboard.budget import margins
 from onboard.bundle import read_bundle
-from scenarios.schema import Schedules
+from scenarios.compute import Schedules
 from training.artifact import Artifact, Place
 from training.missions.distill import Teacher
 from training.missions.evaluate import Evaluation, evaluate, host_latency_us

@@ -42,8 +42,8 @@ from training.stored import Unfinished
 
 # The code that each stage's result depends on, for the cache.
 SIMULATION = (
-    *("envs", "scenarios/mission.py", "scenarios/communication.py", "scenarios/orbits.py", "scenarios/ground.py"),
-    "scenarios/files",
+    *("envs", "scenarios/files"),
+    *(f"scenarios/{name}.py" for name in ("mission", "constellation", "communication", "orbits", "ground")),
     *(f"training/missions/{name}.py" for name in ("simulate", "rollout", "policies")),
 )
 NETWORKS = (

@@ -1,9 +1,4 @@
-"""``kdmarl-sat table``: the stored run records of missions as tables.
-
-Everything about each mission, preset and configuration goes into results/missions.md, an overview first. A short table
-goes between the markers in README.md. No number there is typed in. Intervals are percentile bootstraps over training
-seeds and held-out episodes together, the episodes paired between policies.
-"""
+"""The stored run records of missions as tables: results/missions.md, and a short one in README.md."""
 
 from __future__ import annotations
 
@@ -15,12 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from envs.files import write_whole
-from kdmarl_sat.arguments import Parser
-from kdmarl_sat.command import sentences
 from kdmarl_sat.missions.records import Group, Measured, Record, RecordError, grouped, read_records
 from kdmarl_sat.report.formats import MISSING
 from kdmarl_sat.report.pages import inserted
-from kdmarl_sat.streams import prepare
 from training.artifact import ROOT
 
 BEGIN, END = "<!-- results: kdmarl-sat table -->", "<!-- end of results -->"
@@ -181,21 +173,17 @@ def _interval(measured: Measured, digits: int, unit: str = "", scale: float = 1.
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{unit}"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(prog="kdmarl-sat table", description=__doc__)
-    parser.add_argument("--records", type=Path, default=ROOT / "results/runs")
-    options = parser.parse_args(arguments)
-    with sentences(parser.prog):
-        records = read_records(options.records)
-        if not records:  # tables of nothing would replace those that are there
-            raise RecordError(f"records={options.records} holds no run records: it must be a folder of some")
-        readme, text = ROOT / "README.md", page(records)
-        whole = inserted(readme.read_text("utf-8"), in_short(records), BEGIN, END)
-        write_whole(ROOT / "results/missions.md", text.encode())
-        write_whole(readme, whole.encode())
-        print(text)
+def write(folder: Path) -> str:
+    """Tables of the records in a folder, into results/missions.md and README.md; the former's text.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        RecordError: there are none, or one is damaged.
+    """
+    records = read_records(folder)
+    if not records:  # tables of nothing would replace those that are there
+        raise RecordError(f"records={folder} holds no run records: it must be a folder of some")
+    readme, text = ROOT / "README.md", page(records)
+    whole = inserted(readme.read_text("utf-8"), in_short(records), BEGIN, END)
+    write_whole(ROOT / "results/missions.md", text.encode())
+    write_whole(readme, whole.encode())
+    return text

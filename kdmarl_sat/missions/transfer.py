@@ -1,23 +1,9 @@
-"""``kdmarl-sat transfer``: a run's policies in missions that they were not trained for.
-
-Any number of satellites, targets in proportion, and faults:
-
-  kdmarl-sat transfer to.scenario.constellation.planes=6 to.scenario.constellation.per_plane=11 \\
-    to.scenario.targets.clusters_per_orbit=990
-  kdmarl-sat transfer to.scenario.faults.satellite_failures=0,0.1,0.3,1 to.scenario.faults.crosslink_outage=0,0.3,0.7
-
-The run is the one that the overrides without to. name, as for kdmarl-sat run. What of it is not in the cache is trained
-first. A key with several values is varied, one key at a time. The teacher is one network for all satellites. Of the
-students, each further satellite takes the one of a satellite of the same class, in turn. All fly under the guard,
-heuristics too; networks fly as they are, not under the onboard executor. Flights are kept: the same command again goes
-on where it was stopped.
-"""
+"""A run's policies flown in missions that they were not trained for, and what becomes of them there."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +11,6 @@ import torch
 
 from envs.basilisk.episode_result import EpisodeResult
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.arguments import Parser
-from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import HEURISTICS, fly, fly_rule, rules
 from kdmarl_sat.missions.mission import mission_of
@@ -34,87 +18,19 @@ from kdmarl_sat.missions.pipeline import policies
 from kdmarl_sat.missions.records import RecordError
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.missions.report.transfer import Flight, figure, markdown, short_name, table
+from kdmarl_sat.missions.variations import apart
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.render import png
-from kdmarl_sat.streams import prepare
-from scenarios.compose import composed
 from scenarios.folders import check_folder, check_writable
 from scenarios.memory import available_bytes, check_workers
 from scenarios.mission import ScenarioConfig
-from scenarios.ranges import ConfigError
 from scenarios.schema import RunConfig, to_dict
 from training.missions.simulate import TeamPlan, flyer, worker_pool
 
-TO = "to."  # before the overrides of a mission that a run's policies are flown in
 FORMAT = "kdmarl_sat.transfer"
 VERSION = 1
 RECORD = "transfer.json"
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(
-        prog="kdmarl-sat transfer", description=__doc__
-    )
-    parser.add_argument("overrides", nargs="*", help="name the run, as for kdmarl_sat.run")
-    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl_sat.run")
-    parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
-    parser.add_argument("--redraw", type=Path, metavar="FOLDER", help="fly nothing: draw a transfer.json again")
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    asked = [argument.removeprefix(TO) for argument in given if argument.startswith(TO)]
-    options = parser.parse_intermixed_args([argument for argument in given if not argument.startswith(TO)])
-    with sentences(parser.prog, resumable=True):
-        if options.redraw is not None:
-            if options.overrides or asked or options.out:
-                raise ConfigError("redraw stands alone: it flies nothing, and writes where it reads")
-            redraw(options.redraw)
-            return
-        run = composed(*options.overrides, config_dir=options.config_dir)
-        missions = {
-            " ".join(extra) or "as trained": _mission(run, options.overrides, extra, options.config_dir)
-            for extra in variations(asked)
-        }
-        work(run, missions, options.out or Path("outputs/transfer") / folder_name(run, asked))
-
-
-def variations(asked: Sequence[str]) -> list[list[str]]:
-    """The overrides of each mission to fly: keys with one value hold in all, of the others one is varied at a time.
-
-    Raises:
-        ConfigError: nothing is asked for, or something that is no KEY=VALUE or KEY=A,B,...
-    """
-    if not asked:
-        raise ConfigError(f"no mission to fly is named: at least one {TO}KEY=VALUE or {TO}KEY=A,B,... must be given")
-    held, varied = list[str](), list[tuple[str, list[str]]]()
-    for override in asked:
-        key, _, value = override.partition("=")
-        if not key or not value:
-            raise ConfigError(f"{TO}{override} is not allowed: it must be {TO}KEY=VALUE or {TO}KEY=A,B,...")
-        values = _apart(value)
-        if len(values) > 1:
-            varied.append((key, values))
-        else:
-            held.append(override)
-    return [[*held, f"{key}={value}"] for key, values in varied for value in values] or [held]
-
-
-def _apart(value: str) -> list[str]:
-    """Values between commas, but for those within brackets, braces or quotes."""
-    values, depth, quote = [""], 0, ""
-    for sign in value:
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "'\"":
-            quote = sign
-        elif sign in "[{(":
-            depth += 1
-        elif sign in ")}]":
-            depth -= 1
-        elif sign == "," and depth == 0:
-            values.append("")
-            continue
-        values[-1] += sign
-    return values
 
 
 def folder_name(run: RunConfig, asked: Sequence[str]) -> str:
@@ -122,27 +38,8 @@ def folder_name(run: RunConfig, asked: Sequence[str]) -> str:
     parts = []
     for override in asked:
         key, _, value = override.partition("=")
-        parts.append(short_name(key) + ("" if len(_apart(value)) > 1 else f"-{value}"))
+        parts.append(short_name(key) + ("" if len(apart(value)) > 1 else f"-{value}"))
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
-
-
-def _mission(
-    run: RunConfig, overrides: Sequence[str], extra: Sequence[str], config_dir: Path | None = None
-) -> ScenarioConfig:
-    target = composed(*overrides, *extra, config_dir=config_dir)
-    if dataclasses.replace(target, scenario=run.scenario) != run:
-        raise ConfigError(f"{_typed(extra)} is not allowed: it must change the scenario alone")
-    ours, theirs = run.scenario.constellation, target.scenario.constellation
-    if theirs.size < ours.size or theirs.classes != ours.classes:
-        raise ConfigError(
-            f"{_typed(extra)} is not allowed: it must have the same classes of satellites, and at least "
-            f"{ours.size} satellites"
-        )
-    return target.scenario
-
-
-def _typed(overrides: Sequence[str]) -> str:
-    return " ".join(f"{TO}{override}" for override in overrides)
 
 
 def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
@@ -222,7 +119,3 @@ def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
     for satellite, agent in enumerate(like):
         groups[serves[agent]].append(satellite)
     return TeamPlan(tuple(plan.visible[agent] for agent in like), tuple(map(tuple, groups)), plan.hidden)
-
-
-if __name__ == "__main__":
-    main()

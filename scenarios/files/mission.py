@@ -18,8 +18,9 @@ from scenarios.orbits import BEYOND_S
 from scenarios.ranges import check, cut, shown, within
 
 if TYPE_CHECKING:  # a mission holds these groups, so mission.py imports this module
+    from scenarios.constellation import ConstellationConfig
     from scenarios.ground import GroundStationsConfig, TargetsConfig
-    from scenarios.mission import ConstellationConfig, ScenarioConfig
+    from scenarios.mission import ScenarioConfig
 
 _CLOSEST_M = 1.0  # two satellites that are nearer are one
 

@@ -149,6 +149,15 @@ class OnboardPolicy:
             self.note(chosen)
         return actions
 
+    def watch(self, step: Step, flown: IntArray) -> None:
+        """Decide and log, while another policy takes the actions ``flown`` [E, N]."""
+        self._time_s += step.duration_s
+        for e, n in zip(*np.nonzero(step.active), strict=True):
+            sensing, executor, time_s = self._sensings[n], self._executors[e], float(self._time_s[e])
+            obs, mask = step.obs[e, n, sensing.columns], step.action_mask[e, n]
+            health = Health(*map(float, step.health[e, n])) if self._limits else None
+            executor.shadow(sensing.spec.name, obs, mask, time_s, int(flown[e, n]), health)
+
     def close(self) -> None:
         """Stop the runners; logs and latencies stay."""
         for executor in self._executors:
@@ -200,3 +209,24 @@ class GuardedPolicy:
         if self.note is not None:
             self.note(chosen)
         return actions
+
+
+class ShadowPolicy:
+    """A policy that flies, and beside it a bundle that decides and logs as if it flew."""
+
+    def __init__(self, pilot: Policy, shadow: OnboardPolicy) -> None:
+        self._pilot, self._shadow = pilot, shadow
+
+    def reset(self, seeds: list[int]) -> None:
+        self._pilot.reset(seeds)
+        self._shadow.reset(seeds)
+
+    def act(self, step: Step) -> IntArray:
+        actions = self._pilot.act(step)
+        self._shadow.watch(step, actions)
+        return actions
+
+    @property
+    def logs(self) -> tuple[FlightLog, ...]:
+        """The shadow's, one per episode."""
+        return self._shadow.logs

@@ -26,8 +26,9 @@ from envs.ray_workers import RayWorkers
 from envs.sensing import Sensing, sense
 from envs.workers import Processes, WorkerPool
 from onboard.flightlog import FlightLog, Kind
+from scenarios.compute import ComputeConfig, WorkersOn
 from scenarios.mission import ScenarioConfig
-from scenarios.schema import ComputeConfig, PlannerConfig, WorkersOn
+from scenarios.schema import PlannerConfig
 from training.checkpoint import digest
 from training.missions.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
 from training.missions.networks import Team

@@ -30,7 +30,8 @@ from envs.basilisk.twin.library import fault, library
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
 from scenarios.communication import Communication, most_targets
-from scenarios.mission import HardwareConfig, ScenarioConfig
+from scenarios.constellation import HardwareConfig
+from scenarios.mission import ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M, period_s
 from scenarios.ranges import ConfigError
 

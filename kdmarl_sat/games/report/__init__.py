@@ -27,7 +27,7 @@ def write_tables(
 ) -> list[Path]:
     """tables.md, tables.csv, tables.tex and tables.html.
 
-    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``benchmark_peers`` kept.
+    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``measure peers`` kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     results = grouped(records)

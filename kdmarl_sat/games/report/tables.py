@@ -65,7 +65,7 @@ def tables(
 ) -> list[Table]:
     """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations.
 
-    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``benchmark_peers`` kept.
+    ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``measure peers`` kept.
     """
     made = [*paper_tables(results), *teachers(results, by_hand), *peers(measured_peers)]
     made += [table for simulator in results.simulators for table in _aggregate(results, simulator)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from envs.files import read_json
 from kdmarl_sat.measure.onboard.backends import StepFunction, torch_step
+from kdmarl_sat.measure.onboard.parts import WANTED_DECISIONS
 from kdmarl_sat.measure.onboard.record import Line, Part, RecordError, Relation, Tell, within
 from kdmarl_sat.measure.onboard.students import PATIENCE_MS, Flight, Student
 from onboard import emulation, reference
@@ -24,7 +25,6 @@ from onboard.runners.native import NativeRunner
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import AgentSpec
 
-WANTED_DECISIONS = 1000
 TORCH_TOLERANCE = 1e-6  # of a logit
 INT8_AGREEMENT = 0.99
 

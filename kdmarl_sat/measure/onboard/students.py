@@ -18,7 +18,6 @@ from onboard.flightlog import Kind
 from onboard.network import Dtype, Network
 from onboard.quantise import quantised
 from onboard.spec import BoolArray, FloatArray, IntArray
-from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.ranges import ConfigError
 from training.missions.flight import FlightPlan, onboard_spec
@@ -86,18 +85,14 @@ def read_students(folder: Path) -> list[Student]:
     return students
 
 
-def flown(folder: Path, students: Sequence[Student], overrides: Sequence[str], least: int, tell: Tell) -> list[Student]:
+def flown(
+    folder: Path, students: Sequence[Student], scenario: ScenarioConfig, least: int, tell: Tell
+) -> list[Student]:
     """A bundle's students with the decisions of whole episodes: of training seeds, at least so many in all.
 
-    The mission is the one that the bundle was made in, and ``overrides`` to it.
-
     Raises:
-        ConfigError, or one of ``scenarios.messages.COMPOSITION_ERRORS``.
         onboard.bundle.BundleError: the bundle is for other satellites than the mission's.
     """
-    bundle = read_bundle(folder)
-    preset = str(bundle.provenance.get("preset", "default"))
-    scenario = composed(f"scenario={bundle.scenario}", f"preset={preset}", *overrides).scenario
     made: dict[str, list[Flight]] = {each.satellite.spec.name: [] for each in students}
     episodes = 0
     while sum(len(flight.obs) for flights in made.values() for flight in flights) < least:

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from kdmarl_sat.measure.onboard.parts import TITLES
 from kdmarl_sat.measure.onboard.record import Line, Part, Record
 from kdmarl_sat.report.formats import MISSING
 from onboard.count_instructions import EARLIER
@@ -17,15 +18,6 @@ from onboard.emulation import TARGETS
 
 BEGIN, END = "<!-- onboard: kdmarl-sat measure onboard -->", "<!-- end of onboard -->"
 
-TITLES = {
-    "bits": "Bit identity",
-    "host": "Wall clock on this machine",
-    "instructions": "Instructions on flight processors",
-    "upsets": "Weight upsets",
-    "mutations": "Hostile bundles",
-    "watchdog": "Watchdog",
-    "admission": "Admission",
-}
 _PLAIN = "Plain: 80 observations → linear, relu → GRU → linear, 11 actions."
 _DECIDE = "with the check of all weights"
 

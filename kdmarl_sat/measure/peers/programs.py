@@ -293,3 +293,17 @@ def _origin(checkout: Path, python: Path, code: tuple[str, ...] | None, packages
         known = head.returncode == 0
         origin |= {"commit": head.stdout.strip() if known else "unknown", "changed": changed.returncode != 0}
     return origin
+
+
+def find(folders: Mapping[str, Path | None]) -> tuple[dict[str, Program], dict[str, str]]:
+    """Peers that are ready to run, and why the others are not."""
+    found, missing = {}, {}
+    for peer, folder in folders.items():
+        if folder is None:
+            missing[peer] = f"{peer.lower()}=FOLDER was not given"
+            continue
+        try:
+            found[peer] = PEERS[peer](folder.resolve())
+        except MissingError as error:
+            missing[peer] = str(error)
+    return found, missing

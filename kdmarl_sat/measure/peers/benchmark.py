@@ -1,110 +1,65 @@
-"""``kdmarl-sat measure peers``: what training costs, beside EPyMARL, JaxMARL and BenchMARL.
-
-Each trains recurrent MAPPO on simple_spread, one after the other, in a process of its own that is measured from
-outside: CPU seconds of it and of all that it starts, environment steps by its own count. Ours runs as it is meant to be
-used, with the network's width and the epochs of EPyMARL and JaxMARL, and once for each peer with the peer's
-environments and minibatches too.
-
-Returns are per agent, as mpe2 gives them, of training, averaged over the episodes of the latest 20,000 environment
-steps. The common return of a peer and ours is the best that the one which learns less reaches: both reach it.
-
-A peer is a checkout of its repository (BenchMARL: any folder) with a virtual environment ``.venv`` in it, where what
-the peer needs is installed. Where one is missing, the rest is compared.
-"""
+"""What training costs, beside EPyMARL, JaxMARL and BenchMARL: all programs one after the other, a record, tables."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from envs.files import write_json
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
-from kdmarl_sat.console import plain_console
 from kdmarl_sat.games.report.peers import FORMAT, VERSION
 from kdmarl_sat.measure.peers.cost import Comparison, FailedError, Run, compare, measure
-from kdmarl_sat.measure.peers.programs import PEERS, WINDOW_STEPS, MissingError, Program, ours
+from kdmarl_sat.measure.peers.ours import composed, macs_per_step
+from kdmarl_sat.measure.peers.programs import PEERS, WINDOW_STEPS, Program, ours
 from kdmarl_sat.provenance import code_versions
-from kdmarl_sat.streams import prepare
-from scenarios.folders import check_file
 
 WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(
-        prog="kdmarl-sat measure peers", description=__doc__
-    )
-    for peer in PEERS:
-        parser.add_argument(
-            f"--{peer.lower()}", type=Path, metavar="FOLDER", help=f"where {peer} is; not given: left out"
-        )
-    steps, threads = whole("steps", 4 * WINDOW_STEPS), whole("threads", 1, 1024)
-    parser.add_argument("--steps", type=steps, default=200_000, help="environment steps of each training")
-    parser.add_argument("--seeds", type=whole("seeds", 0, 2**31 - 1), nargs="+", default=[0])
-    parser.add_argument("--threads", type=threads, default=1, help="threads of each program, and cores that it may use")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmark_peers.json"))
-    options = parser.parse_args(arguments)
-    with sentences(parser.prog):
-        check_file("out", options.out)
-    console = plain_console()
-    found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
-    for peer, reason in missing.items():
-        console.print(f"{peer} is not compared: {reason}", style="yellow", highlight=False, soft_wrap=True)
-    if not found:
-        print(f"{parser.prog}: there is no peer to compare with; name one, e.g. jaxmarl=FOLDER", file=sys.stderr)
-        sys.exit(2)
 
-    from kdmarl_sat.measure.peers.ours import (  # torch and jax, not needed where nothing is compared
-        composed,
-        macs_per_step,
-    )
+def benchmark(
+    found: Mapping[str, Program],
+    missing: Mapping[str, str],
+    steps: int,
+    seeds: Sequence[int],
+    threads: int,
+    out: Path,
+    console: Console,
+) -> bool:
+    """Train with ours and the peers that were found, and write the record after each; whether all of them ran.
 
-    own = ours(options.threads, code_versions(), lambda overrides: macs_per_step(composed(overrides)))
+    Args:
+        missing: of the other peers, why each is not compared.
+    """
+    failed = dict(missing)
+    own = ours(threads, code_versions(), lambda overrides: macs_per_step(composed(overrides)))
     own = [program for program in own if all(peer not in program.name or peer in found for peer in PEERS)]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     # Each peer right behind ours that is set like it: the machine's load is more alike.
     programs = [program for program in own if program.name == "ours"]
     for peer, program in found.items():
         programs += [*(mine for mine in own if peer in mine.name), program]
     runs: list[Run] = []
-    for seed in options.seeds:
+    for seed in seeds:
         for program in programs:
             console.print(f"{program.name}, seed {seed}", highlight=False)
             try:
-                runs.append(measure(program, options.steps, seed, options.threads))
+                runs.append(measure(program, steps, seed, threads))
             except FailedError as error:
-                missing[program.name] = str(error)
+                failed[program.name] = str(error)
                 console.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
-            settings = {"steps": options.steps, "seeds": options.seeds, "threads": options.threads}
-            write_json(options.out, record(programs, runs, missing, settings))  # what is known so far
+            settings = {"steps": steps, "seeds": seeds, "threads": threads}
+            write_json(out, record(programs, runs, failed, settings))  # what is known so far
     console.print(costs(runs, {program.name: program.macs_per_step for program in programs}))
     console.print(ratios(compared(runs)))
-    if not runs or missing.keys() & {program.name for program in programs}:
-        sys.exit(1)
-
-
-def find(folders: Mapping[str, Path | None]) -> tuple[dict[str, Program], dict[str, str]]:
-    """Peers that are ready to run, and why the others are not."""
-    found, missing = {}, {}
-    for peer, folder in folders.items():
-        if folder is None:
-            missing[peer] = f"{peer.lower()}=FOLDER was not given"
-            continue
-        try:
-            found[peer] = PEERS[peer](folder.resolve())
-        except MissingError as error:
-            missing[peer] = str(error)
-    return found, missing
+    return bool(runs) and not failed.keys() & {program.name for program in programs}
 
 
 def compared(runs: Sequence[Run]) -> list[Comparison]:
@@ -229,7 +184,3 @@ def _processor() -> str:
     except OSError:
         found = []
     return found[0].partition(":")[2].strip() if found else platform.machine()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,4 @@
-"""``kdmarl-sat measure evidence PART...``: what is known about the C engine by analysis, not by flying it.
-
-analysis   cppcheck with MISRA C:2012, clang-tidy, compiler warnings: every finding is an error
-misra      writes docs/misra.md from the suppressions in the code
-coverage   statements and branches that the engine's tests and the fuzzer's seeds execute
-eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
-bound      the most instructions of a decision of the shipped students, on each emulated core
-
-What analysis, coverage, eva and bound find is kept with record=results/evidence.json.
-"""
+"""What is known about the C engine by analysis, not by flying it: the parts of ``kdmarl-sat measure evidence``."""
 
 from __future__ import annotations
 
@@ -20,48 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.arguments import Parser
-from kdmarl_sat.command import sentences
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva
 from kdmarl_sat.measure.onboard import bound
-from kdmarl_sat.streams import prepare
 from onboard import build, emulation
 from onboard.bundle import read_bundle
 from onboard.quantise import quantised
-from scenarios.folders import check_file
 from scenarios.ranges import ConfigError
 
 ROOT = build.ENGINE.parents[1]
 PAGE = ROOT / "docs" / "misra.md"
-RECORD = ROOT / "results" / "evidence.json"
 STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    prepare()
-    parser = Parser(
-        prog="kdmarl-sat measure evidence", description=__doc__
-    )
-    parts: dict[str, Callable[[], tuple[str, Any]]] = {
-        "analysis": _analysis,
-        "misra": _misra,
-        "coverage": _coverage,
-        "eva": _eva,
-        "bound": _bound,
-    }
-    parser.add_argument("parts", nargs="+", choices=parts, metavar="PART", help=f"of {', '.join(parts)}")
-    parser.add_argument("--record", type=Path, help=f"file in which what was found is kept, e.g. results/{RECORD.name}")
-    options = parser.parse_args(arguments)
-    with sentences(parser.prog):
-        if options.record is not None:
-            check_file("record", options.record)
-            _stored(options.record)
-        for name in options.parts:
-            said, found = parts[name]()
-            print(f"{name}: {said}", flush=True)
-            if options.record is not None and found is not None:
-                stored = _stored(options.record)
-                write_json(options.record, {**stored, name: {"engine": engine_digest(), **found}})
+
+def gather(parts: Sequence[str], record: Path | None) -> None:
+    """Find out what is asked for, say it, and keep it in the record, where there is one.
+
+    Raises:
+        ConfigError: the record holds something else.
+        EvidenceError: something was found, or a tool is missing.
+    """
+    if record is not None:
+        _stored(record)
+    for name in parts:
+        said, found = PARTS[name]()
+        print(f"{name}: {said}", flush=True)
+        if record is not None and found is not None:
+            stored = _stored(record)
+            write_json(record, {**stored, name: {"engine": engine_digest(), **found}})
 
 
 def _stored(record: Path) -> dict[str, Any]:
@@ -143,5 +120,10 @@ def _bound() -> tuple[str, Any]:
     return "\n".join(lines), {"students": STUDENTS.name, "cores": cores}
 
 
-if __name__ == "__main__":
-    main()
+PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
+    "analysis": _analysis,
+    "misra": _misra,
+    "coverage": _coverage,
+    "eva": _eva,
+    "bound": _bound,
+}

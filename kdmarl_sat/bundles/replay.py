@@ -1,0 +1,34 @@
+"""A recorded flight decided again, told in a few sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onboard.bundle import SatelliteBundle, read_bundle
+from onboard.recording import read
+from onboard.replay import replay as decide_again
+from onboard.runners import Runner, choose
+
+
+def replay(record: Path, folder: Path, runner: str) -> tuple[str, bool]:
+    """What a replay finds, and whether every decision is the flight's.
+
+    Raises:
+        onboard.recording.RecordingError: the recording is damaged or does not fit the bundle.
+        onboard.bundle.BundleError, onboard.golden_check.GoldenError: the bundle cannot be flown here.
+    """
+    recording, bundle = read(record), read_bundle(folder)
+    kind = "reference" if runner == "native" and choose.native_fault() else runner
+
+    def make(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
+        return choose.make(kind, satellite, deadline_ms)
+
+    found = decide_again(recording, bundle, make)
+    if found is None:
+        return f"{recording.questions} decisions, all as they were flown ({kind} runner)", True
+    actions = {each.spec.name: each.spec.actions for each in bundle.satellites}[found.asked.satellite]
+    flown = actions[found.asked.action] if 0 <= found.asked.action < len(actions) else str(found.asked.action)
+    return (
+        f"decision {found.index} of {recording.questions} differs: {found.asked.satellite} at {found.asked.time_s:g} s "
+        f"flew {flown}, and the replay takes {actions[found.action]} ({'; '.join(found.said)})"
+    ), False
