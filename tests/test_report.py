@@ -740,7 +740,7 @@ def test_hostile_strings_are_shown_not_run(result, tmp_path):
     assert page.tags.count("script") == 2 and "i" not in page.tags  # the globe's data and code
     assert page.text.count('<script>alert("1")</script>') > 20
     assert "{{ 7 * 7 }}" in page.text
-    names = r"[a-z0-9-]+\.(png|czml)|metrics\.json|report\.html"
+    names = r"[a-z0-9-]+\.(png|czml|npz|csv|geojson)|schedule-[a-z0-9-]+\.json|metrics\.json|report\.html"
     assert all(re.fullmatch(names, path.name) for path in tmp_path.iterdir())
     assert HOSTILE.replace("\\", "\\\\").replace('"', '\\"') in (tmp_path / "metrics.json").read_text()
     console = Console(width=400, file=io.StringIO())
