@@ -68,6 +68,8 @@ class OnboardSimConfig:
     bundle: str | None = None  # folder; its networks go to satellites of their own kind (training/missions/assign.py)
     policy: Rule | None = None  # who flies in place of a bundle
     planner: PlannerConfig = field(default_factory=PlannerConfig)  # of policy=planner
+    shadow: str | None = None  # folder of a bundle that decides and logs beside the policy, and acts on nothing
+    record: bool = False  # keep every question and answer of the first episode, for kdmarl-sat replay
     runner: RunnerKind = RunnerKind.native
     target: str = "cortex-a53"  # which processor the emulated runner emulates
     processor: str | None = None  # profile for the modelled figures; null: the one in the bundle's budget
@@ -89,6 +91,9 @@ class OnboardSimConfig:
         if (self.bundle is None) == (self.policy is None):
             given = "both are" if self.bundle is not None else "neither is"
             raise ConfigError(f"bundle and policy: {given} given: it must be one of them, bundle=FOLDER or policy=NAME")
+        check("shadow", self.shadow, self.shadow is None or self.policy is not None, "null where a bundle flies")
+        allowed = "false with policy: a recording is of a bundle's decisions"
+        check("record", self.record, self.policy is None or not self.record, allowed)
         if self.policy is not None:
             allowed = "0 with policy: it is a fault of the onboard executor, which flies bundles"
             for name in ("hang", "slow", "flip", "lost_satellite", "lost_block"):

@@ -15,6 +15,7 @@ import pytest
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode_result import EpisodeResult
 from kdmarl_sat.bundles.fly import orbit_s
+from kdmarl_sat.bundles.replay import replay
 from onboard.flightlog import FlightLog, Kind
 from scenarios.compose import composed
 from scenarios.onboard_sim import FaultConfig, LostReads
@@ -153,9 +154,45 @@ def test_the_command(tmp_path: Path) -> None:
     assert flights["with faults"]["events"]["upset"] == flights["with faults"]["injected"]["bit flip"] > 0
 
 
+def test_a_recorded_flight_is_decided_again_as_it_was_flown(tmp_path: Path) -> None:
+    short = ("scenario.duration_s=300", "episodes=1", "compute.workers=1")
+    done = command(tmp_path, f"bundle={BUNDLE}", "record=true", "faults.flip=0.3", *short)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "outputs").iterdir()
+    logs = [json.loads(line) for line in (folder / "flight_log_nominal_0.jsonl").read_text().splitlines()]
+    decided = sum(event["kind"] in ("decision", "fallback") for event in logs)
+    for record in ("flight_record_nominal_0.jsonl", "flight_record_with_faults_0.jsonl"):
+        said = f"{decided} decisions, all as they were flown (native runner)"
+        assert replay(folder / record, BUNDLE, "native") == (said, True)
+    said, same = replay(folder / record, BUNDLE.with_name("imaging_constellation-lh"), "reference")
+    assert not same and " differs: sat_" in said
+
+
+def test_a_shadow_decides_and_changes_nothing(tmp_path: Path) -> None:
+    short = ("policy=greedy_battery", "scenario.duration_s=300", "episodes=1", "compute.workers=1")
+    flights = {}
+    for name, more in (("alone", ()), ("shadowed", (f"shadow={BUNDLE}",))):
+        (tmp_path / name).mkdir()
+        done = command(tmp_path / name, *short, *more)
+        assert done.returncode == 0, done.stderr
+        (folder,) = (tmp_path / name / "outputs").iterdir()
+        flights[name] = json.loads((folder / "flight.json").read_text())
+    assert flights["alone"]["episodes"] == flights["shadowed"]["episodes"] and "shadow" not in flights["alone"]
+    counted = flights["shadowed"]["shadow"]
+    logs = [json.loads(line) for line in (folder / "flight_log_shadow_0.jsonl").read_text().splitlines()]
+    for kind in ("agreed", "differed"):
+        assert counted[kind] == sum(event["kind"] == kind for event in logs)
+    decisions = sum(flights["shadowed"]["episodes"][0]["decisions"])
+    assert counted["agreed"] + counted["differed"] == decisions > 0
+    assert f"shadow: agreed in {counted['agreed']} decisions, differed in {counted['differed']}" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
+        ([f"bundle={BUNDLE}", "shadow=x"], "shadow='x' is not allowed: it must be null where a bundle flies"),
+        (["policy=random", "record=true"], "record=True is not allowed: it must be false with policy"),
+        (["policy=random", "shadow=nowhere"], "nowhere is not a folder"),
         (["bundle=nowhere"], "nowhere is not a folder"),
         ([], "bundle and policy: neither is given"),
         ([f"bundle={BUNDLE}", "faults.hang=0.1"], "only an isolated executor can be stopped from outside"),

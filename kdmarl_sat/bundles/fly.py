@@ -97,6 +97,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         fault_seed=config.seed,
         trust=trust,
         assigned=True,
+        recorded=config.record,
     )
     flights: dict[str, list[Flown]] = {}
     check_workers(config.compute, scenario.constellation.size, available_bytes())
@@ -136,6 +137,8 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
             logs = [log for part in parts for log in part.logs]
             for episode, log in enumerate(logs):
                 log.write(folder / f"flight_log_{stem}_{episode}.jsonl")
+            if config.record:
+                write_whole(folder / f"flight_record_{stem}_0.jsonl", parts[0].recordings[0].encode())
             figure = events_figure(logs[0], [each.spec.name for each in bundle.satellites], scenario.duration_s)
             write_whole(folder / f"events_{stem}.png", png(figure))
         write_json(folder / "onboard_sim.json", json_ready(result))

@@ -11,17 +11,24 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from envs.basilisk.features import agent_specs
 from envs.basilisk.twin.environment import planner_fault
 from envs.files import write_json
+from envs.sensing import sense
 from kdmarl_sat.bundles.deliver import deliver
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import HEURISTICS
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import code_versions
+from onboard.bundle import read_bundle
+from onboard.flightlog import Kind
+from onboard.runners import choose
 from scenarios.memory import available_bytes, check_workers
 from scenarios.onboard_sim import OnboardSimConfig
 from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
+from training.missions.assign import assigned
+from training.missions.flight import FlightPlan, onboard_spec
 from training.missions.simulate import (
     HELD_OUT,
     ON_TWIN,
@@ -50,7 +57,9 @@ def fly_rule(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     check_workers(config.compute, scenario.constellation.size, available_bytes())
     planner = settings_of(config.planner) if which is Heuristic.planner else None
     seeds = episode_seeds(HELD_OUT, 0, 0, config.episodes)
-    work = jobs(scenario, Flyer(heuristic=which, planner=planner), seeds, config.compute, training=False, traced=1)
+    shadow = None if config.shadow is None else _shadow(config)
+    who = Flyer(heuristic=which, planner=planner, shadow=shadow)
+    work = jobs(scenario, who, seeds, config.compute, training=False, traced=1)
     parts: list[Flown] = []
     with worker_pool(config.compute) as pool, Console() as console:
         with console.stage(f"flight: {HEURISTICS[which]}") as progress:
@@ -67,10 +76,31 @@ def fly_rule(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         }
         folder.mkdir(parents=True, exist_ok=True)
         deliver(parts, scenario, HEURISTICS[which], config.output.schedules, folder)
+        logs = [log for part in parts for log in part.logs]
+        for episode, log in enumerate(logs):
+            log.write(folder / f"flight_log_shadow_{episode}.jsonl")
+        if logs:
+            counts = {kind: sum(log.counts()[kind] for log in logs) for kind in (Kind.AGREED, Kind.DIFFERED)}
+            result["shadow"] = {"bundle": config.shadow, **{kind.value: count for kind, count in counts.items()}}
         write_json(folder / RECORD, json_ready(result))
         console.show(table(parts, HEURISTICS[which]))
+        if logs:
+            console.say(f"shadow: agreed in {counts[Kind.AGREED]} decisions, differed in {counts[Kind.DIFFERED]}")
         console.say(f"schedule, targets, flight and {RECORD}: {folder}")
     return result
+
+
+def _shadow(config: OnboardSimConfig) -> FlightPlan:
+    """
+    Raises:
+        ValueError: (subclasses of ours) the bundle is damaged, or does not fit the mission.
+    """
+    assert config.shadow is not None
+    path, scenario = Path(config.shadow).absolute(), config.scenario
+    sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
+    assigned(read_bundle(path), [onboard_spec(each) for each in sensings], config.shadow)
+    runner = "reference" if choose.native_fault() else "native"
+    return FlightPlan(path, runner, deadline_ms=config.deadline_ms, assigned=True)
 
 
 def table(parts: Sequence[Flown], label: str) -> Table:

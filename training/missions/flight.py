@@ -16,6 +16,7 @@ from onboard.bundle import BundleError, SatelliteBundle, read_bundle
 from onboard.executor import Executor
 from onboard.flightlog import FlightLog
 from onboard.guard import Guard, Health, Limits
+from onboard.recording import Recorder
 from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
 from scenarios.mission import ScenarioConfig
@@ -35,6 +36,7 @@ class FlightPlan:
     faults: FaultConfig | None = None
     fault_seed: int = 0
     trust: Trust | None = None  # paths of key and ledger; None: bundles need no signature
+    recorded: bool = False  # keep every question and answer, for onboard.replay
     assigned: bool = False  # the bundle was made for other satellites: each takes a network that fits (assign.py)
 
 
@@ -103,12 +105,14 @@ class OnboardPolicy:
         self.note: Callable[[IntArray], None] | None = None  # told [E, N] what guards took away at each act; else -1
         self._limits, self._duration_s = limits, duration_s
         self._executors: list[Executor] = []
+        self._recorders: list[Recorder | None] = []
         self._injectors: list[FaultInjector] = []
 
     def reset(self, seeds: Sequence[int]) -> None:
         self.close()
         self._executors = []
-        for _ in seeds:
+        self._recorders = [Recorder() if self._plan.recorded else None for _ in seeds]
+        for recorder in self._recorders:
             self._executors.append(
                 Executor(
                     self._bundle,
@@ -116,6 +120,7 @@ class OnboardPolicy:
                     make_runner=self._runner,
                     limits=self._limits,
                     trust=self._plan.trust,
+                    recorder=recorder,
                 )
             )
         self._time_s = np.zeros(len(seeds))
@@ -167,6 +172,11 @@ class OnboardPolicy:
     def logs(self) -> tuple[FlightLog, ...]:
         """One per episode."""
         return tuple(executor.log for executor in self._executors)
+
+    @property
+    def recordings(self) -> tuple[str, ...]:
+        """The content of a recording of each episode; none where nothing is recorded."""
+        return tuple(each.text(self._limits) for each in self._recorders if each is not None)
 
     @property
     def injected(self) -> tuple[Counter[str], ...]:

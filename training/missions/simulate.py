@@ -30,7 +30,7 @@ from scenarios.compute import ComputeConfig, WorkersOn
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import PlannerConfig
 from training.checkpoint import digest
-from training.missions.flight import FlightPlan, GuardedPolicy, OnboardPolicy, limits_of
+from training.missions.flight import FlightPlan, GuardedPolicy, OnboardPolicy, ShadowPolicy, limits_of
 from training.missions.networks import Team
 from training.missions.policies import NetworkPolicy
 from training.missions.rollout import Rollout, collect, concatenate
@@ -77,6 +77,7 @@ class Flyer:
     weights: dict[str, NDArray[np.float32]] | None = None
     sample: bool = False  # draw from the policy; else its most likely action
     flight: FlightPlan | None = None
+    shadow: FlightPlan | None = None  # of a bundle that decides and logs beside whoever flies
     adviser: PlannerSettings | None = None  # what it would do is kept beside the rollout's actions
 
     def policy(self, env: ConstellationEnv | TwinEnv) -> Policy:
@@ -160,6 +161,7 @@ class Flown:
     injected: tuple[dict[str, int], ...] = ()  # faults by name, one count per episode, of a flown bundle
     overrides: tuple[int, ...] = ()  # by the guards, one count per episode
     tasks: tuple[Tasks, ...] = ()  # one per episode, of flights in Basilisk that train nobody
+    recordings: tuple[str, ...] = ()  # one per episode, of a flown bundle where it is recorded
 
 
 def fly(job: Job) -> Flown:
@@ -178,7 +180,8 @@ def _in_basilisk(job: Job) -> Flown:
     pilot = guarded or policy
     if isinstance(pilot, GuardedPolicy | OnboardPolicy):
         pilot.note = env.overruled
-    rollout = collect(env, pilot, job.seeds)
+    shadow = _shadow(job, env)
+    rollout = collect(env, pilot if shadow is None else ShadowPolicy(pilot, shadow), job.seeds)
     traces, films = tuple(env.traces()), tuple(env.films())
     results, tasks = tuple(env.results()), () if job.training else tuple(env.tasks())
     env.close()
@@ -186,8 +189,23 @@ def _in_basilisk(job: Job) -> Flown:
         policy.close()
         overrides = tuple(log.counts()[Kind.OVERRIDE] for log in policy.logs)
         injected = tuple(dict(counted) for counted in policy.injected)
-        return Flown(rollout, results, traces, films, policy.logs, policy.latencies_us, injected, overrides, tasks)
-    return Flown(rollout, results, traces, films, overrides=tuple(guarded.overrides) if guarded else (), tasks=tasks)
+        told = (policy.logs, policy.latencies_us, injected, overrides, tasks, policy.recordings)
+        return Flown(rollout, results, traces, films, *told)
+    logs: tuple[FlightLog, ...] = ()
+    if shadow is not None:
+        shadow.close()
+        logs = shadow.logs
+    overrides = tuple(guarded.overrides) if guarded else ()
+    return Flown(rollout, results, traces, films, logs, overrides=overrides, tasks=tasks)
+
+
+def _shadow(job: Job, env: ConstellationEnv) -> OnboardPolicy | None:
+    """The bundle that decides beside whoever flies."""
+    if job.flyer.shadow is None:
+        return None
+    limits = limits_of(job.scenario, env.specs)
+    bits, duration_s = env.config.communication.bits_per_decision, env.config.duration_s
+    return OnboardPolicy(job.flyer.shadow, env.specs, job.scenario.visible, limits, duration_s, bits)
 
 
 def _on_twin(job: Job) -> Flown:
