@@ -19,8 +19,8 @@ import torch
 from matplotlib.figure import Figure
 
 from envs.basilisk.features import agent_specs
-from envs.basilisk.twin.environment import planner_fault
 from envs.basilisk.twin.library import fault as twin_library_fault
+from envs.basilisk.twin.mirrored import planner_fault
 from kdmarl_sat.missions import pipeline
 from kdmarl_sat.missions.flights import HEURISTICS
 from kdmarl_sat.missions.records import Record

@@ -18,7 +18,8 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
 from envs.basilisk.heuristics import GreedyPolicy, RandomPolicy
 from envs.basilisk.satellites import Imager
-from envs.basilisk.twin.environment import TwinEnv, planner_fault, twin_fault
+from envs.basilisk.twin.environment import TwinEnv
+from envs.basilisk.twin.mirrored import planner_fault, twin_fault
 from envs.basilisk.twin.parity import Parity, compare
 from envs.basilisk.twin.worlds import make_worlds, world_of
 from envs.basilisk.windows import FREE, Asks, Windows, asked_for

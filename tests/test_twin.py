@@ -13,8 +13,9 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode import Episode
 from envs.basilisk.heuristics import RandomPolicy
 from envs.basilisk.twin import layout
-from envs.basilisk.twin.environment import TwinEnv, check_mirrored, planner_fault, twin_fault
+from envs.basilisk.twin.environment import TwinEnv
 from envs.basilisk.twin.library import library
+from envs.basilisk.twin.mirrored import check_mirrored, planner_fault, twin_fault
 from envs.basilisk.twin.parity import Parity, compare, state_now
 from envs.basilisk.twin.sunlight import illumination
 from envs.basilisk.twin.tables import tables

@@ -12,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from envs.basilisk.features import agent_specs
-from envs.basilisk.twin.environment import planner_fault
+from envs.basilisk.twin.mirrored import planner_fault
 from envs.files import write_json
 from envs.sensing import sense
 from kdmarl_sat.bundles.deliver import deliver

@@ -11,7 +11,7 @@ from envs.basilisk import extensions
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.planner import PlannerSettings
 from envs.basilisk.support_data import data_digest
-from envs.basilisk.twin.environment import planner_fault, twin_fault
+from envs.basilisk.twin.mirrored import planner_fault, twin_fault
 from kdmarl_sat.console import Console
 from kdmarl_sat.stages import Workshop
 from scenarios.schema import RunConfig, Simulation, to_dict

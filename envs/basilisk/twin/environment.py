@@ -23,71 +23,21 @@ from envs.basilisk.features import (
 )
 from envs.basilisk.features import shuffled as without_order
 from envs.basilisk.satellites import WATT_HOUR_J
-from envs.basilisk.simulation import Constellation
 from envs.basilisk.twin.episode_layout import BLOCKS, EPISODE, MISSION, SLOTS
-from envs.basilisk.twin.layout import LOCAL
-from envs.basilisk.twin.library import fault, library
+from envs.basilisk.twin.library import library
+from envs.basilisk.twin.mirrored import check_mirrored
 from envs.basilisk.twin.tables import Tables
 from envs.basilisk.twin.worlds import World, global_numbers
-from scenarios.communication import Communication, most_targets
+from scenarios.communication import Communication
 from scenarios.constellation import HardwareConfig
 from scenarios.mission import ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M, period_s
-from scenarios.ranges import ConfigError
 
 _COMMUNICATION = {Communication.none: 0, Communication.free: 1, Communication.line_of_sight: 2}
 _STREAM = 7  # of an episode's draws
 _GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: unlike beginnings for unlike seeds
 _WHEELS_RAD_S = 1500.0 * 2.0 * np.pi / 60.0  # BSK-RL's range of initial wheel speeds
 _TUMBLE_RAD_S = 1e-4
-
-
-def check_mirrored(config: ScenarioConfig) -> None:
-    """
-    Raises:
-        ConfigError: the mission has something that the twin lacks.
-    """
-    lacking = [name for name in config.blocks if name not in BLOCKS]
-    if lacking:
-        raise ConfigError(f"scenario={config.name} has no twin: it lacks the feature block {lacking[0]!r}")
-    if config.reward.rule is not None:
-        raise ConfigError(f"scenario={config.name} has no twin: it lacks scenario.reward.rule={config.reward.rule}")
-    faults = config.faults
-    spoilt = ("satellite_failures", "crosslink_outage", "sensor_dropout", "missing_decisions", "late_decisions")
-    for name in spoilt:
-        if faults.training and getattr(faults, name) > 0:
-            raise ConfigError(
-                f"scenario={config.name} has no twin: it lacks scenario.faults.{name}={getattr(faults, name):g}"
-            )
-
-
-def twin_fault(config: ScenarioConfig) -> str | None:
-    """Why a mission cannot be trained on the twin here, in one sentence; None where it can."""
-    try:
-        check_mirrored(config)
-    except ConfigError as error:
-        return str(error)
-    return fault() or crowd_fault(config)
-
-
-def planner_fault(config: ScenarioConfig) -> str | None:
-    """Why nobody can plan a mission here; None where one can. Faults in flight only make the planner plan anew."""
-    if config.reward.rule is not None:
-        return f"scenario={config.name} is not planned: the planner knows no scenario.reward.rule={config.reward.rule}"
-    return fault() or crowd_fault(config)
-
-
-def crowd_fault(config: ScenarioConfig) -> str | None:
-    """Whether a satellite may reach more targets than the twin's state holds. One episode is looked at, and only where
-    there are so many targets at all; other episodes may have a third more."""
-    if most_targets(config) <= LOCAL:
-        return None
-    constellation = Constellation(config)
-    constellation.reset(0)
-    most = max(len(np.unique(satellite.windows.target)) for satellite in constellation.satellites)
-    if most <= 0.75 * LOCAL:
-        return None
-    return f"scenario={config.name} has no twin: a satellite can reach {most} targets, and the twin holds {LOCAL}"
 
 
 class TwinEnv:
