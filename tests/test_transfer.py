@@ -195,6 +195,26 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
 
 
+def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path) -> None:
+    stored = {name: f"results/bundles/imaging_constellation-{name}" for name in ("lh", "lh_a")}
+    arguments = [
+        "teacher.load=results/checkpoints/imaging_constellation-teacher-c15759f6220d2e9e",
+        *(f"{name}={folder}" for name, folder in stored.items()),
+        "evaluation.episodes=1",
+        "evaluation.trace=false",
+        "to.scenario.duration_s=200",
+        f"output.cache_dir={tmp_path}/cache",
+        f"out={tmp_path / 'out'}",
+    ]
+    main(arguments)
+    made = {path.name.rpartition("-")[0] for path in (tmp_path / "cache").iterdir()}
+    assert made and all(name.startswith("flight-") for name in made)
+    record = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert [flight["policy"] for flight in record["flights"]][-3:] == ["teacher, FO", "KD-MARL LH", "KD-MARL LH+A"]
+    with pytest.raises(SystemExit):
+        main([*arguments, "lh=nowhere"])
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [

@@ -28,7 +28,7 @@ The run is the one that the overrides without to. name, as for kdmarl-sat run. W
 first. A key with several values is varied, one key at a time. The teacher is one network for all satellites. Of the
 students, each further satellite takes the one of a satellite of the same class, in turn. All fly under the guard,
 heuristics too; networks fly as they are, not under the onboard executor. Flights are kept: the same command again goes
-on where it was stopped.
+on where it was stopped. With teacher.load=FOLDER, lh=BUNDLE and lh_a=BUNDLE nothing is trained.
 """
 TABLE = """``kdmarl-sat table``: the stored run records of missions as tables.
 
@@ -41,6 +41,8 @@ seeds and held-out episodes together, the episodes paired between policies.
 def transfer(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="kdmarl-sat transfer", description=TRANSFER)
     parser.take_overrides("name the run, as for kdmarl-sat run")
+    parser.add_argument("--lh", type=Path, help="folder of a bundle: its students are flown as LH, none are trained")
+    parser.add_argument("--lh-a", type=Path, help="the same for LH+A")
     parser.add_argument("--out", type=Path, help="default: outputs/transfer/ and what is flown")
     parser.add_argument("--redraw", type=Path, metavar="FOLDER", help="fly nothing: draw a transfer.json again")
     given = sys.argv[1:] if arguments is None else list(arguments)
@@ -62,7 +64,9 @@ def transfer(arguments: Sequence[str] | None = None) -> None:
 
         from kdmarl_sat.missions import transfer
 
-        transfer.work(run, missions, options.out or Path("outputs/transfer") / transfer.folder_name(run, asked))
+        out = options.out or Path("outputs/transfer") / transfer.folder_name(run, asked)
+        bundles = {"kd_lh": options.lh, "kd_lh_a": options.lh_a}
+        transfer.work(run, missions, out, {name: folder for name, folder in bundles.items() if folder is not None})
 
 
 def table(arguments: Sequence[str] | None = None) -> None:

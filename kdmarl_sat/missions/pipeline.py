@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ from training.missions.distill import student_widths
 from training.missions.export import budget_of
 from training.missions.flight import onboard_spec
 from training.missions.simulate import TeamPlan, worker_pool
+
+STUDENTS = {"kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}  # of equal width, and sized to what each senses
 
 
 def run(config: RunConfig, folder: Path) -> RunResult:
@@ -91,7 +94,7 @@ def _stages(mission: Mission) -> RunResult:
     curves, budget = [_curve("teacher, FO", artifact)], list[BudgetRow]()
     buffer = stages.expert(mission, plan, taught.teacher, artifact)
 
-    for name, label, plan in (("kd_lh", "KD-MARL LH", lh), ("kd_lh_a", "KD-MARL LH+A", lh_a)):
+    for (name, label), plan in zip(STUDENTS.items(), (lh, lh_a), strict=True):
         distilled, students = stages.distil(mission, name, plan, taught.teacher, artifact, buffer)
         curves.append(_curve(label, distilled))
         if config.student.dtype is Dtype.int8:
@@ -122,16 +125,27 @@ def _stages(mission: Mission) -> RunResult:
     )
 
 
-def policies(mission: Mission) -> list[Entry]:
-    """The teacher and the students of a run, trained where they are not yet; in float32, whatever flies."""
+def policies(mission: Mission, bundles: Mapping[str, Path]) -> list[Entry]:
+    """The teacher and the students of a run, trained where they are not yet; in float32, whatever flies.
+
+    Args:
+        bundles: folders whose students are taken as they are, by policy (``kd_lh``, ``kd_lh_a``).
+
+    Raises:
+        onboard.bundle.BundleError: one is damaged, or of other satellites.
+        ConfigError: one is not in float32.
+    """
+    stored = {name: stages.unpacked(mission, folder) for name, folder in bundles.items()}
     plan = teacher_plan(mission)
     artifact, learner = stages.teach(mission, plan)
     teacher = as_teacher(learner, artifact, mission.config.teacher)
-    buffer = stages.expert(mission, plan, teacher, artifact)
+    buffer = stages.expert(mission, plan, teacher, artifact) if len(stored) < len(STUDENTS) else None
     made = [Entry("teacher_fo", "teacher, FO", plan, learner.team, artifact)]
-    lh, lh_a = students_of(mission)
-    for name, label, plan in (("kd_lh", "KD-MARL LH", lh), ("kd_lh_a", "KD-MARL LH+A", lh_a)):
-        distilled, students = stages.distil(mission, name, plan, teacher, artifact, buffer)
+    for (name, label), plan in zip(STUDENTS.items(), students_of(mission), strict=True):
+        if name in stored:
+            plan, students, distilled = stored[name]
+        else:
+            distilled, students = stages.distil(mission, name, plan, teacher, artifact, buffer)
         made.append(Entry(name, label, plan, students, distilled))
     return made
 

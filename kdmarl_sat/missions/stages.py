@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from envs.basilisk.planner import PlannerSettings
+from envs.sensing import sense
 from kdmarl_sat.missions.mission import Mission
 from kdmarl_sat.missions.teacher import load_teacher, open_training
 from kdmarl_sat.stages import Stage
+from onboard.bundle import MANIFEST, read_bundle
 from scenarios.schema import Labels, to_dict
 from training.artifact import Artifact, Place
 from training.missions.distill import Teacher
-from training.missions.export import budget_of, export_students
+from training.missions.export import budget_of, export_students, students_of
+from training.missions.flight import onboard_spec
 from training.missions.loops import (
     Sampler,
     final_weights,
@@ -203,6 +208,21 @@ def distil(
     artifact = mission.workshop.make(Stage(name, f"KD-MARL: {name}", depends_on, STUDENTS, work))
     distiller.students.load_state_dict(final_weights(artifact.path, artifact.digest))
     return artifact, distiller.students
+
+
+def unpacked(mission: Mission, folder: Path) -> tuple[TeamPlan, Team, Artifact]:
+    """The students of a stored bundle, and the bundle as the artifact that they come from.
+
+    Raises:
+        onboard.bundle.BundleError: it is damaged, or of other satellites.
+        ConfigError: its networks are not in float32.
+    """
+    sensed = mission.config.scenario.visible
+    sensings = [sense(spec, blocks) for spec, blocks in zip(mission.specs, sensed, strict=True)]
+    students = students_of(read_bundle(folder, expect=[onboard_spec(each) for each in sensings]), sensings)
+    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    plan = mission.plan(sensed, [network.hidden for network in students.members])
+    return plan, students, Artifact("bundle", folder, digest, reused=True)
 
 
 def quantise(mission: Mission, name: str, plan: TeamPlan, students: Team, distilled: Artifact) -> tuple[Artifact, Team]:

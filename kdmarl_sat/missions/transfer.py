@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -42,7 +43,12 @@ def folder_name(run: RunConfig, asked: Sequence[str]) -> str:
     return re.sub(r"[^\w.-]+", "_", "-".join([run.scenario.name, run.preset, f"seed{run.seed}", *parts]))[:200]
 
 
-def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list[Flight]:
+def work(
+    run: RunConfig,
+    missions: dict[str, ScenarioConfig],
+    out: Path,
+    bundles: Mapping[str, Path] = MappingProxyType({}),
+) -> list[Flight]:
     """Fly all policies in all missions; leaves transfer.json, transfer.md and transfer.png in ``out``."""
     check_writable(run.output)
     check_folder(f"out={out}", out)
@@ -52,7 +58,7 @@ def work(run: RunConfig, missions: dict[str, ScenarioConfig], out: Path) -> list
     origin = provenance(run)
     flights: list[Flight] = []
     with worker_pool(run.compute) as pool, Console() as console:
-        trained = policies(mission_of(run, pool, console, origin))
+        trained = policies(mission_of(run, pool, console, origin), bundles)
         for label, scenario in missions.items():
             console.say(f"mission: {label}")
             mission = mission_of(dataclasses.replace(run, scenario=scenario), pool, console, origin)
