@@ -206,13 +206,13 @@ def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path) -> Non
         f"output.cache_dir={tmp_path}/cache",
         f"out={tmp_path / 'out'}",
     ]
-    main(arguments)
+    doors.transfer(arguments)
     made = {path.name.rpartition("-")[0] for path in (tmp_path / "cache").iterdir()}
     assert made and all(name.startswith("flight-") for name in made)
     record = json.loads((tmp_path / "out" / "transfer.json").read_text())
     assert [flight["policy"] for flight in record["flights"]][-3:] == ["teacher, FO", "KD-MARL LH", "KD-MARL LH+A"]
     with pytest.raises(SystemExit):
-        main([*arguments, "lh=nowhere"])
+        doors.transfer([*arguments, "lh=nowhere"])
 
 
 @pytest.mark.parametrize(
