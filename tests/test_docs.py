@@ -144,7 +144,8 @@ def composes(verb: str, words: list[str], own: Path | None) -> Any:
         each.register()
     search = [f"hydra.searchpath=['file://{folder}']"] if folder else []
     if verb == "fly":
-        assert (ROOT / next(o for o in overrides if o.startswith("bundle="))[7:]).exists() or "FOLDER" in str(words)
+        for named_bundle in (o.partition("=")[2] for o in overrides if o.startswith(("bundle=", "shadow="))):
+            assert (ROOT / named_bundle).exists() or "FOLDER" in named_bundle
         overrides = [o for o in overrides if not o.endswith("[ledger=FILE]") and o != "[ledger=FILE]"]
     with initialize_config_module(root.removeprefix("pkg://"), version_base="1.3"):
         return schema.load(compose(CONFIGS[verb], [*search, *overrides]))

@@ -70,9 +70,9 @@ def test_they_play_the_episodes_of_the_final_evaluation(monkeypatch: pytest.Monk
 def test_what_was_kept_is_read_again_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "reference.json"
     assert read(path) == {}
-    path.write_text('{"format": "kdmarl_sat.games.reference", "version": 1, "returns": {"simple_spread": [-8.0]}}')
+    path.write_text('{"format": "kdmarl_sat.game_reference", "version": 1, "returns": {"simple_spread": [-8.0]}}')
     assert read(path) == {"simple_spread": [-8.0]}
-    path.write_text('{"format": "kdmarl_sat.games.reference", "version": 7, "returns": {}}')
+    path.write_text('{"format": "kdmarl_sat.game_reference", "version": 7, "returns": {}}')
     with pytest.raises(RecordError, match="has version 7: this program reads version 1"):
         read(path)
     path.write_text("[]")
