@@ -34,7 +34,7 @@ from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
 from kdmarl_sat.measure.onboard.attacks import mutated
-from onboard import budget, golden, processors, tensors
+from onboard import admission, budget, golden, processors, tensors
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
 from onboard.executor import Executor
 from onboard.golden_check import GoldenError
@@ -133,7 +133,7 @@ def test_version_1_still_reads_and_flies() -> None:
     assert scout.spec.blocks[2] == Block("window", 2, "s", 300.0, slots=2) and relay.spec.actions[1] == "drift"
     assert (scout.budget.processor, scout.fallback) == (processors.find("GR712RC"), ("charge",))
     assert (scout.budget.deadline_ms, scout.budget.max_bytes, scout.budget.max_misses) == (250.0, 100000, 3)
-    margins = budget.margins(budget.measure(scout), scout.budget)
+    margins = budget.margins(admission.measure(scout), scout.budget)
     unlimited = [margin.quantity for margin in margins if margin.limit > 1e15]  # of what version 1 had no limit for
     assert unlimited == ["RAM", "modelled instructions on GR712RC", "modelled energy on GR712RC"]
     assert not scout.golden.exact
