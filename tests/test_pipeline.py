@@ -50,7 +50,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def newest(folder: Path) -> Path:
-    return sorted(path for path in (folder / "outputs").iterdir() if path.name != "cache")[-1]
+    return sorted((folder / "outputs").glob("2*"))[-1]
 
 
 def measured(folder: Path) -> dict[str, Any]:
