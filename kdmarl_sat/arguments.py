@@ -106,7 +106,6 @@ def _shown(default: Any) -> str:
 
 def whole(name: str, least: int, most: int = 10**12) -> Callable[[str], Any]:
     """An option's type: a whole number within a range, refused by name otherwise."""
-    key = name.lstrip("-").replace("-", "_")
 
     def read(text: str) -> int:
         number = int(text) if re.fullmatch(r"[+-]?[0-9]{1,20}", text) else None
@@ -116,6 +115,6 @@ def whole(name: str, least: int, most: int = 10**12) -> Callable[[str], Any]:
             allowed = f"a whole number, at least {least}"
         else:
             allowed = f"at least {least}" if number < least else f"at most {most}"
-        raise argparse.ArgumentTypeError(f"{key}={cut(text) or repr(text)} is not allowed: it must be {allowed}")
+        raise argparse.ArgumentTypeError(f"{name}={cut(text) or repr(text)} is not allowed: it must be {allowed}")
 
     return read

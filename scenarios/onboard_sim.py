@@ -92,6 +92,8 @@ class OnboardSimConfig:
             given = "both are" if self.bundle is not None else "neither is"
             raise ConfigError(f"bundle and policy: {given} given: it must be one of them, bundle=FOLDER or policy=NAME")
         check("shadow", self.shadow, self.shadow is None or self.policy is not None, "null where a bundle flies")
+        keyless = "null with policy and without shadow: no bundle is flown"
+        check("key", self.key, self.key is None or self.bundle is not None or self.shadow is not None, keyless)
         allowed = "false with policy: a recording is of a bundle's decisions"
         check("record", self.record, self.policy is None or not self.record, allowed)
         if self.policy is not None:

@@ -1,4 +1,7 @@
-"""``python scripts/draw_globe.py FLIGHT.npz PICTURE.png``: a flight of a run's report, drawn on the globe."""
+"""``python scripts/draw_globe.py FLIGHT.npz PICTURE.png``: a flight drawn on the globe.
+
+``kdmarl-sat fly`` leaves it as ``flight.npz``, a run as ``flight-POLICY.npz``.
+"""
 
 from __future__ import annotations
 

@@ -50,8 +50,11 @@ def test_every_run_is_listed_newest_first(tmp_path: Path) -> None:
     assert "3 runs" in page.words and page.words.count("54.7 captured") == 3
 
 
+WRONG = json.dumps({"title": 1, "seed": 0, "date": None, "page": "p", "picture": None, "figures": [1]})
+
+
 def test_a_damaged_entry_hides_no_other_run(tmp_path: Path) -> None:
-    for folder, text in {"a": "{", "b": json.dumps({"title": "no more"}), "c": "[]"}.items():
+    for folder, text in {"a": "{", "b": json.dumps({"title": "no more"}), "c": "[]", "d": WRONG}.items():
         (tmp_path / folder).mkdir()
         (tmp_path / folder / ENTRY).write_text(text)
     (tmp_path / "good").mkdir()

@@ -195,7 +195,9 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
 
 
-def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path) -> None:
+def test_stored_networks_are_flown_and_nothing_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stored = {name: f"results/bundles/imaging_constellation-{name}" for name in ("lh", "lh_a")}
     arguments = [
         "teacher.load=results/checkpoints/imaging_constellation-teacher-c15759f6220d2e9e",
@@ -213,6 +215,7 @@ def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path) -> Non
     assert [flight["policy"] for flight in record["flights"]][-3:] == ["teacher, FO", "KD-MARL LH", "KD-MARL LH+A"]
     with pytest.raises(SystemExit):
         doors.transfer([*arguments, "lh=nowhere"])
+    assert "bundle nowhere is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,13 @@ from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
 from envs.sensing import sense
 from kdmarl_sat.bundles.deliver import deliver
-from kdmarl_sat.bundles.rules import fly_rule
+from kdmarl_sat.bundles.rules import fly_rule, trust_of
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.report.flight_events import events_figure
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.render import png
 from onboard import emulation
-from onboard.authentic import Trust
 from onboard.budget import Measurement, estimate
 from onboard.bundle import Bundle, read_bundle
 from onboard.flightlog import Kind
@@ -69,9 +68,7 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
         return fly_rule(config, folder)
     assert config.bundle is not None and config.episodes is not None
     scenario, path = config.scenario, Path(config.bundle).absolute()
-    trust = None
-    if config.key is not None:
-        trust = Trust(Path(config.key).absolute(), Path(config.ledger or f"{config.key}.accepted").absolute())
+    trust = trust_of(config)
     read = read_bundle(path, trust=trust)
     sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
     specs = [onboard_spec(each) for each in sensings]

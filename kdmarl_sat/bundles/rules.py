@@ -20,6 +20,7 @@ from kdmarl_sat.console import Console
 from kdmarl_sat.missions.flights import HEURISTICS
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import code_versions
+from onboard.authentic import Trust
 from onboard.bundle import read_bundle
 from onboard.flightlog import Kind
 from onboard.runners import choose
@@ -98,9 +99,17 @@ def _shadow(config: OnboardSimConfig) -> FlightPlan:
     assert config.shadow is not None
     path, scenario = Path(config.shadow).absolute(), config.scenario
     sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
-    assigned(read_bundle(path), [onboard_spec(each) for each in sensings], config.shadow)
+    trust = trust_of(config)
+    assigned(read_bundle(path, trust=trust), [onboard_spec(each) for each in sensings], config.shadow)
     runner = "reference" if choose.native_fault() else "native"
-    return FlightPlan(path, runner, deadline_ms=config.deadline_ms, assigned=True)
+    return FlightPlan(path, runner, deadline_ms=config.deadline_ms, trust=trust, assigned=True)
+
+
+def trust_of(config: OnboardSimConfig) -> Trust | None:
+    """The configured key, and the newest bundle that it has accepted; None where no key is configured."""
+    if config.key is None:
+        return None
+    return Trust(Path(config.key).absolute(), Path(config.ledger or f"{config.key}.accepted").absolute())
 
 
 def table(parts: Sequence[Flown], label: str) -> Table:

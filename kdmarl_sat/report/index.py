@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from envs.files import write_json, write_whole
+from envs.files import read_json, write_json, write_whole
 
 ENTRY = "index_entry.json"
 PAGE = "index.html"
@@ -42,11 +42,18 @@ def _entries(outputs: Path) -> list[tuple[Path, Entry]]:
     """Runs and the jobs of sweeps, their folders relative to ``outputs``, newest first; what is damaged is left out."""
     found = []
     for path in [*outputs.glob(f"*/{ENTRY}"), *outputs.glob(f"*/*/{ENTRY}")]:
-        try:
-            found.append((path.parent.relative_to(outputs), Entry(**json.loads(path.read_text()))))
-        except (ValueError, TypeError, OSError):
-            continue
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):
+            found.append((path.parent.relative_to(outputs), _read(path)))
     return sorted(found, key=lambda each: (each[1].date, str(each[0])), reverse=True)
+
+
+def _read(path: Path) -> Entry:
+    """An entry, as text throughout; whatever is wrong with it raises."""
+    content = read_json(path)
+    figures = {str(name): str(value) for name, value in content["figures"].items()}
+    picture = None if content["picture"] is None else str(content["picture"])
+    title, date, page = (str(content[name]) for name in ("title", "date", "page"))
+    return Entry(title, int(content["seed"]), date, page, picture, figures)
 
 
 def page(entries: Sequence[tuple[Path, Entry]]) -> str:

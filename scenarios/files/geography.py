@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenarios.ranges import cut, shown
+from scenarios.files.reading import Refuse, parsed_json
+from scenarios.ranges import shown
 
-Refuse = Callable[[str, str], Exception]
 _SEMI_MAJOR_M, _FLATTENING = 6378137.0, 1.0 / 298.257223563  # WGS84
 LEAST_HEIGHT_M, MOST_HEIGHT_M = -500.0, 9000.0
 
@@ -42,13 +41,7 @@ def features(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any], d
     Raises:
         the error that ``refuse(where, what)`` makes.
     """
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "whole file"
-        raise refuse(where, f"the text is no JSON ({cut(str(error))})") from None
-    except RecursionError:
-        raise refuse("whole file", "the JSON is nested too deeply to be read") from None
+    content = parsed_json(text, refuse)
     if not isinstance(content, dict) or content.get("type") != "FeatureCollection":
         kind = shown(content.get("type") if isinstance(content, dict) else content)
         raise refuse("whole file", f"type={kind} is not allowed: it must be FeatureCollection")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from scenarios.files.reading import Refuse, parsed_json
 from scenarios.ranges import cut, shown
 
-Refuse = Callable[[str, str], Exception]
 _FORMS = "TLE, 3LE, or OMM as CSV, JSON, XML or KVN"
 
 
@@ -47,13 +46,7 @@ def _from_csv(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]
 
 
 def _from_json(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "whole file"
-        raise refuse(where, f"the text is no JSON ({cut(str(error))})") from None
-    except RecursionError:
-        raise refuse("whole file", "the JSON is nested too deeply to be read") from None
+    content = parsed_json(text, refuse)
     for index, each in enumerate(content if isinstance(content, list) else [content], 1):
         if not isinstance(each, dict):
             raise refuse(f"record {index}", f"{shown(each)} is not allowed: it must be an object of OMM keywords")

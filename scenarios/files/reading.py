@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from scenarios.ranges import ConfigError, check, cut, shown
 
+Refuse = Callable[[str, str], Exception]  # (where in the file, what is wrong and what is allowed)
 LARGEST_BYTES = 64 * 2**20
 
 
@@ -80,3 +84,17 @@ def checked_digest(field: str, file: str, wanted: str | None) -> str:
             f"{field}_sha256={shown(wanted)} is not allowed: it must be {found}, the SHA-256 of {cut(file)}, or null"
         )
     return found
+
+
+def parsed_json(text: str, refuse: Refuse) -> Any:
+    """
+    Raises:
+        the error that ``refuse(where, what)`` makes: it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "whole file"
+        raise refuse(where, f"the text is no JSON ({cut(str(error))})") from None
+    except RecursionError:
+        raise refuse("whole file", "the JSON is nested too deeply to be read") from None
