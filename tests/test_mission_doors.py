@@ -117,7 +117,8 @@ def test_transfer_knows_a_config_dir(own: Path, monkeypatch: pytest.MonkeyPatch)
     asked: list[Any] = []
     monkeypatch.setattr(transfer, "work", lambda *given: asked.append(given))
     doors.transfer(["scenario=mine", "--config-dir", str(own), "to.scenario.duration_s=700"])
-    [(run, missions, _)] = asked
+    [(run, missions, _, bundles)] = asked
+    assert not bundles
     assert run.scenario.duration_s == 600.0
     assert [scenario.duration_s for scenario in missions.values()] == [700.0]
 

@@ -207,7 +207,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="kdmarl-sat benchmark", description=__doc__
     )
-    commands = parser.add_subparsers(required=True, metavar="{run,ablation,reference,table,figures}")
+    commands = parser.add_subparsers(prog=parser.prog, required=True, metavar="{run,ablation,reference,table,figures}")
 
     def command(name: str, work: object, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
