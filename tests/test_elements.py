@@ -187,7 +187,7 @@ def test_names_are_safe_and_unique(tmp_path: Path) -> None:
     text = CSV.splitlines()
     rows = [text[0], *(f"{name},{line.partition(',')[2]}" for name, line in zip(names, text[1:], strict=True))]
     (tmp_path / "names.csv").write_text("\n".join(rows))
-    safe = safe_names(read_elements(str(tmp_path / "names.csv")))
+    safe = safe_names([(each.name, each.catalogue_number) for each in read_elements(str(tmp_path / "names.csv"))])
     assert safe == ["ISS_ZARYA", "ISS_ZARYA_270002", "sat_2_sat", "gr_er", "sat_270005", "x" * 40]
     assert all(name.isidentifier() and name.isascii() for name in safe)
 

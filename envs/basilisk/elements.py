@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.constellation import ConstellationConfig
+from scenarios.files.aeos import OsculatingSet
 from scenarios.files.elements import ElementSet, teme_states
-from scenarios.files.mission import element_sets
+from scenarios.files.mission import element_sets, orbit_sets
 from scenarios.orbits import EARTH_MU_M3_S2, EARTH_RATE_RAD_S, period_s
 
 _KEPLER_STEPS = 50
@@ -150,5 +151,6 @@ class KeplerOrbit:
 
 def orbits(config: ConstellationConfig, epoch: datetime) -> list[KeplerOrbit]:
     """Of a constellation from a file, at an epoch (UTC), in the file's order."""
-    r_m, v_m_s = _first_states(element_sets(config), epoch)
-    return [KeplerOrbit(r, v) for r, v in zip(r_m, v_m_s, strict=True)]
+    osculating = [each.state() for each in orbit_sets(config) if isinstance(each, OsculatingSet)]
+    states = osculating or list(zip(*_first_states(element_sets(config), epoch), strict=True))
+    return [KeplerOrbit(r_m, v_m_s) for r_m, v_m_s in states]

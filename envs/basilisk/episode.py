@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
+from envs.basilisk.completion import Completion, completion
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.faults import Faults
 from envs.basilisk.features import FeatureExtractor
@@ -273,7 +274,16 @@ class Episode:
             undelivered=constellation.rewarder.undelivered(on_board) if downlinked else 0.0,
             sent_bits=tuple(int(bits) for bits in sent_bits),
             bits_per_orbit=tuple(float(bits) / orbits if orbits > 0 else 0.0 for bits in sent_bits),
+            completion=self._completion(),
         )
+
+    def _completion(self) -> Completion | None:
+        if self._config.targets.file is None:
+            return None
+        power_W = [satellite.hardware.instrument_power_W for satellite in self.constellation.satellites]
+        targets = self.constellation.targets
+        dwell_s, release_s = (np.array([getattr(each, name) for each in targets]) for name in ("dwell_s", "release_s"))
+        return completion(self.tasks(), dwell_s, release_s, power_W)
 
     def tasks(self) -> Tasks:
         """What its satellites have been told to do so far, and what came of it."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from envs.basilisk.completion import Completion
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeResult:
@@ -28,9 +30,11 @@ class EpisodeResult:
     undelivered: float = 0.0  # priorities of the targets of which images were on board at the end, and none delivered
     sent_bits: tuple[int, ...] = ()  # per satellite, of intents; a broadcast counts once, whoever hears it
     bits_per_orbit: tuple[float, ...] = ()  # the same, in the time of one orbit; both empty where nobody counted
+    completion: Completion | None = None  # of the tasks; None where the targets are not from a file
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> EpisodeResult:
         """From what JSON makes of ``dataclasses.asdict``."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        return cls(**values)
+        done = values.get("completion")
+        return cls(**{**values, "completion": None if done is None else Completion(**done)})

@@ -44,12 +44,13 @@ def _tell(config: ScenarioConfig, constellation: Constellation) -> None:
     satellites, file = constellation.satellites, config.constellation.file
     print(f"{len(satellites)} satellites{'' if file is None else f' from {file}'}, epoch {config.epoch_utc}")
     if file is not None:
-        epoch, apart = parse_epoch(config.epoch_utc), divergence_km(constellation)
-        sets, members = element_sets(config.constellation), config.constellation.members
+        epoch, by_sgp4 = parse_epoch(config.epoch_utc), element_sets(config.constellation)
+        ages = [f"{each.age_days(epoch):.2f}" for each in by_sgp4] or ["-"] * len(satellites)
+        apart = [f"{km:.2f}" for km in divergence_km(constellation)] if by_sgp4 else ["-"] * len(satellites)
         print("  name                 catalogue  hardware  age, d  windows  from SGP4, km")
-        for satellite, each, member, km in zip(satellites, sets, members, apart, strict=True):
-            who = f"{satellite.name:<20} {each.catalogue_number:>9}  {member.hardware:<8}"
-            print(f"  {who}  {each.age_days(epoch):6.2f}  {len(satellite.windows.target):7}  {km:13.2f}")
+        for satellite, age, km in zip(satellites, ages, apart, strict=True):
+            who = f"{satellite.name:<20} {satellite.catalogue_number or '-':>9}  {satellite.hardware_name:<8}"
+            print(f"  {who}  {age:>6}  {len(satellite.windows.target):7}  {km:>13}")
     reached = np.unique(np.concatenate([satellite.windows.target for satellite in satellites]))
     where = "" if config.targets.file is None else f" from {config.targets.file}"
     print(f"{len(constellation.targets)} targets{where}, {len(reached)} in reach")

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from envs.basilisk.clouds import draw_sky
 from envs.basilisk.elements import KeplerOrbit
 from envs.basilisk.orbits import CircularOrbit
-from scenarios.files.geography import ecef_m
 from scenarios.files.mission import own_targets
 from scenarios.files.targets import OwnTarget
 from scenarios.mission import CloudsConfig, TargetsConfig
@@ -160,14 +159,13 @@ class Uniform(GroundTargets):
 
 
 class FromFile(GroundTargets):
-    """The targets of a file, the same ones in every episode, on WGS84; none is left out, so that all are told of."""
+    """The targets of a file, the same ones in every episode; none is left out, so that all are told of."""
 
     epoch: datetime  # UTC; set by the environment
 
     def placed(self) -> tuple[list[str], NDArray[np.float64]]:
         self._own = own_targets(self.config) or ()
-        places = np.array([(each.latitude_deg, each.longitude_deg, each.height_m) for each in self._own])
-        return [each.name for each in self._own], ecef_m(*places.T)
+        return [each.name for each in self._own], np.array([each.r_LP_P() for each in self._own])
 
     def priorities(self, number: int) -> NDArray[np.float64]:
         return np.array([each.priority for each in self._own])

@@ -41,6 +41,7 @@ class _Task:
     outcome: int = record.UNFINISHED
     off_nadir_deg: float = np.nan
     elevation_deg: float = np.nan
+    held_s: float = 0.0
 
 
 class TaskLog:
@@ -75,6 +76,7 @@ class TaskLog:
             self._images[row] = satellite.imaged
             if row not in self._running:
                 continue
+            self._hold(row, satellite.held_ns() / 1e9)
             if took:
                 shutter_r_P = now.r_BP_P[row] - satellite.step_s * now.v_BP_P[row]  # a tick ago, within 20 m
                 self._end(row, now.time_s, self._of_image(satellite), shutter_r_P)
@@ -82,6 +84,11 @@ class TaskLog:
                 self._end(row, now.time_s, record.LOST)
             elif satellite.requires_retasking and nanoseconds(satellite.deadline_s) <= nanoseconds(now.time_s):
                 self._end(row, now.time_s, record.MISSED if satellite.imaging else record.DONE)
+
+    def _hold(self, row: int, held_s: float) -> None:
+        task = self._tasks[self._running[row]]
+        if held_s > task.held_s:
+            self._tasks[self._running[row]] = replace(task, held_s=held_s)
 
     def _of_image(self, satellite: Imager) -> int:
         """Two images of one instant: the first satellite's is the first."""
@@ -99,6 +106,7 @@ class TaskLog:
         if r_BP_P is not None:
             r_LP_P = self._targets[task.target].r_LP_P
             angles = off_nadir_deg(r_BP_P, r_LP_P), elevation_deg(r_BP_P, r_LP_P)
+            task = replace(task, held_s=self._targets[task.target].dwell_s)
         told = outcome if task.preset is None or outcome == record.LOST else task.preset
         self._tasks[index] = replace(task, end_s=time_s, outcome=told, off_nadir_deg=angles[0], elevation_deg=angles[1])
 
@@ -120,6 +128,7 @@ class TaskLog:
             priority=np.array([t.priority if t is not None else np.nan for t in targets]),
             off_nadir_deg=np.array([task.off_nadir_deg for task in tasks]),
             elevation_deg=np.array([task.elevation_deg for task in tasks]),
+            held_s=np.array([task.held_s for task in tasks]),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,8 @@ class Tasks:
     priority: NDArray[np.float64]  # [K]
     off_nadir_deg: NDArray[np.float64]  # [K] at the satellite, from the Earth's centre to the target; NaN: no image
     elevation_deg: NDArray[np.float64]  # [K] at the target, above the plane square to its radius; NaN: no image
+    held_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # [K] longest hold of the attitude, where
+    # the target asks for a dwell, else 0; empty in files of older versions
 
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""

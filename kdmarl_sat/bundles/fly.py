@@ -15,6 +15,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from envs.basilisk.completion import mean_completion
 from envs.basilisk.features import agent_specs
 from envs.basilisk.twin.library import fault as twin_library_fault
 from envs.files import write_json, write_whole
@@ -185,6 +186,7 @@ def summary(
     latency_us = [[us for part in parts for us in part.latencies_us[n]] for n in range(len(bundle.satellites))]
     return {
         "captured": [result.captured for result in results],
+        "completion": mean_completion([result.completion for result in results]),
         "deaths": sum(result.deaths for result in results),
         "events": {kind.value: sum(log.counts()[kind] for log in logs) for kind in Kind},
         "injected": dict(sorted(injected.items())),

@@ -11,6 +11,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from envs.basilisk.completion import mean_completion
 from envs.basilisk.features import agent_specs
 from envs.basilisk.twin.mirrored import planner_fault
 from envs.files import write_json
@@ -129,4 +130,7 @@ def table(parts: Sequence[Flown], label: str) -> Table:
     }
     for name, values in rows.items():
         shown.add_row(name, f"{np.mean(values):.1f}")
+    if done := mean_completion([result.completion for result in results]):
+        shown.add_row("targets done (CR)", f"{done.CR:.1%}")
+        shown.add_row("release to image (TAT)", "–" if done.TAT_s is None else f"{done.TAT_s:.0f} s")
     return shown

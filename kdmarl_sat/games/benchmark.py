@@ -204,9 +204,7 @@ def _seeds(given: Sequence[str]) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="kdmarl-sat benchmark", description=__doc__
-    )
+    parser = Parser(prog="kdmarl-sat benchmark", description=__doc__)
     commands = parser.add_subparsers(prog=parser.prog, required=True, metavar="{run,ablation,reference,table,figures}")
 
     def command(name: str, work: object, text: str) -> argparse.ArgumentParser:

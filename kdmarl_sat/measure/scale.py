@@ -19,7 +19,6 @@ WANTED_AT, WANTED_RATIO = 32, 3.0
 _COSTS = {"ours": "decisions per CPU second, ours", "plain": "decisions per CPU second, plain"}
 
 
-
 def measure(runs: Sequence[RunConfig], episodes: int, record: Path) -> dict[str, Any]:
     """What was measured; the record says beside it of what code and configuration."""
     measured = _measured(runs, episodes)

@@ -29,7 +29,6 @@ WANTED_RATIO = 2.5
 REWARD_TOLERANCE = 1e-4  # cumulative, float32 against float64
 
 
-
 def measure(config: RunConfig, episodes: int, resets: int, record: Path) -> dict[str, Any]:
     """What was measured; the record says beside it of what code and configuration.
 

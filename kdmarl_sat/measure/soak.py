@@ -49,7 +49,6 @@ class SoakError(RuntimeError):
     """The flight did not end as it should; the message is one sentence for the user."""
 
 
-
 def fly_whole(run: RunConfig) -> None:
     """What is killed: all episodes that have no result yet."""
     with worker_pool(run.compute) as pool, Console() as console:

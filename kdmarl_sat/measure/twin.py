@@ -39,7 +39,6 @@ SEARCH_S = 60.0  # CPU-seconds of neighbourhood search in a larger constellation
 _ON_TWIN = 16  # episodes in lockstep
 
 
-
 def measure(episodes: int, record: Path) -> dict[str, Any]:
     """What was measured; the record says beside it of what code."""
     work = [(name, "parity") for name in MISSIONS] + [(str(size), "speed") for size in SIZES]

@@ -33,7 +33,6 @@ VERSION = 1
 RECORD = "transfer.json"
 
 
-
 def folder_name(run: RunConfig, asked: Sequence[str]) -> str:
     """The run, and the last part of each override: another question does not overwrite this one's answer."""
     parts = []

@@ -193,17 +193,17 @@ def _epoch(value: Any, where: str, refuse: Any) -> datetime:
         raise refuse(where, f"EPOCH={shown(value)} is not allowed: {allowed}") from None
 
 
-def safe_names(sets: Sequence[ElementSet]) -> list[str]:
-    """Of all satellites: ASCII letters, digits and _, each one once. BSK-RL asks for Python identifiers, and bundles
-    for names of files."""
+def safe_names(satellites: Sequence[tuple[str, int | None]]) -> list[str]:
+    """Of all satellites, given their names and catalogue numbers: ASCII letters, digits and _, each one once. BSK-RL
+    asks for Python identifiers, and bundles for names of files."""
     names: list[str] = []
-    for each in sets:
-        name = re.sub(r"_+", "_", re.sub(r"\W", "_", each.name, flags=re.ASCII)).strip("_")[:_SAFE]
+    for told, number in satellites:
+        name = re.sub(r"_+", "_", re.sub(r"\W", "_", told, flags=re.ASCII)).strip("_")[:_SAFE]
         if not name[:1].isalpha():
             name = f"sat_{name}".rstrip("_")
         lower = [other.lower() for other in names]  # some file systems know no capitals
         if name.lower() in lower:
-            name = f"{name}_{each.catalogue_number}"
+            name = f"{name}_{number}"
         names.append(name)
     return names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from scenarios.epoch import parsed
-from scenarios.files.elements import ElementSet, check_ages, read_elements, safe_names, teme_states
-from scenarios.files.reading import FileError, checked_digest, digest_of
+from scenarios.files import aeos
+from scenarios.files.elements import FIELD, ElementSet, check_ages, read_elements, safe_names, teme_states
+from scenarios.files.reading import FileError, checked_digest, digest_of, read_text
 from scenarios.files.stations import read_stations
 from scenarios.files.targets import OwnTarget, check_targets, read_targets
 from scenarios.orbits import BEYOND_S
@@ -35,33 +37,53 @@ def read_constellation(config: ConstellationConfig) -> bool:
     if config.file is None:
         return False
     within("scenario.constellation", 0.0, 36525.0, max_age_days=config.max_age_days)
-    sets = read_elements(config.file)
+    sets = _read(config.file)
     config.planes, config.per_plane = 1, len(sets)
     config.altitude_km = sets[0].altitude_km
     return True
 
 
-def element_sets(config: ConstellationConfig) -> tuple[ElementSet, ...]:
-    """Of a constellation from a file, as it was when the mission was composed.
+def _read(file: str) -> Sequence[ElementSet | aeos.OsculatingSet]:
+    text, _ = read_text(FIELD, file)
+    return _osculating(text, cut(file)) if aeos.is_constellation(text) else read_elements(file)
+
+
+@lru_cache(maxsize=8)
+def _osculating(text: str, file: str) -> tuple[aeos.OsculatingSet, ...]:
+    def refuse(where: str, what: str) -> FileError:
+        return FileError(f"{FIELD}: {file}, {where}: {what}")
+
+    return tuple(aeos.satellites(text, refuse))
+
+
+def orbit_sets(config: ConstellationConfig) -> Sequence[ElementSet | aeos.OsculatingSet]:
+    """Of a constellation from a file, as it was when the mission was composed; all of one kind.
 
     Raises:
         ConfigError: the file has changed since.
     """
     assert config.file is not None
-    checked_digest("scenario.constellation.file", config.file, config.file_sha256)
-    return read_elements(config.file)
+    checked_digest(FIELD, config.file, config.file_sha256)
+    return _read(config.file)
+
+
+def element_sets(config: ConstellationConfig) -> tuple[ElementSet, ...]:
+    """Of the same, what SGP4 propagates: empty where the file holds osculating elements."""
+    return tuple(each for each in orbit_sets(config) if isinstance(each, ElementSet))
 
 
 def catalogue_numbers(config: ConstellationConfig) -> list[int | None]:
     """Of each satellite; None where it is not from a file."""
     if config.file is None:
         return [None] * config.size
-    return [each.catalogue_number for each in element_sets(config)]
+    return [each.catalogue_number for each in orbit_sets(config)]
 
 
 def names_from_file(config: ConstellationConfig) -> list[str] | None:
     """Of each satellite, safe and unique; None where there is no file."""
-    return None if config.file is None else safe_names(element_sets(config))
+    if config.file is None:
+        return None
+    return safe_names([(each.name, each.catalogue_number) for each in orbit_sets(config)])
 
 
 def class_of_each(config: ConstellationConfig) -> list[int]:
@@ -74,7 +96,7 @@ def class_of_each(config: ConstellationConfig) -> list[int]:
     if config.file is None:
         return [index % len(config.classes) for index in range(config.size)]
     open_to_all = [index for index, each in enumerate(config.classes) if each.satellites is None]
-    sets, names = element_sets(config), names_from_file(config) or []
+    sets, names = orbit_sets(config), names_from_file(config) or []
     found, dealt = [], 0
     for each, name in zip(sets, names, strict=True):
         told = {each.name, name, str(each.catalogue_number)}
@@ -106,7 +128,7 @@ def check_classes(config: ConstellationConfig) -> None:
             continue
         check(where, member.satellites, config.file is not None, "null, for scenario.constellation.file is null")
         names = names_from_file(config) or []
-        sets = element_sets(config)
+        sets = orbit_sets(config)
         for pattern in member.satellites:
             told = [{each.name, name, str(each.catalogue_number)} for each, name in zip(sets, names, strict=True)]
             there = any(_named([pattern], each) for each in told)
@@ -131,21 +153,23 @@ def check_files(config: ScenarioConfig) -> None:
         check_targets(config.targets.file, own_targets(config.targets) or (), epoch, flies, timeout_s)
     if constellation.file is None:
         return
-    sets = element_sets(constellation)
-    check_ages(sets, epoch, constellation.max_age_days)
+    check_ages(element_sets(constellation), epoch, constellation.max_age_days)
     longest_s = max([config.duration_s, *(config.training_duration_s or [])])
-    _check_orbits(sets, epoch, longest_s + BEYOND_S)
+    _check_orbits(tuple(orbit_sets(constellation)), epoch, longest_s + BEYOND_S)
 
 
 @lru_cache(maxsize=32)
-def _check_orbits(sets: tuple[ElementSet, ...], epoch: datetime, span_s: float) -> None:
-    r_m = teme_states(sets, epoch, np.array([0.0, span_s]))[0][:, 0]
+def _check_orbits(sets: tuple[ElementSet | aeos.OsculatingSet, ...], epoch: datetime, span_s: float) -> None:
+    by_sgp4 = [each for each in sets if isinstance(each, ElementSet)]
+    r_m = teme_states(by_sgp4, epoch, np.array([0.0, span_s]))[0][:, 0]
+    if not by_sgp4:
+        r_m = np.array([each.state()[0] for each in sets if isinstance(each, aeos.OsculatingSet)])
     for row, each in enumerate(sets):
         near = np.linalg.norm(r_m[:row] - r_m[row], axis=-1) < _CLOSEST_M
         if near.any():
             other = sets[int(np.argmax(near))]
             raise FileError(
-                f"scenario.constellation.file: {each.where}: {each.name} is within {_CLOSEST_M:g} m of {other.name} "
+                f"{FIELD}: {each.where}: {each.name} is within {_CLOSEST_M:g} m of {other.name} "
                 f"({other.where}): it must be in another place"
             )
 

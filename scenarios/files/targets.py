@@ -1,17 +1,22 @@
-"""Targets from a file: GeoJSON points and areas, or CSV (docs/own-files.md)."""
+"""Targets from a file: GeoJSON points and areas, CSV, or a task set of AEOS-Bench (docs/own-files.md)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from scenarios.files.geography import features, is_geojson, number, place, position, rows
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.files import aeos
+from scenarios.files.geography import ecef_m, features, is_geojson, number, place, position, rows
 from scenarios.files.polygons import cells
 from scenarios.files.reading import FileError, read_text
+from scenarios.orbits import EARTH_RADIUS_M
 from scenarios.ranges import LONGEST_NAME, cut, shown
 
 FIELD = "scenario.targets.file"
@@ -35,6 +40,16 @@ class OwnTarget:
     dwell_s: float  # for which the attitude must be held
     sensor: str | None  # hardware that can take it; None: any
     where: str
+    on_sphere: bool = False  # latitude and height are of a spherical Earth, as AEOS-Bench has it
+
+    def r_LP_P(self) -> NDArray[np.float64]:
+        """Planet-fixed position [3] in m."""
+        if not self.on_sphere:
+            return ecef_m(self.latitude_deg, self.longitude_deg, self.height_m)
+        latitude, longitude = math.radians(self.latitude_deg), math.radians(self.longitude_deg)
+        across = math.cos(latitude)
+        up = np.array([across * math.cos(longitude), across * math.sin(longitude), math.sin(latitude)])
+        return up * (EARTH_RADIUS_M + self.height_m)
 
     def span_s(self, epoch: datetime) -> tuple[float, float]:
         """Release and due in s from an epoch (UTC)."""
@@ -62,7 +77,10 @@ def _parsed(text: str, file: str, cell_km: float, digest: str) -> tuple[OwnTarge
     def refuse(where: str, what: str) -> FileError:
         return FileError(f"{FIELD}: {file}, {where}: {what}")
 
-    found = list(_from_geojson(text, cell_km, refuse) if is_geojson(text) else _from_csv(text, refuse))
+    if is_geojson(text):
+        found = list(_from_geojson(text, cell_km, refuse))
+    else:
+        found = list(_from_task_set(text, refuse) if aeos.is_task_set(text) else _from_csv(text, refuse))
     if not 0 < len(found) <= MOST:
         raise refuse("whole file", f"{len(found)} targets, where there must be 1 to {MOST}")
     first: dict[str, str] = {}
@@ -77,6 +95,11 @@ def _from_csv(text: str, refuse: Any) -> Iterator[OwnTarget]:
     for where, row in rows(text, COLUMNS[:3], COLUMNS, refuse):
         latitude, longitude = number(row, "latitude", where, refuse), number(row, "longitude", where, refuse)
         yield _target(row, place(latitude, longitude, 0.0, where, refuse), 1.0, where, refuse)
+
+
+def _from_task_set(text: str, refuse: Any) -> Iterator[OwnTarget]:
+    for where, values, spot in aeos.tasks(text, refuse):
+        yield replace(_target(values, spot, 1.0, where, refuse), on_sphere=True)
 
 
 def _from_geojson(text: str, cell_km: float, refuse: Any) -> Iterator[OwnTarget]:

@@ -23,7 +23,6 @@ PAGE = ROOT / "docs" / "misra.md"
 STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
-
 def gather(parts: Sequence[str], record: Path | None) -> None:
     """Find out what is asked for, say it, and keep it in the record, where there is one.
 

@@ -85,9 +85,7 @@ def read_students(folder: Path) -> list[Student]:
     return students
 
 
-def flown(
-    folder: Path, students: Sequence[Student], scenario: ScenarioConfig, least: int, tell: Tell
-) -> list[Student]:
+def flown(folder: Path, students: Sequence[Student], scenario: ScenarioConfig, least: int, tell: Tell) -> list[Student]:
     """A bundle's students with the decisions of whole episodes: of training seeds, at least so many in all.
 
     Raises:

@@ -23,7 +23,6 @@ WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU 
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
 
 
-
 def benchmark(
     found: Mapping[str, Program],
     missing: Mapping[str, str],

@@ -55,6 +55,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
         policies=[_policy_row(summary) for summary in summaries],
         confidence=percent(confidence_of(result)),
         episodes=max((len(policy.episodes) for policy in result.policies), default=0),
+        completed=[_completion_row(summary) for summary in summaries if summary.completion is not None],
         satellites=result.satellites,
         networks=[row for summary in summaries for row in _network_rows(result.satellites, summary)],
         logged=[heading for heading, _ in _FLIGHT_LOG],
@@ -134,6 +135,15 @@ def _policy_row(summary: PolicySummary) -> dict[str, Any]:
         "agreement": percent(summary.agreement),
         "shares": [percent(share) for share in summary.share],
     }
+
+
+def _completion_row(summary: PolicySummary) -> dict[str, Any]:
+    done = summary.completion
+    assert done is not None
+    shares = [percent(share) for share in (done.CR, done.WCR, done.PCR, done.WPCR)]
+    waited = MISSING if done.TAT_s is None else f"{number(done.TAT_s, 0)} s"
+    cells = [*shares, waited, f"{number(done.PC_Ws / 3600)} Wh"]
+    return {"label": summary.policy.label, "family": family(summary.policy.name), "cells": cells}
 
 
 def _percent_interval(interval: Interval | None) -> tuple[str, str]:

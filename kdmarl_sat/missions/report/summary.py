@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from envs.basilisk.completion import Completion, mean_completion
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from kdmarl_sat.report.statistics import (
     Interval,
@@ -47,6 +48,7 @@ class PolicySummary:
     macs_sum_ratio: float | None  # the teacher's macs_sum over this one's
     bits_per_orbit: tuple[float, ...]  # of intents, mean, per satellite; empty where they were not counted
     bits_per_orbit_max: float | None  # of the satellite that sends most
+    completion: Completion | None  # of the tasks, mean over the episodes; None where the targets are not from a file
 
 
 BOOTSTRAP_SEED = 0  # the same results give the same intervals
@@ -134,6 +136,7 @@ def _summary(
         macs_sum_ratio=sum(teacher_macs) / macs_sum if teacher_macs and macs_sum else None,
         bits_per_orbit=bits_per_orbit,
         bits_per_orbit_max=max(bits_per_orbit, default=None),
+        completion=mean_completion([episode.completion for episode in policy.episodes]),
     )
 
 
