@@ -1,7 +1,7 @@
 """What an executor was asked in flight and what it answered: enough to decide everything again.
 
-A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite. Each
-further line is a question with its answer, or a reset or a resumption. Observations (float32) and health (float64) are
+A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite, and where
+satellites flew networks that were made for others, by satellite whose they are. Each further line is a question with its answer, or a reset or a resumption. Observations (float32) and health (float64) are
 base64 of their little-endian bytes, so that a replay is asked to the bit what the flight was asked.
 """
 
@@ -71,10 +71,17 @@ class Recorder:
     def resumed(self, satellite: str, time_s: float) -> None:
         self._lines.append({"resumed_s": time_s, "satellite": satellite})
 
-    def text(self, limits: Mapping[str, Limits] | None) -> str:
-        """The file's content; ``limits``: of the guards that the executor had."""
+    def text(self, limits: Mapping[str, Limits] | None, networks: Mapping[str, str] | None = None) -> str:
+        """The file's content.
+
+        Args:
+            limits: of the guards that the executor had; None: it had none.
+            networks: by satellite, the satellite of the bundle whose network it flew; None: each flew its own.
+        """
         guards = None if limits is None else {name: asdict(each) for name, each in limits.items()}
-        header = {"format": FORMAT, "version": VERSION, "limits": guards}
+        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "limits": guards}
+        if networks is not None:
+            header["networks"] = dict(networks)
         return "".join(json.dumps(line, allow_nan=False) + "\n" for line in (header, *self._lines))
 
 
@@ -84,6 +91,7 @@ class Recording:
 
     limits: dict[str, Limits] | None
     entries: tuple[Asked | Told, ...]
+    networks: dict[str, str] | None = None  # by satellite, whose network it flew; None: each flew its own
 
     @property
     def questions(self) -> int:
@@ -105,8 +113,11 @@ def read(path: str | Path) -> Recording:
             )
         guards = header["limits"]
         limits = None if guards is None else {name: Limits(**each) for name, each in guards.items()}
-        return Recording(limits, tuple(map(_entry, lines[1:])))
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        networks = header.get("networks")
+        if networks is not None:
+            networks = {str(name): str(whose) for name, whose in networks.items()}
+        return Recording(limits, tuple(map(_entry, lines[1:])), networks)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError(f"{path} is damaged ({type(error).__name__}: {error})") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onboard.bundle import Bundle
 from onboard.executor import Executor, ExecutorError, MakeRunner, make_reference
@@ -28,6 +28,7 @@ def replay(recording: Recording, bundle: Bundle, make_runner: MakeRunner = make_
         RecordingError: it is of other satellites, or of other observations or actions, than the bundle's.
         onboard.budget.BudgetError, onboard.golden_check.GoldenError: as of ``Executor``.
     """
+    bundle = _as_flown(bundle, recording.networks)
     missing = sorted({each.spec.name for each in bundle.satellites} - set(recording.limits or {}))
     if recording.limits is not None and missing:
         raise RecordingError(f"the recording has no limits of {', '.join(missing)}: it is of other satellites")
@@ -49,6 +50,17 @@ def replay(recording: Recording, bundle: Bundle, make_runner: MakeRunner = make_
     finally:
         executor.close()
     return None
+
+
+def _as_flown(bundle: Bundle, networks: dict[str, str] | None) -> Bundle:
+    """The bundle with its networks under the names of the satellites that flew them."""
+    if networks is None:
+        return bundle
+    own = {each.spec.name: each for each in bundle.satellites}
+    if missing := sorted(set(networks.values()) - own.keys()):
+        raise RecordingError(f"the recording is of networks of {', '.join(missing)}: the bundle has none of them")
+    flown = [replace(own[whose], spec=replace(own[whose].spec, name=name)) for name, whose in networks.items()]
+    return replace(bundle, satellites=tuple(flown))
 
 
 def _tell(executor: Executor, told: Told) -> None:

@@ -78,6 +78,27 @@ def test_the_first_difference_is_shown(tmp_path: Path) -> None:
     assert difference.said and difference.said[0].startswith("decision: ")
 
 
+def test_networks_flown_by_other_satellites_are_found_again(tmp_path: Path) -> None:
+    """Two satellites fly the scout's network, one the relay's, under names that the bundle does not know."""
+    bundle, networks = make_bundle(), {"a": "scout", "b": "scout", "c": "relay-1"}
+    own = {each.spec.name: each for each in bundle.satellites}
+    there = [
+        dataclasses.replace(own[whose], spec=dataclasses.replace(own[whose].spec, name=name))
+        for name, whose in networks.items()
+    ]
+    recorder = Recorder()
+    executor = Executor(dataclasses.replace(bundle, satellites=tuple(there)), PATIENCE_MS, recorder=recorder)
+    for step in range(20):
+        for seed, each in enumerate(there):
+            obs, mask = (values[step] for values in make_inputs(each.spec, 20, seed))
+            executor.decide(each.spec.name, obs, mask, float(step))
+    (tmp_path / "flight.jsonl").write_text(recorder.text(None, networks))
+    recording = read(tmp_path / "flight.jsonl")
+    assert recording.questions == 60 and replay(recording, bundle) is None
+    with pytest.raises(RecordingError, match="of networks of scout: the bundle has none of them"):
+        replay(recording, Bundle("toy", (own["relay-1"],), PROVENANCE))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -26,7 +26,8 @@ def replay(record: Path, folder: Path, runner: str) -> tuple[str, bool]:
     found = decide_again(recording, bundle, make)
     if found is None:
         return f"{recording.questions} decisions, all as they were flown ({kind} runner)", True
-    actions = {each.spec.name: each.spec.actions for each in bundle.satellites}[found.asked.satellite]
+    network = (recording.networks or {}).get(found.asked.satellite, found.asked.satellite)
+    actions = {each.spec.name: each.spec.actions for each in bundle.satellites}[network]
     flown = actions[found.asked.action] if 0 <= found.asked.action < len(actions) else str(found.asked.action)
     return (
         f"decision {found.index} of {recording.questions} differs: {found.asked.satellite} at {found.asked.time_s:g} s "

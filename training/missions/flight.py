@@ -21,7 +21,7 @@ from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import FaultConfig
-from training.missions.assign import assigned
+from training.missions.assign import assigned, networks_for
 from training.missions.faults import DelayedRunner, FaultInjector
 
 
@@ -89,8 +89,12 @@ class OnboardPolicy:
         self._plan = plan
         self._sensings = [sense(spec, blocks) for spec, blocks in zip(specs, visible, strict=True)]
         self._specs = [onboard_spec(sensing) for sensing in self._sensings]
+        self._networks: dict[str, str] | None = None  # by satellite, whose network it flies
         if plan.assigned:
-            self._bundle = assigned(read_bundle(plan.bundle, trust=plan.trust), self._specs, str(plan.bundle))
+            read, shown = read_bundle(plan.bundle, trust=plan.trust), str(plan.bundle)
+            self._bundle = assigned(read, self._specs, shown)
+            taken = networks_for(read.satellites, self._specs, shown)
+            self._networks = {spec.name: each.spec.name for spec, each in zip(self._specs, taken, strict=True)}
         else:
             self._bundle = read_bundle(plan.bundle, expect=self._specs, trust=plan.trust)
         granted = {each.spec.name: each.bits_per_decision for each in self._bundle.satellites}
@@ -176,7 +180,7 @@ class OnboardPolicy:
     @property
     def recordings(self) -> tuple[str, ...]:
         """The content of a recording of each episode; none where nothing is recorded."""
-        return tuple(each.text(self._limits) for each in self._recorders if each is not None)
+        return tuple(each.text(self._limits, self._networks) for each in self._recorders if each is not None)
 
     @property
     def injected(self) -> tuple[Counter[str], ...]:
