@@ -1,8 +1,9 @@
 """What an executor was asked in flight and what it answered: enough to decide everything again.
 
-A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite, and where
-satellites flew networks that were made for others, by satellite whose they are. Each further line is a question with its answer, or a reset or a resumption. Observations (float32) and health (float64) are
-base64 of their little-endian bytes, so that a replay is asked to the bit what the flight was asked.
+A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite, and
+where satellites flew networks that were made for others, by satellite whose they are. Each further line is a question
+with its answer, or a reset or a resumption. Observations (float32) and health (float64) are base64 of their little-
+endian bytes, so that a replay is asked to the bit what the flight was asked.
 """
 
 from __future__ import annotations

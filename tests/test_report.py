@@ -25,7 +25,7 @@ from kdmarl_sat.missions.report import console_table, figures, flight_figures, m
 from kdmarl_sat.missions.report.exhibits import exhibits, traces_to_show
 from kdmarl_sat.missions.report.geometry import along_and_across_km, west_edge_deg, wrap_track
 from kdmarl_sat.missions.report.metrics import json_ready
-from kdmarl_sat.missions.report.summary import ReportError, faults_of, summarise
+from kdmarl_sat.missions.report.summary import ReportError, apart_of, faults_of, summarise
 from kdmarl_sat.missions.results import BudgetRow, Curve, PolicyResult, RunResult
 from kdmarl_sat.report import formats, style
 from kdmarl_sat.report.statistics import (
@@ -329,6 +329,18 @@ def test_summary_by_hand():
     assert (student.macs_ratio, student.macs_sum_ratio) == (pytest.approx(1000 / 30), pytest.approx(2000 / 40))
     assert student.macs_per_episode == (100.0, 600.0)
     assert student.agreement == 0.5
+
+
+def test_the_distance_from_sgp4_is_the_largest_of_all_episodes(result):
+    assert apart_of(result) is None
+    first = result.policies[0]
+    apart = [(0.5,) + (1.0,) * (len(result.satellites) - 1), (2.25,) + (0.25,) * (len(result.satellites) - 1)]
+    episodes = tuple(dataclasses.replace(e, from_sgp4_km=km) for e, km in zip(first.episodes, apart, strict=False))
+    flown = dataclasses.replace(result, policies=(dataclasses.replace(first, episodes=episodes), *result.policies[1:]))
+    assert apart_of(flown) == (
+        "Basilisk and SGP4, which begin in one state, part by 1.00 to 2.25 km within an episode "
+        f"(most: {result.satellites[0]})"
+    )
 
 
 def test_policies_that_flew_other_seeds_are_refused(result):

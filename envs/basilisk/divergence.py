@@ -16,10 +16,11 @@ from scenarios.files.mission import element_sets
 
 
 def divergence_km(constellation: Constellation) -> NDArray[np.float64]:
-    """[N] the largest distance within the episode; call after ``Constellation.reset`` of one from a file."""
+    """[N] the largest distance within the episode, after ``Constellation.reset``; [0] where SGP4 has no part."""
     config = constellation.config
+    sets = () if config.constellation.file is None else element_sets(config.constellation)
     found = []
-    for satellite, each in zip(constellation.satellites, element_sets(config.constellation), strict=True):
+    for satellite, each in zip(constellation.satellites if sets else (), sets, strict=True):
         time_s = np.asarray(satellite.trajectory.times)
         within = time_s <= constellation.time_limit
         theirs = flown_states((each,), parse_epoch(config.epoch_utc), time_s[within])[0][0]

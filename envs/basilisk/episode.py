@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
 from envs.basilisk.completion import Completion, completion
+from envs.basilisk.divergence import divergence_km
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.faults import Faults
 from envs.basilisk.features import FeatureExtractor
@@ -274,6 +275,7 @@ class Episode:
             undelivered=constellation.rewarder.undelivered(on_board) if downlinked else 0.0,
             sent_bits=tuple(int(bits) for bits in sent_bits),
             bits_per_orbit=tuple(float(bits) / orbits if orbits > 0 else 0.0 for bits in sent_bits),
+            from_sgp4_km=tuple(divergence_km(constellation).tolist()),
             completion=self._completion(),
         )
 

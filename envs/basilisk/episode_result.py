@@ -30,6 +30,7 @@ class EpisodeResult:
     undelivered: float = 0.0  # priorities of the targets of which images were on board at the end, and none delivered
     sent_bits: tuple[int, ...] = ()  # per satellite, of intents; a broadcast counts once, whoever hears it
     bits_per_orbit: tuple[float, ...] = ()  # the same, in the time of one orbit; both empty where nobody counted
+    from_sgp4_km: tuple[float, ...] = ()  # per satellite, how far Basilisk and SGP4 part; empty where SGP4 has no part
     completion: Completion | None = None  # of the tasks; None where the targets are not from a file
 
     @classmethod

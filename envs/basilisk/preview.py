@@ -46,7 +46,7 @@ def _tell(config: ScenarioConfig, constellation: Constellation) -> None:
     if file is not None:
         epoch, by_sgp4 = parse_epoch(config.epoch_utc), element_sets(config.constellation)
         ages = [f"{each.age_days(epoch):.2f}" for each in by_sgp4] or ["-"] * len(satellites)
-        apart = [f"{km:.2f}" for km in divergence_km(constellation)] if by_sgp4 else ["-"] * len(satellites)
+        apart = [f"{km:.2f}" for km in divergence_km(constellation)] or ["-"] * len(satellites)
         print("  name                 catalogue  hardware  age, d  windows  from SGP4, km")
         for satellite, age, km in zip(satellites, ages, apart, strict=True):
             who = f"{satellite.name:<20} {satellite.catalogue_number or '-':>9}  {satellite.hardware_name:<8}"

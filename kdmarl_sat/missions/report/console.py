@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from kdmarl_sat.missions.report.summary import PolicySummary, confidence_of, faults_of, summarise
+from kdmarl_sat.missions.report.summary import PolicySummary, apart_of, confidence_of, faults_of, summarise
 from kdmarl_sat.missions.results import RunResult
 from kdmarl_sat.report.formats import count, factor, number, percent, short, spread
 from onboard.flightlog import Kind
@@ -60,6 +60,8 @@ def _caption(result: RunResult, talking: bool) -> Text:
     caption = Text(legend.format(percent(confidence_of(result))), "table.caption")
     if faults := faults_of(result):
         caption.append(f"\n{faults}")
+    if apart := apart_of(result):
+        caption.append(f"\n{apart}")
     for policy in result.policies:
         events = policy.events or {}
         if fallbacks := events.get(Kind.FALLBACK, 0):

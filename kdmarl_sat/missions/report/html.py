@@ -14,7 +14,7 @@ from kdmarl_sat.missions.report import globe
 from kdmarl_sat.missions.report.exhibits import Exhibit
 from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.missions.report.schedule_table import schedule_table
-from kdmarl_sat.missions.report.summary import PolicySummary, confidence_of, faults_of
+from kdmarl_sat.missions.report.summary import PolicySummary, apart_of, confidence_of, faults_of
 from kdmarl_sat.missions.results import PolicyResult, RunResult
 from kdmarl_sat.report.formats import MISSING, count, duration, factor, number, percent, significant, spread, told_apart
 from kdmarl_sat.report.render import inline_svg
@@ -88,6 +88,7 @@ def render(result: RunResult, summaries: Sequence[PolicySummary], shown: Sequenc
         globe=_globe(result),
         schedule=schedule_table(result, environment),
         faults=faults_of(result),
+        apart=apart_of(result),
     )
 
 

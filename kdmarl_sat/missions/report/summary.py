@@ -76,6 +76,19 @@ def faults_of(result: RunResult) -> str | None:
     )
 
 
+def apart_of(result: RunResult) -> str | None:
+    """How far Basilisk and SGP4 part within an episode, in a sentence; None where SGP4 has no part."""
+    distances = [episode.from_sgp4_km for policy in result.policies for episode in policy.episodes]
+    if not any(distances):
+        return None
+    largest = np.max([each for each in distances if each], axis=0)
+    worst = int(np.argmax(largest))
+    return (
+        f"Basilisk and SGP4, which begin in one state, part by {largest.min():.2f} to {largest[worst]:.2f} km within "
+        f"an episode (most: {result.satellites[worst]})"
+    )
+
+
 _FAULTS = ("satellite_failures", "crosslink_outage", "sensor_dropout", "missing_decisions", "late_decisions")
 
 
