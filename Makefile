@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml constraints.txt
 ARGS ?=
+TEST_JOBS ?= 2
 
 .PHONY: run test test-slow lint docs analyse check clean fuzz evidence onboard-emulated
 
@@ -17,7 +18,7 @@ onboard-emulated: $(VENV)/.installed
 	$(BIN)/python -m onboard.count_instructions --install $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(TEST_JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow $(ARGS)
