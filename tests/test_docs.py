@@ -23,7 +23,7 @@ from scenarios.games import schema as games
 from scenarios.roots import root_of
 from tests.test_config import ROOT
 
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = {"docs/extending.md": "my_parts", "docs/own_game.md": "my_games"}  # as the pages say that files are called
 SLOW = ("docs/api.md",)  # pages whose Python flies
 CONFIGS = {"run": "config", "fly": "onboard_sim", "quantise": "quantise"}
