@@ -1,8 +1,9 @@
-"""The mission bskrl_aeos against BSK-RL's own benchmark (AVSLab/bsk_rl, benchmarks/aeos.py), built here of plain BSK-RL."""
+"""The mission bskrl_aeos against BSK-RL's own benchmark, built here of plain BSK-RL."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,6 +22,8 @@ from envs.basilisk.simulation import Constellation, draw_orbits
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
 from scenarios.orbits import EARTH_RADIUS_M
+from scenarios.ranges import ConfigError
+from scenarios.schema import to_dict
 
 REWARD = 1e-9
 SLOTS = 32
@@ -36,6 +39,7 @@ class Decision(NamedTuple):
     slot: int  # the one chosen
 
 
+# benchmarks/aeos.py of AVSLab/bsk_rl at 4af0447e9d33de6d164668ac523c479b31772172.
 THEIR_ARGS: dict[str, Any] = {
     "imageAttErrorRequirement": 0.01,
     "imageRateErrorRequirement": 0.01,
@@ -130,7 +134,8 @@ def replayed(
                 ahead = satellite.find_next_opportunities(n=2 * SLOTS, types="target")  # finds windows, too
                 actions[satellite.name] = targets[each.offered[each.slot]]
                 if same_offers:
-                    expected = [one["object"] for one in ahead[:SLOTS] if one["window"][1] < limit_s]  # ours look no further
+                    # Ours look hardly further than the episode's end.
+                    expected = [one["object"] for one in ahead[:SLOTS] if one["window"][1] < limit_s]
                     assert [targets[index] for index in each.offered[: len(expected)]] == expected
                     actions[satellite.name] = np.int64(each.slot)
         while env.simulator.sim_time < until_s:
@@ -231,3 +236,25 @@ def test_targets_are_drawn_as_theirs() -> None:
     assert max(numbers) < 10000
     quantiles = np.quantile(priorities, [0.25, 0.5, 0.75])
     assert quantiles == pytest.approx([0.25, 0.5, 0.75], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("attitude_gain_rad_s", -0.1, "between 0 and 100"),
+        ("cubic_gain_rad_s", 101.0, "between 0 and 100"),
+        ("max_rate_deg_s", 0.0, "between 0.01 and 90"),
+        ("max_rate_deg_s", math.nan, "between 0.01 and 90"),
+        ("rate_gain_Nms", 0.0, "a number above 0"),
+        ("angle_gain_Nm", math.inf, "a number above 0"),
+    ],
+)
+def test_a_wrong_steering_is_one_sentence(key: str, value: float, allowed: str) -> None:
+    name = f"scenario.hardware.agile.steering.{key}"
+    with pytest.raises(ConfigError, match=rf"^{name}={value} is not allowed: it must be {allowed}$"):
+        composed("scenario=bskrl_aeos", f"{name}={value}")
+
+
+def test_records_of_other_missions_do_not_name_it() -> None:
+    assert "steering" not in json.dumps(to_dict(composed("scenario=imaging_constellation")))
+    assert to_dict(composed("scenario=bskrl_aeos"))["scenario"]["hardware"]["agile"]["steering"]["max_rate_deg_s"] == 5.0
