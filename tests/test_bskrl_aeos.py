@@ -11,12 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
-from bsk_rl import ConstellationTasking, act, comm, data, obs, sats, scene
+from bsk_rl import ConstellationTasking, obs
 from bsk_rl.gym import NO_ACTION
-from bsk_rl.scene.targets import Target
-from bsk_rl.sim import fsw
 from bsk_rl.utils.orbital import random_circular_orbit, walker_delta_args
 
+from envs.basilisk.aeos import DRAWN, SLOTS, AeosSatellite, aeos_episode
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.simulation import Constellation, draw_orbits
 from scenarios.compose import composed
@@ -26,9 +25,7 @@ from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 
 REWARD = 1e-9
-SLOTS = 32
 ONE = "scenario.constellation.per_plane=1"
-DRAWN = ("oe", "sigma_init", "omega_init", "wheelSpeeds")  # per episode
 
 
 
@@ -39,61 +36,14 @@ class Decision(NamedTuple):
     slot: int  # the one chosen
 
 
-# benchmarks/aeos.py of AVSLab/bsk_rl at 4af0447e9d33de6d164668ac523c479b31772172.
-THEIR_ARGS: dict[str, Any] = {
-    "imageAttErrorRequirement": 0.01,
-    "imageRateErrorRequirement": 0.01,
-    "imageTargetMinimumElevation": np.arctan(800 / 500),
-    "batteryStorageCapacity": 8000 * 3600.0,
-    "storedCharge_Init": 8000 * 3600.0,
-    "dataStorageCapacity": 20000 * 8e6,
-    "u_max": 0.4,
-    "K1": 0.25,
-    "K3": 3.0,
-    "omega_max": np.radians(5),
-    "servo_Ki": 5.0,
-    "servo_P": 30.0,
-}
+class Blind(AeosSatellite):
+    """Theirs, without an observation that nobody reads here: it takes most of the time."""
 
-
-class TheirSatellite(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
-    action_spec: ClassVar[list[Any]] = [act.Image(n_ahead_image=SLOTS)]
     observation_spec: ClassVar[list[Any]] = [obs.Time()]
-    fsw_type = (fsw.SteeringFSWModel, fsw.ImagingFSWModel)
-
-
-class PlacedTargets(scene.UniformTargets):  # type: ignore[misc]
-    """Their scenario, with the targets of an episode of ours."""
-
-    def __init__(self, places: Sequence[Target]) -> None:
-        super().__init__((100, 10000))
-        self._places = places
-
-    def regenerate_targets(self) -> None:
-        self.targets = [Target(each.name, each.r_LP_P, each.priority) for each in self._places]
 
 
 def mission(*overrides: str, duration_s: float) -> ScenarioConfig:
     return dataclasses.replace(composed("scenario=bskrl_aeos", *overrides).scenario, duration_s=duration_s)
-
-
-def theirs(config: ScenarioConfig, ours: Constellation) -> ConstellationTasking:
-    """Their environment with the epoch, orbits, attitudes, wheel speeds and targets of the episode that ours is in."""
-    known = {each.name: {name: each.sat_args[name] for name in DRAWN} for each in ours.satellites}
-    return ConstellationTasking(
-        satellites=[TheirSatellite(each.name, THEIR_ARGS) for each in ours.satellites],
-        scenario=PlacedTargets(ours.targets),
-        rewarder=data.UniqueImageReward(),
-        communicator=comm.FreeCommunication(min_period=60),
-        world_args={"utc_init": config.epoch_utc},
-        sat_arg_randomizer=lambda satellites: {each: known[each.name] for each in satellites},
-        sim_rate=0.5,
-        max_step_duration=300.0,
-        time_limit=config.duration_s,
-        failure_penalty=0.0,
-        terminate_on_time_limit=True,
-        log_level="ERROR",
-    )
 
 
 def flown(env: ConstellationEnv, seed: int) -> tuple[list[Decision], list[tuple[float, float]]]:
@@ -151,7 +101,7 @@ def check_equal(config: ScenarioConfig, seed: int, same_offers: bool = False) ->
     """The same images in the same steps, and equal rewards; how many images."""
     env = ConstellationEnv(config)
     decisions, ours = flown(env, seed)
-    plain = theirs(config, env.episode(0).constellation)
+    plain = aeos_episode(env.episode(0).constellation, Blind)
     known = dict(replayed(plain, decisions, config.duration_s, same_offers))
     assert max(abs(known[end_s] - value) for end_s, value in ours) < REWARD
     images = env.results()[0].images
@@ -184,7 +134,7 @@ def test_satellites_are_built_of_the_same_numbers() -> None:
     config = mission(duration_s=60.0)
     ours = Constellation(config)
     ours.reset(3)
-    plain = theirs(config, ours)
+    plain = aeos_episode(ours, Blind)
     plain.reset(seed=0)
     more = ("dataStorageCapacity", "maxWheelSpeed", "transmitterBaudRate", "transmitterPacketSize")
     for our, their in zip(ours.satellites, plain.satellites, strict=True):
