@@ -28,7 +28,6 @@ REWARD = 1e-9
 ONE = "scenario.constellation.per_plane=1"
 
 
-
 class Decision(NamedTuple):
     time_s: float
     row: int  # of the satellite
@@ -123,9 +122,7 @@ def test_without_our_timeout_the_same_targets_are_on_offer(overrides: tuple[str,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("overrides", "seed", "images"), [((), 0, 400), ((ONE,), 4, 100)])
-def test_equal_actions_earn_equal_rewards_over_three_orbits(
-    overrides: tuple[str, ...], seed: int, images: int
-) -> None:
+def test_equal_actions_earn_equal_rewards_over_three_orbits(overrides: tuple[str, ...], seed: int, images: int) -> None:
     assert check_equal(mission(*overrides, duration_s=3 * 5700.0), seed) > images
 
 
@@ -207,4 +204,5 @@ def test_a_wrong_steering_is_one_sentence(key: str, value: float, allowed: str) 
 
 def test_records_of_other_missions_do_not_name_it() -> None:
     assert "steering" not in json.dumps(to_dict(composed("scenario=imaging_constellation")))
-    assert to_dict(composed("scenario=bskrl_aeos"))["scenario"]["hardware"]["agile"]["steering"]["max_rate_deg_s"] == 5.0
+    ours = to_dict(composed("scenario=bskrl_aeos"))["scenario"]["hardware"]["agile"]
+    assert ours["steering"]["max_rate_deg_s"] == 5.0
