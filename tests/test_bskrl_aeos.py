@@ -17,6 +17,7 @@ from bsk_rl.utils.orbital import random_circular_orbit, walker_delta_args
 
 from envs.basilisk.aeos import DRAWN, SLOTS, AeosSatellite, aeos_episode
 from envs.basilisk.environment import ConstellationEnv
+from envs.basilisk.features import agent_specs
 from envs.basilisk.simulation import Constellation, draw_orbits
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
@@ -200,6 +201,16 @@ def test_a_wrong_steering_is_one_sentence(key: str, value: float, allowed: str) 
     name = f"scenario.hardware.agile.steering.{key}"
     with pytest.raises(ConfigError, match=rf"^{name}={value} is not allowed: it must be {allowed}$"):
         composed("scenario=bskrl_aeos", f"{name}={value}")
+
+
+def test_what_is_foretold_counts_the_steering() -> None:
+    told = {}
+    for name in ("bskrl_aeos", "imaging_constellation"):
+        config = composed(f"scenario={name}", "scenario.foretell=true").scenario
+        ticks = config.actions.image_timeout_s / config.sim_step_s
+        [block] = [block for block in agent_specs(config)[0].blocks if block.name == "foretold"]
+        told[name] = block.macs / config.actions.image_slots / ticks
+    assert told == {"bskrl_aeos": 362 + 66, "imaging_constellation": 362}
 
 
 def test_records_of_other_missions_do_not_name_it() -> None:
