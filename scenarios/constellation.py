@@ -15,6 +15,28 @@ from scenarios.ranges import SELDOM, check, positive, within
 
 
 @dataclass
+class SteeringConfig:
+    """MRP steering in place of MRP feedback: an outer loop commands a body rate, a servo follows it (Basilisk's
+    mrpSteering and rateServoFullNonlinear). The defaults are BSK-RL's."""
+
+    attitude_gain_rad_s: float = 0.25  # K1: commanded rate per MRP
+    cubic_gain_rad_s: float = 3.0  # K3: per MRP cubed
+    max_rate_deg_s: float = 3.0  # omega_max: about each axis, which the commanded rate approaches
+    rate_gain_Nms: float = 150.0  # P of the servo: torque per rad/s of rate error
+    angle_gain_Nm: float = 5.0  # Ki of the servo: torque per rad of the rate error's integral
+
+    def check_as(self, where: str) -> None:
+        """Called by the hardware, which knows where it stands.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        within(where, 0, 100, attitude_gain_rad_s=self.attitude_gain_rad_s, cubic_gain_rad_s=self.cubic_gain_rad_s)
+        within(where, 0.01, 90, max_rate_deg_s=self.max_rate_deg_s)
+        positive(where, rate_gain_Nms=self.rate_gain_Nms, angle_gain_Nm=self.angle_gain_Nm)
+
+
+@dataclass
 class HardwareConfig:
     """One class of satellite bus and payload."""
 
@@ -37,6 +59,7 @@ class HardwareConfig:
     scout: bool = False  # tells the others which targets it has seen to be urgent (block "cue")
     needs_light: bool = False  # images only what the Sun lights
     needs_clear_view: bool = False  # an image through clouds shows nothing (scenario.clouds)
+    steering: SteeringConfig | None = field(default=None, metadata=SELDOM)  # null: MRP feedback with BSK-RL's gains
 
     def check_as(self, where: str) -> None:
         """Called by the mission, which knows the class's name.
@@ -74,6 +97,8 @@ class HardwareConfig:
             len(normal) == 3 and all(math.isfinite(c) for c in normal) and any(c != 0 for c in normal),
             "three finite components, not all 0",
         )
+        if self.steering is not None:
+            self.steering.check_as(f"{where}.steering")
 
 
 @dataclass

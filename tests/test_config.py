@@ -61,8 +61,8 @@ def test_defaults_of_the_schema_are_the_default_preset() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["scenario=mars"], "scenario='mars' is not known: it must be one of imaging_constellation, mpe_adversary"),
-        (["scenario=smac_25m"], "scenario='smac_25m' is not known (did you mean smac_8m?): it must be one of imaging_"),
+        (["scenario=mars"], "scenario='mars' is not known: it must be one of bskrl_aeos, imaging_constell"),
+        (["scenario=smac_25m"], "scenario='smac_25m' is not known (did you mean smac_8m?): it must be one of bskrl_"),
         (
             ["workers=8"],
             "workers=8 is not allowed: it must be a name, see --help; how many there are is compute.workers",

@@ -21,7 +21,7 @@ from envs.basilisk.knowledge import Knowledge
 from envs.basilisk.satellites import ECLIPSE_LOOKAHEAD_S, Imager, names_of
 from envs.basilisk.simulation import Constellation
 from envs.basilisk.snapshot import Snapshot
-from envs.basilisk.twin.forecast import TICK_MACS, foretell
+from envs.basilisk.twin.forecast import foretell, tick_macs
 from envs.basilisk.twin.library import fault
 from envs.basilisk.twin.state import state_of
 from envs.basilisk.twin.tables import tables
@@ -64,7 +64,7 @@ def agent_spec(config: ScenarioConfig, name: str, hardware: str) -> AgentSpec:
             "1 if an image begun now comes off, minutes until the action ends",
             1.0,
             slots,
-            slots * TICK_MACS * math.ceil(config.actions.image_timeout_s / config.sim_step_s),
+            slots * tick_macs(config) * math.ceil(config.actions.image_timeout_s / config.sim_step_s),
         ),
         FeatureBlock("due", 1, "s until it is due, at most 6,000", PASS_SCALE, slots),
         *(

@@ -19,7 +19,6 @@ from scipy.interpolate import CubicSpline
 from envs.api import BoolArray
 from envs.basilisk.images import IMAGE_BITS, ROUNDING, ImageStore
 from envs.basilisk.windows import FREE, Asks, Windows, access_windows, asked_for, merged, sin_elevation
-from scenarios.communication import Communication
 from scenarios.constellation import HardwareConfig
 from scenarios.files.mission import names_from_file
 from scenarios.mission import ScenarioConfig
@@ -283,66 +282,3 @@ def names_of(config: ScenarioConfig) -> list[str]:
     members = config.constellation.members
     found = names_from_file(config.constellation)
     return found or [name_of(index, member.hardware) for index, member in enumerate(members)]
-
-
-class LineOfSightImager(Imager):
-    """An imager that also tells which other satellites it can see."""
-
-    dyn_type = (dyn.ImagingDynModel, dyn.LOSCommDynModel)
-    _dyn_type = None
-    _fsw_type = None
-
-
-class DownlinkImager(Imager):
-    """An imager that can reach ground stations."""
-
-    dyn_type = dyn.GroundStationDynModel
-    _dyn_type = None
-    _fsw_type = None
-
-
-class LineOfSightDownlinkImager(Imager):
-    """Both."""
-
-    dyn_type = (dyn.GroundStationDynModel, dyn.LOSCommDynModel)
-    _dyn_type = None
-    _fsw_type = None
-
-
-def imager_type(config: ScenarioConfig) -> type[Imager]:
-    if config.communication.mode is Communication.line_of_sight:
-        return LineOfSightDownlinkImager if config.ground_stations else LineOfSightImager
-    return DownlinkImager if config.ground_stations else Imager
-
-
-def satellite_args(hardware: HardwareConfig) -> dict[str, Any]:
-    """BSK-RL's ``sat_args`` of a hardware class; ``initial_charge`` is drawn anew in each reset."""
-    capacity_J = hardware.battery_Wh * WATT_HOUR_J
-    low, high = hardware.initial_charge
-
-    def disturbance() -> NDArray[np.float64]:
-        direction = np.random.normal(size=3)
-        return np.asarray(hardware.disturbance_torque_Nm * direction / np.linalg.norm(direction))
-
-    drawn = {"disturbance_vector": disturbance} if hardware.disturbance_torque_Nm > 0 else {}
-    return {
-        "imageTargetMinimumElevation": np.radians(hardware.min_elevation_deg),
-        "imageAttErrorRequirement": hardware.image_attitude_error_mrp,
-        "imageRateErrorRequirement": hardware.image_rate_error_rad_s,
-        "u_max": hardware.max_wheel_torque_Nm,
-        "maxWheelSpeed": hardware.max_wheel_speed_rpm,
-        "batteryStorageCapacity": capacity_J,
-        "storedCharge_Init": lambda: np.random.uniform(low * capacity_J, high * capacity_J),
-        "panelArea": hardware.panel_area_m2,
-        "panelEfficiency": hardware.panel_efficiency,
-        "nHat_B": np.array(hardware.panel_normal_B) / np.linalg.norm(hardware.panel_normal_B),
-        "basePowerDraw": -hardware.base_power_W,
-        "instrumentPowerDraw": -hardware.instrument_power_W,
-        # Half an image more than it may hold: what fits is ours to say, and Basilisk drops what reaches the brim.
-        "dataStorageCapacity": (hardware.storage_images + 0.5) * IMAGE_BITS,
-        "transmitterPowerDraw": -hardware.transmitter_power_W,
-        "transmitterBaudRate": -IMAGE_BITS / hardware.downlink_s_per_image,
-        # Bit by bit: Basilisk starts no packet that is not wholly there, and a rounded bit less would stay for ever.
-        "transmitterPacketSize": -1.0,
-        **drawn,
-    }

@@ -22,6 +22,7 @@ from envs.basilisk.extensions import reward_rule
 from envs.basilisk.faults import Spells
 from envs.basilisk.images import ImageData, ImageReward
 from envs.basilisk.limits import slack_s
+from envs.basilisk.models import imager_type, satellite_args
 from envs.basilisk.orbits import CircularOrbit, drawn_orbits, earth_angle_rad
 from envs.basilisk.reach import check_reach, nothing_in_reach
 from envs.basilisk.satellites import (
@@ -30,9 +31,7 @@ from envs.basilisk.satellites import (
     TRAJECTORY_STEP_S,
     WATT_HOUR_J,
     Imager,
-    imager_type,
     names_of,
-    satellite_args,
 )
 from envs.basilisk.snapshot import Snapshot, snapshot
 from envs.basilisk.support_data import bootstrap, check_epoch, parse_epoch
@@ -89,12 +88,11 @@ class Constellation(GeneralSatelliteTasking):  # type: ignore[misc]  # bsk_rl is
         self.capacity_J = np.array(
             [config.hardware[member.hardware].battery_Wh * WATT_HOUR_J for member in self.sensing_classes]
         )
-        kind = imager_type(config)
         imagers = []
         numbers = catalogue_numbers(config.constellation)
         for member, name, number in zip(self.sensing_classes, names_of(config), numbers, strict=True):
             hardware = config.hardware[member.hardware]
-            imager = kind(name, satellite_args(hardware))
+            imager = imager_type(config, hardware)(name, satellite_args(hardware))
             imager.hardware, imager.hardware_name, imager.catalogue_number = hardware, member.hardware, number
             imager.step_s = config.sim_step_s
             imagers.append(imager)

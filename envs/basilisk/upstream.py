@@ -11,7 +11,8 @@ from bsk_rl import ConstellationTasking, act, comm, data, obs, sats
 from bsk_rl.gym import NO_ACTION
 
 from envs.basilisk.episode import Episode
-from envs.basilisk.satellites import names_of, satellite_args
+from envs.basilisk.models import STEERED, satellite_args
+from envs.basilisk.satellites import names_of
 from envs.basilisk.simulation import draw_orbits, draw_time_limit_s, ground_targets, numpy_seeded
 from envs.basilisk.support_data import bootstrap
 from scenarios.communication import Communication
@@ -55,13 +56,16 @@ def plain_environment(config: ScenarioConfig, retasked_only: bool = False) -> Co
             act.Image(n_ahead_image=slots, max_duration=config.actions.image_timeout_s),
         ]
 
-    members = config.constellation.members
+    class SteeredPlainImager(PlainImager):
+        fsw_type = STEERED
+
+    members = [config.hardware[member.hardware] for member in config.constellation.members]
     scenario = ground_targets(config)
     logging.getLogger("bsk_rl").setLevel(logging.ERROR)
     environment: ConstellationTasking = ConstellationTasking(
         satellites=[
-            PlainImager(name, satellite_args(config.hardware[member.hardware]))
-            for name, member in zip(names_of(config), members, strict=True)
+            (PlainImager if hardware.steering is None else SteeredPlainImager)(name, satellite_args(hardware))
+            for name, hardware in zip(names_of(config), members, strict=True)
         ],
         scenario=scenario,
         rewarder=data.UniqueImageReward(),

@@ -8,10 +8,18 @@ from numpy.typing import NDArray
 from envs.basilisk.twin.layout import STEP
 from envs.basilisk.twin.library import library
 from envs.basilisk.twin.tables import Tables
+from scenarios.mission import ScenarioConfig
 
 # Of the attitude control propagated by one tick, counted: as many multiplications, fewer additions; and 46 divisions,
 # 3 square roots and 2 trigonometric functions.
 TICK_MACS = 362
+STEERING_MACS = 66  # more of MRP steering than of MRP feedback, and 9 divisions and 3 trigonometric functions
+
+
+def tick_macs(config: ScenarioConfig) -> int:
+    """Multiplications of one tick, of the costliest flight software in the mission."""
+    used = [config.hardware[member.hardware] for member in config.constellation.classes]
+    return TICK_MACS + STEERING_MACS * any(hardware.steering is not None for hardware in used)
 
 
 def outcomes(tables: Tables, state: NDArray[np.void], windows: NDArray[np.int32]) -> NDArray[np.void]:

@@ -37,6 +37,8 @@ def state_of(satellite: Imager, tables: Tables, running: int | None, taken: Iter
     state["tick"] = round(now_ns / int(tables.record["tick_ns"]))
     if now_ns > 0:  # before, no message has been written
         state["command"] = fsw.rwMotorTorque.rwMotorTorqueOutMsg.read().motorTorque[:3]
+    if satellite.hardware.steering is not None:
+        state["integral"] = fsw.servo.z
     local = {int(index): place for place, index in enumerate(tables.target)}
     activity = satellite.running
     if isinstance(activity, Target):

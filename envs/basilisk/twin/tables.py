@@ -131,7 +131,12 @@ def _bus(record: NDArray[np.void], satellite: Imager) -> None:
     record["wheel_speed_fails"] = satellite.wheels_fail_rad_s
     record["radius_fails"] = dynamics.min_orbital_radius
     record["disturbance"] = np.array(dynamics.extForceTorqueObject.extTorquePntB_B).reshape(-1)
-    record["gain_attitude"], record["gain_rate"] = fsw.mrpFeedbackControl.K, fsw.mrpFeedbackControl.P
+    if hardware.steering is None:
+        record["gain_attitude"], record["gain_rate"] = fsw.mrpFeedbackControl.K, fsw.mrpFeedbackControl.P
+    else:
+        law, servo = fsw.mrpSteeringControl, fsw.servo
+        record["gain_attitude"], record["gain_cubic"], record["rate_most"] = law.K1, law.K3, law.omega_max
+        record["gain_rate"], record["gain_integral"], record["integral_most"] = servo.P, servo.Ki, servo.integralLimit
     used = list(dynamics.thrFactory.thrusterList.values())
     places, directions = [np.array([np.ravel(getattr(each, key)) for each in used]) for key in ("thrLoc_B", "thrDir_B")]
     arms = np.cross(places, directions)  # [n, 3] N m per N

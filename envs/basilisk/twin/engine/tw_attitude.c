@@ -1,7 +1,7 @@
 /* How the satellite turns: rigid body and wheels, and BSK-RL's guidance and control of them.
  *
  * Sources: Basilisk 2.12, spacecraft and reactionWheelStateEffector (balanced wheels), thrusterDynamicEffector,
- * locationPointing, hillPoint, attTrackingError, mrpFeedback, rwMotorTorque.
+ * locationPointing, hillPoint, attTrackingError, mrpFeedback, mrpSteering, rateServoFullNonlinear, rwMotorTorque.
  */
 #include <string.h>
 
@@ -92,8 +92,8 @@ void tw_rotate(const tw_satellite *s, tw_state *x)
 
 /* MRP feedback (controlLawType 0, no integral term): torque on the wheels from tracking errors, reference rate and
  * reference acceleration, all in B. */
-static void control(const tw_satellite *s, tw_state *x, const double sigma[3], const double rate[3],
-                    const double reference[3], const double acceleration[3])
+static void feed_back(const tw_satellite *s, tw_state *x, const double sigma[3], const double rate[3],
+                      const double reference[3], const double acceleration[3])
 {
     double momentum[3], a[3], b[3];
     int i;
@@ -103,6 +103,49 @@ static void control(const tw_satellite *s, tw_state *x, const double sigma[3], c
     for (i = 0; i < 3; i++) {
         x->command[i] = s->gain_attitude * sigma[i] + s->gain_rate * rate[i] - a[i]
                         + s->inertia[i] * (b[i] - acceleration[i]);
+    }
+}
+
+/* MRP steering: the rate that each attitude error commands is bounded by a smooth function, and a servo on that rate,
+ * with an integral term and its knowledge of the wheels, gives the torque (Schaub & Junkins, 8.5). */
+static void steer(const tw_satellite *s, tw_state *x, const double sigma[3], const double rate[3],
+                  const double reference[3], const double acceleration[3])
+{
+    const double half_pi = 1.57079632679489661923, s2 = dot(sigma, sigma);
+    const double tick_s = x->tick > 1 ? s->tick_s : 0; /* the servo's first steps have no time */
+    double commanded[3], slope[3], c[3], desired[3], momentum[3], a[3], b[3], along;
+    int i;
+    for (i = 0; i < 3; i++) {
+        const double q = sigma[i];
+        const double reach = half_pi / s->rate_most * (s->gain_attitude * q + s->gain_cubic * q * q * q);
+        commanded[i] = -(atan(reach) / half_pi * s->rate_most);
+        slope[i] = (3 * s->gain_cubic * q * q + s->gain_attitude) / (reach * reach + 1);
+    }
+    cross(sigma, commanded, c);
+    along = dot(sigma, commanded);
+    for (i = 0; i < 3; i++) {
+        desired[i] = commanded[i] + reference[i];
+        momentum[i] = s->inertia[i] * x->omega[i] + s->wheel_inertia * (x->omega[i] + x->wheels[i]);
+    }
+    cross(desired, momentum, a);
+    cross(x->omega, reference, b);
+    for (i = 0; i < 3; i++) {
+        const double error = rate[i] - commanded[i], most = s->integral_most;
+        const double change = 0.25 * ((1 - s2) * commanded[i] + 2 * c[i] + 2 * sigma[i] * along); /* of the MRP */
+        const double total = x->integral[i] + error * tick_s;
+        x->integral[i] = total > most ? most : total < -most ? -most : total;
+        x->command[i] = s->gain_rate * error + s->gain_integral * x->integral[i] - a[i]
+                        - s->inertia[i] * (acceleration[i] - b[i] - slope[i] * change);
+    }
+}
+
+static void control(const tw_satellite *s, tw_state *x, const double sigma[3], const double rate[3],
+                    const double reference[3], const double acceleration[3])
+{
+    if (s->rate_most > 0) {
+        steer(s, x, sigma, rate, reference, acceleration);
+    } else {
+        feed_back(s, x, sigma, rate, reference, acceleration);
     }
 }
 

@@ -161,14 +161,16 @@ int32_t tw_lost(const tw_satellite *s, const tw_state *x)
 /* Give guidance its memory of the last tick, as if what runs had run already. */
 void tw_prime(const tw_satellite *s, tw_state *x)
 {
-    double command[3], sun_B[3], sigma[3], rate[3];
+    double command[3], integral[3], sun_B[3], sigma[3], rate[3];
     if (x->running == TW_NONE || x->running == TW_DOWNLINK) return;
     memcpy(command, x->command, sizeof command);
+    memcpy(integral, x->integral, sizeof integral);
     sun_direction(s, x, sun_B);
     x->fresh = 1;
     tw_guide(s, x, sun_B, sigma, rate);
     x->fresh = 0;
     memcpy(x->command, command, sizeof command);
+    memcpy(x->integral, integral, sizeof integral);
 }
 
 /* Begin an action; one that goes on is not begun anew, but for a desaturation. */

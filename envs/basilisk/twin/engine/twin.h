@@ -40,8 +40,12 @@ typedef struct {
     double wheel_speed_fails;      /* rad/s: the satellite is lost */
     double radius_fails;           /* m: at or below, too */
     double disturbance[3];         /* N m, body */
-    double gain_attitude;          /* K of the MRP feedback */
+    double gain_attitude;          /* K of the MRP feedback; K1 of the MRP steering */
     double gain_rate;              /* P */
+    double rate_most;              /* rad/s that steering commands about an axis; 0: feedback */
+    double gain_cubic;             /* K3, as the next two of steering alone */
+    double gain_integral;          /* Ki of the servo */
+    double integral_most;          /* rad, of each component */
     double thruster_torque[TW_THRUSTERS][3]; /* N m, body, of each at full thrust */
     double thruster_share[TW_THRUSTERS][3];  /* s of thrust per N m s of momentum: minimum-norm map */
     double thruster_on_min;        /* s */
@@ -99,6 +103,7 @@ typedef struct {
     double torque[3];              /* N m on the wheels until the next tick */
     double command[3];             /* N m, taken over in the next tick */
     double sigma_before[3];        /* guidance error of the last tick, to differentiate */
+    double integral[3];            /* rad, of the rate error that a steering's servo sees */
     double thrust_s[TW_THRUSTERS]; /* burn of the coming tick */
     double thrust_next_s[TW_THRUSTERS];
     double impulse_left_s[TW_THRUSTERS];
