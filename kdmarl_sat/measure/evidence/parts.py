@@ -12,9 +12,10 @@ from typing import Any
 
 from envs.files import read_json, write_json, write_whole
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva
-from kdmarl_sat.measure.onboard import bound
-from onboard import build, emulation
+from kdmarl_sat.measure.onboard import bound, bound_form
+from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
+from onboard.network import Dtype
 from onboard.quantise import quantised
 from scenarios.ranges import ConfigError
 
@@ -120,10 +121,31 @@ def _bound() -> tuple[str, Any]:
     return "\n".join(lines), {"students": STUDENTS.name, "cores": cores}
 
 
+def _forms() -> tuple[str, Any]:
+    """The closed forms that admission uses; the file is replaced as a whole."""
+    missing = sorted({name for target in emulation.TARGETS.values() for name in target.missing})
+    if missing:
+        return f"not fitted, {closed_form.BOUNDS.name} stays: {' '.join(missing)} not installed", None
+    cores: dict[str, Any] = {}
+    lines = ["what the closed form of the bound lies above the bounds by, margin included"]
+    for target in emulation.TARGETS.values():
+        fitted = {dtype.value: bound_form.measure(target, dtype) for dtype in Dtype}
+        lines += [
+            f"  {target.core}, {dtype}: {each.highest:.1%} at the most, of {each.shapes} shapes; margin {each.margin:.1%}"
+            for dtype, each in fitted.items()
+        ]
+        cores[target.name] = {dtype: each.record() for dtype, each in fitted.items()}
+        cores[target.name]["compiler"] = emulation.versions(target)["compiler"]
+    write_json(closed_form.BOUNDS, {"engine": engine_digest(), "cores": cores})
+    closed_form.cores.cache_clear()
+    return "\n".join(lines), None
+
+
 PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "analysis": _analysis,
     "misra": _misra,
     "coverage": _coverage,
     "eva": _eva,
     "bound": _bound,
+    "forms": _forms,
 }
