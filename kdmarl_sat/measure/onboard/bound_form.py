@@ -2,7 +2,7 @@
 
 bound.py measures the longest path of networks of many shapes on a core. The form has the terms of closed_form.py; its
 coefficients are the least, none negative, with which it lies above every bound. Each shape in turn is then left out:
-what the form of the others falls short of its bound by, at the worst, goes on top twice, and LEAST_MARGIN in any case.
+what the form of the others falls short of its bound by, at the worst, goes on top as a margin.
 """
 
 from __future__ import annotations
@@ -24,9 +24,17 @@ from onboard.emulation import Target
 from onboard.network import Dtype, Network
 from onboard.spec import AgentSpec
 
-# Beside those that the mean is fitted to: (O, H, A) and (C, F, K, H), as in count_instructions.
-PLAIN = (*FIT_PLAIN, (80, 16, 11), (80, 32, 11), (80, 256, 11), (33, 19, 9), (150, 40, 25), (64, 96, 6))
-SLOTTED = (*FIT_SLOTTED, (9, 5, 9, 14), (14, 6, 18, 28), (4, 3, 4, 40), (7, 9, 24, 20), (20, 4, 32, 32))
+# Beside those that the mean is fitted to: (O, H, A) and (C, F, K, H), as in count_instructions. Some are chosen, some
+# are corners of what is likely to fly, and some are drawn.
+PLAIN = (
+    *FIT_PLAIN, (80, 16, 11), (80, 32, 11), (80, 256, 11), (33, 19, 9), (150, 40, 25), (64, 96, 6),
+    (4, 4, 2), (300, 4, 40), (4, 200, 2), (300, 200, 40), (4, 4, 40), (300, 4, 2),
+)  # fmt: skip
+SLOTTED = (
+    *FIT_SLOTTED, (9, 5, 9, 14), (14, 6, 18, 28), (4, 3, 4, 40), (7, 9, 24, 20), (20, 4, 32, 32),
+    (2, 2, 40, 4), (24, 12, 40, 4), (24, 12, 2, 4), (2, 2, 2, 70), (24, 12, 40, 70), (21, 10, 38, 12), (3, 11, 39, 9),
+)  # fmt: skip
+DRAWN = 8  # of each kind
 LEAST_MARGIN = 0.01
 
 Bounds = Sequence[tuple[Terms, float]]  # of networks: terms, and instructions of the longest decision
@@ -38,28 +46,40 @@ class Fitted:
 
     form: ClosedForm
     shapes: int
-    short: float  # that a form without margin falls short of a shape which it was not fitted to, at the worst
-    margin: float
+    margin: float  # what a form falls short of a shape by that it was not fitted to, at the worst; LEAST_MARGIN or more
     highest: float  # that the form lies above a bound, at the most
 
     def record(self) -> dict[str, Any]:
-        shares = {name: round(getattr(self, name), 5) for name in ("short", "margin", "highest")}
+        shares = {name: round(getattr(self, name), 5) for name in ("margin", "highest")}
         return {"coefficients": dataclasses.asdict(self.form), "shapes": self.shapes, **shares}
+
+
+def measure(target: Target, dtype: Dtype) -> Fitted:
+    """Raises BuildError: a package is missing. FlowError: the code cannot be followed, or no form lies above it."""
+    generator = np.random.default_rng(1)
+    plain = generator.integers((4, 4, 2), (301, 201, 41), (DRAWN, 3))
+    slotted = generator.integers((2, 2, 2, 4), (25, 13, 41, 71), (DRAWN, 4))
+    made: list[tuple[Network, AgentSpec]] = []
+    made += [instructions.plain(*shape, dtype) for shape in (*PLAIN, *map(tuple, plain.tolist()))]
+    made += [instructions.slotted(*shape, dtype) for shape in (*SLOTTED, *map(tuple, slotted.tolist()))]
+    return fit([(terms(spec, net.design), bound.measure(target, net, spec).bound) for net, spec in made])
 
 
 def fit(bounds: Bounds) -> Fitted:
     """Raises FlowError: no form lies above the bounds."""
     rows = _relative(bounds)
-    short = 0.0
-    for index, row in enumerate(rows):
-        others = np.delete(rows, index, axis=0)
-        short = max(short, 1.0 - float(row @ _least(others)))
-    margin = max(LEAST_MARGIN, 2 * short)
+    short = [1.0 - float(row @ _least(np.delete(rows, index, axis=0))) for index, row in enumerate(rows)]
+    margin = max(LEAST_MARGIN, *short)
     form = ClosedForm(*(round(float(each) * (1 + margin), 3) for each in _least(rows)))
     above = [form(counted) / most - 1 for counted, most in bounds]
     if min(above) < 0:
         raise flow_graph.FlowError(f"the closed form lies {-min(above):.2%} below a bound")
-    return Fitted(form, len(bounds), short, margin, max(above))
+    return Fitted(form, len(bounds), margin, max(above))
+
+
+def _relative(bounds: Bounds) -> NDArray[np.float64]:
+    """[shapes, terms]: each row's product with the coefficients is the form as a multiple of the bound."""
+    return np.array([[each / most for each in (*dataclasses.astuple(counted), 1)] for counted, most in bounds])
 
 
 def _least(rows: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -68,15 +88,3 @@ def _least(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     if found.status != 0:
         raise flow_graph.FlowError(f"no closed form lies above the bounds: {found.message}")
     return np.asarray(found.x, np.float64)
-
-
-def _relative(bounds: Bounds) -> NDArray[np.float64]:
-    """[shapes, terms]: each row's product with the coefficients is the form as a multiple of the bound."""
-    return np.array([[each / most for each in (*dataclasses.astuple(counted), 1)] for counted, most in bounds])
-
-
-def measure(target: Target, dtype: Dtype) -> Fitted:
-    """Raises BuildError: a package is missing. FlowError: the code cannot be followed, or no form lies above it."""
-    made: list[tuple[Network, AgentSpec]] = [instructions.plain(*shape, dtype) for shape in PLAIN]
-    made += [instructions.slotted(*shape, dtype) for shape in SLOTTED]
-    return fit([(terms(spec, net.design), bound.measure(target, net, spec).bound) for net, spec in made])
