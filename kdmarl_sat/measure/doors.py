@@ -57,9 +57,11 @@ misra      writes docs/misra.md from the suppressions in the code
 coverage   statements and branches that the engine's tests and the fuzzer's seeds execute
 eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
 bound      the most instructions of a decision of the shipped students, on each emulated core
+kills_game, kills_mission
+           a small run that is killed at 20 moments and started again ends in the same bytes
 forms      writes onboard/bound_form.json, by which admission knows the most instructions of a decision
 
-What analysis, coverage, eva and bound find is kept with record=results/evidence.json.
+What they find is kept with record=results/evidence.json.
 """
 PEERS_TEXT = """``kdmarl-sat measure peers``: what training costs, beside EPyMARL, JaxMARL and BenchMARL.
 
@@ -82,7 +84,7 @@ FAULTS = (
     "scenario.faults.sensor_dropout=0.1",
     "scenario.faults.missing_decisions=0.05",
 )
-PARTS = ("analysis", "misra", "coverage", "eva", "bound", "forms")  # of the evidence
+PARTS = ("analysis", "misra", "coverage", "eva", "bound", "forms", "kills_game", "kills_mission")  # of the evidence
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 BUNDLES = tuple(RESULTS / "bundles" / f"imaging_constellation-{group}" for group in ("lh_a", "lh"))

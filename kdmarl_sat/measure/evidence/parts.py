@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, kills
 from kdmarl_sat.measure.onboard import bound, bound_form
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
@@ -21,6 +21,7 @@ from scenarios.ranges import ConfigError
 
 ROOT = build.ENGINE.parents[1]
 PAGE = ROOT / "docs" / "misra.md"
+KILLS = 20
 STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
@@ -141,6 +142,11 @@ def _forms() -> tuple[str, Any]:
     return "\n".join(lines), None
 
 
+def _kills(name: str) -> tuple[str, Any]:
+    found = kills.measure(kills.RUNS[name], KILLS, 0, lambda told: print(f"  {name}: {told}", flush=True))
+    return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
+
+
 PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "analysis": _analysis,
     "misra": _misra,
@@ -148,4 +154,6 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "eva": _eva,
     "bound": _bound,
     "forms": _forms,
+    "kills_game": lambda: _kills("game"),
+    "kills_mission": lambda: _kills("mission"),
 }
