@@ -33,6 +33,7 @@ class Terms:
     calls: int  # applications of linear maps
     elements: int  # observation columns and hidden units of slots, each handled by itself
     words: int  # of weights in memory: their sum is checked in every decision
+    actions: int  # each is looked at, and at the worst is the best so far; only the bound has a coefficient for it
 
 
 def terms(spec: AgentSpec, design: Design) -> Terms:
@@ -49,6 +50,7 @@ def terms(spec: AgentSpec, design: Design) -> Terms:
         calls=sum(linear.uses for linear in linears),
         elements=spec.obs_size + (spec.slots * design.hidden if scored else 0),
         words=words + (-(-design.hidden // _BLOCK) * _BLOCK + 1 if scored else 0),
+        actions=len(spec.actions),
     )
 
 
@@ -64,6 +66,7 @@ class ClosedForm:
     elements: float
     words: float
     fixed: float
+    actions: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -79,6 +82,7 @@ class ClosedForm:
             + self.elements * counted.elements
             + self.words * counted.words
             + self.fixed
+            + self.actions * counted.actions
         )
 
 

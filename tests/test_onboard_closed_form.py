@@ -20,7 +20,7 @@ def test_terms_of_a_recurrent_network_counted_by_hand() -> None:
     # Linear maps 3 x 9, 9 x 3, 9 x 3 and 2 x 3; outputs padded to 8, 16, 16 and 8.
     counted = closed_form.terms(SMALL, Design(3, Architecture.RECURRENT))
     macs = 8 * 9 + 16 * 3 + 16 * 3 + 8 * 3
-    assert counted == Terms(macs, gates=9, outputs=48, inputs=18, calls=4, elements=9, words=macs + 48)
+    assert counted == Terms(macs, gates=9, outputs=48, inputs=18, calls=4, elements=9, words=macs + 48, actions=2)
     packed = closed_form.terms(SMALL, Design(3, Architecture.RECURRENT, dtype=Dtype.INT8))
     assert packed.words == macs // 4 + 2 * 48
 
@@ -38,6 +38,7 @@ def test_terms_of_an_opportunity_network_counted_by_hand() -> None:
         calls=1 + 4 + 2 + 1 + 5 + 1,
         elements=2 + 4 * 3 + 4 * 8,
         words=16 + 24 + 2 * 192 + 64 + 64 + 64 + (8 + 8 + 24 + 24 + 8 + 8 + 8) + 9,
+        actions=5,
     )
 
 

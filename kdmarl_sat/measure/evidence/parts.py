@@ -12,7 +12,7 @@ from typing import Any
 
 from envs.files import read_json, write_json, write_whole
 from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, kills
-from kdmarl_sat.measure.onboard import bound, bound_form
+from kdmarl_sat.measure.onboard import bound, bound_form, generator
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
 from onboard.network import Dtype
@@ -142,6 +142,14 @@ def _forms() -> tuple[str, Any]:
     return "\n".join(lines), None
 
 
+def _generator() -> tuple[str, Any]:
+    found = {"program": f"{generator.PROGRAM} {generator.version()}", "students": []}
+    for satellite in read_bundle(STUDENTS).satellites:
+        found["students"].append(generator.measure(satellite))
+        print(f"  generator: {satellite.spec.name}", flush=True)
+    return f"{found['program']} beside ours, of {len(found['students'])} students", found
+
+
 def _kills(name: str) -> tuple[str, Any]:
     found = kills.measure(kills.RUNS[name], KILLS, 0, lambda told: print(f"  {name}: {told}", flush=True))
     return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
@@ -154,6 +162,7 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "eva": _eva,
     "bound": _bound,
     "forms": _forms,
+    "generator": _generator,
     "kills_game": lambda: _kills("game"),
     "kills_mission": lambda: _kills("mission"),
 }

@@ -79,7 +79,8 @@ def fit(bounds: Bounds) -> Fitted:
 
 def _relative(bounds: Bounds) -> NDArray[np.float64]:
     """[shapes, terms]: each row's product with the coefficients is the form as a multiple of the bound."""
-    return np.array([[each / most for each in (*dataclasses.astuple(counted), 1)] for counted, most in bounds])
+    columns = [(*dataclasses.astuple(counted)[:-1], 1, counted.actions) for counted, _ in bounds]  # as of ClosedForm
+    return np.array(columns) / np.array([[most] for _, most in bounds])
 
 
 def _least(rows: NDArray[np.float64]) -> NDArray[np.float64]:
