@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, kills
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, kills
 from kdmarl_sat.measure.onboard import bound, bound_form, generator
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
@@ -22,6 +22,7 @@ from scenarios.ranges import ConfigError
 ROOT = build.ENGINE.parents[1]
 PAGE = ROOT / "docs" / "misra.md"
 KILLS = 20
+FORGED = 10_000
 STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
 
 
@@ -150,6 +151,11 @@ def _generator() -> tuple[str, Any]:
     return f"{found['program']} beside ours, of {len(found['students'])} students", found
 
 
+def _forged() -> tuple[str, Any]:
+    found = forged.measure(STUDENTS, FORGED)
+    return f"{found['tried']:,} forged and replayed bundles, all of them refused with a key set", found
+
+
 def _kills(name: str) -> tuple[str, Any]:
     found = kills.measure(kills.RUNS[name], KILLS, 0, lambda told: print(f"  {name}: {told}", flush=True))
     return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
@@ -163,6 +169,7 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "bound": _bound,
     "forms": _forms,
     "generator": _generator,
+    "forged": _forged,
     "kills_game": lambda: _kills("game"),
     "kills_mission": lambda: _kills("mission"),
 }
