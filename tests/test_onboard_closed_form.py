@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from kdmarl_sat.measure.evidence.parts import engine_digest
 from onboard import closed_form, emulation, instructions, table
 from onboard.closed_form import Terms
 from onboard.network import Architecture, Design, Dtype
@@ -63,6 +64,17 @@ def test_every_target_has_coefficients_that_a_processor_could_have() -> None:
             assert 1 / 8 < form.macs < 10
             assert 20 < form.gates < 200  # an exponential and a division
             assert 0.25 < form.words < 10
+
+
+def test_the_bound_lies_above_the_mean_and_belongs_to_this_engine() -> None:
+    stored = json.loads(closed_form.BOUNDS.read_text())
+    assert set(stored["cores"]) == set(emulation.TARGETS)
+    assert stored["engine"] == engine_digest(), "kdmarl-sat measure evidence forms fits the bound anew"
+    for core in emulation.TARGETS:
+        for dtype in Dtype:
+            for net, spec in (instructions.plain(80, 32, 11, dtype), instructions.slotted(6, 8, 12, 20, dtype)):
+                mean, most = (form(core, spec, net.design) for form in (closed_form.instructions, closed_form.bound))
+                assert mean < most < 1.4 * mean
 
 
 def test_a_core_that_was_not_fitted_is_refused_by_name() -> None:

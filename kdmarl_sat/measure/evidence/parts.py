@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, kills
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, kills, page
 from kdmarl_sat.measure.onboard import bound, bound_form, generator
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
@@ -20,7 +20,7 @@ from onboard.quantise import quantised
 from scenarios.ranges import ConfigError
 
 ROOT = build.ENGINE.parents[1]
-PAGE = ROOT / "docs" / "misra.md"
+PAGE, SUMMARY = ROOT / "docs" / "misra.md", ROOT / "docs" / "evidence.md"
 KILLS = 20
 FORGED = 10_000
 STUDENTS = ROOT / "results" / "bundles" / "imaging_constellation-lh_a"
@@ -161,6 +161,11 @@ def _kills(name: str) -> tuple[str, Any]:
     return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
 
 
+def _page() -> tuple[str, Any]:
+    write_whole(SUMMARY, page.page().encode())
+    return str(SUMMARY), None
+
+
 PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "analysis": _analysis,
     "misra": _misra,
@@ -172,4 +177,5 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "forged": _forged,
     "kills_game": lambda: _kills("game"),
     "kills_mission": lambda: _kills("mission"),
+    "page": _page,
 }
