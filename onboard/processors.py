@@ -1,8 +1,8 @@
 """Flight processors, as models: instructions from closed forms of their core, time from an assumed CPI.
 
 The closed forms (closed_form.py) were fitted to instructions of the C engine on emulated cores: to counts, and to
-bounds of the longest decision. Cycles per instruction are assumptions, power and RAM nominal figures not checked against data sheets. So latency and energy made
-of these are modelled, not measured.
+bounds of the longest decision. Cycles per instruction are assumptions, power and RAM nominal figures not checked
+against data sheets. So latency and energy made of these are modelled, not measured.
 """
 
 from __future__ import annotations

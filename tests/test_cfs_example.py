@@ -42,7 +42,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, student = export_c.write(folder, SATELLITE, "a test")
     data = table.dump(SATELLITE.network, SATELLITE.spec)
     (folder / "weights.inc").write_text(", ".join(map(str, data)))
-    sources = [APP / "src" / "student_app.c", APP / "src" / "student_shadow.c", APP / "tables" / "student_app_tbl.c", student, STUB / "cfe_stub.c"]
+    sources = [APP / "src" / "student_app.c", APP / "src" / "student_shadow.c", APP / "tables" / "student_app_tbl.c"]
+    sources += [student, STUB / "cfe_stub.c"]
     include = [f"-I{each}" for each in (folder, APP / "src", STUB)]
     command = [COMPILER, *FLAGS, *include, "-O1", "-fPIC", "-shared", *map(str, sources), "-o", folder / "app.so"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -88,7 +88,8 @@ FAULTS = (
     "scenario.faults.missing_decisions=0.05",
 )
 PARTS = (  # of the evidence
-    "analysis", "misra", "coverage", "eva", "bound", "forms", "generator", "forged", "kills_game", "kills_mission", "page",
+    "analysis", "misra", "coverage", "eva", "bound", "forms", "generator", "forged", "kills_game", "kills_mission",
+    "page",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"

@@ -90,7 +90,9 @@ def measure(overrides: tuple[str, ...], kills: int, seed: int, tell: Callable[[s
                 names = sorted(each for each in {*found, *expected} if found.get(each) != expected.get(each))
                 raise EvidenceError(f"killed after {moment:.1f} s, a run came to other bytes: {', '.join(names)}")
             survived.append(Kill(round(moment, 2), *kill, len(found)))
-            tell(f"kill {len(survived)} of {kills}: after {moment:.1f} s, {kill[0]} workers left within {kill[1]:.1f} s")
+            tell(
+                f"kill {len(survived)} of {kills}: after {moment:.1f} s, {kill[0]} workers left within {kill[1]:.1f} s"
+            )
     return {
         "overrides": list(overrides),
         "seed": seed,

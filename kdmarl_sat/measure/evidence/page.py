@@ -122,7 +122,9 @@ def _bits(part: Any) -> str:
         return NOT_MEASURED
     lines = [line for line in part["lines"] if "to the bit" in line["what"]]
     other = sum(int(line["measured"]) for line in lines if line["measured"] is not None)
-    return f"{other} of {lines[0]['note'].split()[1].rstrip(',')} values differ on any of {len(lines)} runners and cores"
+    return (
+        f"{other} of {lines[0]['note'].split()[1].rstrip(',')} values differ on any of {len(lines)} runners and cores"
+    )
 
 
 def _levels(part: Any) -> str:
@@ -140,7 +142,9 @@ def _bounds(part: Any) -> list[str]:
         who, worst = max(students.items(), key=lambda item: int(item[1]["bound"]))
         figures = (f"{worst['bound']:,}", f"{worst['mean']:,.0f}", f"{worst['most']:,}")
         rows.append((emulation.find(name).core, who, *figures, f"{worst['bound'] / worst['most']:.3f}"))
-    text = f"Of {part['students']}; on each core the student with the highest bound. Counts are of adversarial decisions."
+    text = (
+        f"Of {part['students']}; on each core the student with the highest bound. Counts are of adversarial decisions."
+    )
     return [text, "", *_table(("", "student", "bound", "counted mean", "counted most", "bound / most"), rows)]
 
 
@@ -153,7 +157,9 @@ def _memory(part: Any) -> list[str]:
         if known:
             figures = [f"{max(int(each[key]) for each in known):,}" for key in ("init_stack", "stack", "rom", "ram")]
             seen = [int(each["stack_seen"]) for each in known if each["stack_seen"] is not None]
-            rows.append((emulation.find(name).core, *figures[:2], f"{max(seen):,}" if seen else "not run", *figures[2:]))
+            rows.append(
+                (emulation.find(name).core, *figures[:2], f"{max(seen):,}" if seen else "not run", *figures[2:])
+            )
     text = (
         "Bytes, the largest of all trained students, exported by `kdmarl-sat export c=`: stack by the call graph and "
         "`-fstack-usage`, stack that a run wrote to, and what the linked image has of code and data."
@@ -170,8 +176,8 @@ def _forms() -> list[str]:
             figures = (str(found["shapes"]), f"{found['margin']:.1%}", f"{found['highest']:.1%}")
             rows.append((emulation.find(core).core, dtype, *figures))
     text = (
-        "A closed form above the bounds of networks of many shapes. Margin: what a form falls short of a shape that it was "
-        "not fitted to, at the worst. Highest: how far it lies above a bound, at the most."
+        "A closed form above the bounds of networks of many shapes. Margin: what a form falls short of a shape by that "
+        "it was not fitted to, at the worst. Highest: how far it lies above a bound, at the most."
     )
     return [text, "", *_table(("", "weights", "shapes", "margin", "highest"), rows)]
 
@@ -180,7 +186,7 @@ def _generator(part: Any) -> list[str]:
     if part is None:
         return []
     first = max(part["students"], key=lambda each: int(each["units"]))
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, core in first["cores"].items():
         label = emulation.find(name).core
         if "missing" in core:
@@ -196,24 +202,26 @@ def _generator(part: Any) -> list[str]:
         )
     host, sizes = first["host_ns"], first["image_bytes"]
     text = [
-        f"{part['program']} on our ONNX export, and our C export of the same student ({first['student']}, {first['units']} "
-        f"units, {first['dtype']}), on {first['questions']} adversarial decisions; the same compilers, of two sets of "
-        "flags the better one for each. Ours as flown checks all weights and chooses the action; emx-onnx-cgen's code does "
-        f"neither, and calls expf and tanhf of a C library. Logits and states are at most {first['largest_difference']:.1e} "
-        "apart, as a share of a decision's largest.",
+        f"{part['program']} on our ONNX export, and our C export of the same student ({first['student']}, "
+        f"{first['units']} units, {first['dtype']}), on {first['questions']} adversarial decisions; the same compilers, "
+        "of two sets of flags the better one for each. Ours as flown checks all weights and chooses the action; "
+        "emx-onnx-cgen's code does neither, and calls expf and tanhf of a C library. Logits and states are at most "
+        f"{first['largest_difference']:.1e} apart, as a share of a decision's largest.",
         "",
         *_table(
-            ("instructions, mean", "ours alone", "ours as flown", "emx", "bits as host: ours", "bits as host: emx"), rows
+            ("instructions, mean", "ours alone", "ours as flown", "emx", "bits as host: ours", "bits as host: emx"),
+            rows,
         ),
         "",
         f"Median of a decision on the host: ours alone {host['ours']['alone']['median'] / 1e3:.2f} µs, as flown "
-        f"{host['ours']['decide']['median'] / 1e3:.2f} µs, emx {host['emx']['alone']['median'] / 1e3:.2f} µs (indicative).",
+        f"{host['ours']['decide']['median'] / 1e3:.2f} µs, emx {host['emx']['alone']['median'] / 1e3:.2f} µs "
+        "(indicative).",
     ]
     if "missing" not in sizes:
         text += [
-            f"Linked for a Cortex-M7: ours {sizes['ours']['rom']:,} B of ROM and {sizes['ours']['ram']:,} B of RAM, emx "
-            f"{sizes['emx']['rom']:,} B and {sizes['emx']['ram']:,} B and its stack. Ours keeps the weights in RAM too, where "
-            "it can load others and mend upsets, and golden decisions in ROM."
+            f"Linked for a Cortex-M7: ours {sizes['ours']['rom']:,} B of ROM and {sizes['ours']['ram']:,} B of RAM, "
+            f"emx {sizes['emx']['rom']:,} B and {sizes['emx']['ram']:,} B and its stack. Ours keeps the weights in RAM "
+            "too, where it can load others and mend upsets, and golden decisions in ROM."
         ]
     return text
 

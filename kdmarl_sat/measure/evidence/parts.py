@@ -133,7 +133,7 @@ def _forms() -> tuple[str, Any]:
     for target in emulation.TARGETS.values():
         fitted = {dtype.value: bound_form.measure(target, dtype) for dtype in Dtype}
         lines += [
-            f"  {target.core}, {dtype}: {each.highest:.1%} at the most, of {each.shapes} shapes; margin {each.margin:.1%}"
+            f"  {target.core}, {dtype}: {each.highest:.1%} at the most ({each.shapes} shapes), margin {each.margin:.1%}"
             for dtype, each in fitted.items()
         ]
         cores[target.name] = {dtype: each.record() for dtype, each in fitted.items()}
@@ -144,11 +144,11 @@ def _forms() -> tuple[str, Any]:
 
 
 def _generator() -> tuple[str, Any]:
-    found = {"program": f"{generator.PROGRAM} {generator.version()}", "students": []}
+    program, students = f"{generator.PROGRAM} {generator.version()}", []
     for satellite in read_bundle(STUDENTS).satellites:
-        found["students"].append(generator.measure(satellite))
+        students.append(generator.measure(satellite))
         print(f"  generator: {satellite.spec.name}", flush=True)
-    return f"{found['program']} beside ours, of {len(found['students'])} students", found
+    return f"{program} beside ours, of {len(students)} students", {"program": program, "students": students}
 
 
 def _forged() -> tuple[str, Any]:

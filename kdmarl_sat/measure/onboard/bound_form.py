@@ -57,11 +57,11 @@ class Fitted:
 def measure(target: Target, dtype: Dtype) -> Fitted:
     """Raises BuildError: a package is missing. FlowError: the code cannot be followed, or no form lies above it."""
     generator = np.random.default_rng(1)
-    plain = generator.integers((4, 4, 2), (301, 201, 41), (DRAWN, 3))
-    slotted = generator.integers((2, 2, 2, 4), (25, 13, 41, 71), (DRAWN, 4))
+    plain = generator.integers((4, 4, 2), (301, 201, 41), (DRAWN, 3)).tolist()
+    slotted = generator.integers((2, 2, 2, 4), (25, 13, 41, 71), (DRAWN, 4)).tolist()
     made: list[tuple[Network, AgentSpec]] = []
-    made += [instructions.plain(*shape, dtype) for shape in (*PLAIN, *map(tuple, plain.tolist()))]
-    made += [instructions.slotted(*shape, dtype) for shape in (*SLOTTED, *map(tuple, slotted.tolist()))]
+    made += [instructions.plain(o, h, a, dtype) for o, h, a in (*PLAIN, *plain)]
+    made += [instructions.slotted(c, f, k, h, dtype) for c, f, k, h in (*SLOTTED, *slotted)]
     return fit([(terms(spec, net.design), bound.measure(target, net, spec).bound) for net, spec in made])
 
 
@@ -80,7 +80,7 @@ def fit(bounds: Bounds) -> Fitted:
 def _relative(bounds: Bounds) -> NDArray[np.float64]:
     """[shapes, terms]: each row's product with the coefficients is the form as a multiple of the bound."""
     columns = [(*dataclasses.astuple(counted)[:-1], 1, counted.actions) for counted, _ in bounds]  # as of ClosedForm
-    return np.array(columns) / np.array([[most] for _, most in bounds])
+    return np.asarray(np.array(columns) / np.array([[most] for _, most in bounds]), np.float64)
 
 
 def _least(rows: NDArray[np.float64]) -> NDArray[np.float64]:

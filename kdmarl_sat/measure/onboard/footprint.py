@@ -69,7 +69,7 @@ def measure(target: Target, satellite: SatelliteBundle) -> Footprint:
         for entry, bound, found in zip(ENTRIES, bounds, seen, strict=True):
             if found is not None and found > bound:
                 raise FootprintError(f"{target.core}: {entry} wrote to {found} bytes of stack, above {bound}")
-        return Footprint(*bounds, *seen, rom, ram)
+        return Footprint(bounds[0], bounds[1], seen[0], seen[1], rom, ram)
 
 
 def usage(text: str) -> dict[str, int]:
@@ -130,7 +130,9 @@ def _seen(target: Target, image: Path) -> tuple[int, int] | tuple[None, None]:
     if b"Window Overflow" in done.stderr:
         return None, None
     if len(done.stdout) < 16:
-        raise FootprintError(f"{target.core}: the student gave no answer: {done.stderr.decode(errors='replace')[-300:]}")
+        raise FootprintError(
+            f"{target.core}: the student gave no answer: {done.stderr.decode(errors='replace')[-300:]}"
+        )
     status, _, first, second = struct.unpack("<iIII", done.stdout[-16:])
     if status < 0:
         raise FootprintError(f"{target.core}: the student does not run: status {status}")

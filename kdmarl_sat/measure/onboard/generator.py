@@ -101,7 +101,9 @@ def _sources(folder: Path, satellite: SatelliteBundle) -> Built:
     spec, hidden = satellite.spec, satellite.network.design.hidden
     export_c.write(folder, satellite, "a measurement")
     (folder / "model.onnx").write_bytes(export_onnx(satellite))
-    _say([program(), "compile", "--large-temp-threshold", "0", "--model-name", "model", "model.onnx", "model.c"], folder)
+    _say(
+        [program(), "compile", "--large-temp-threshold", "0", "--model-name", "model", "model.onnx", "model.c"], folder
+    )
     asked = bound.adversarial(spec)
     rows = [",".join(f"{float(value).hex()}f" for value in obs) for obs, _ in asked]
     masks = [",".join(str(int(each)) for each in mask) for _, mask in asked]

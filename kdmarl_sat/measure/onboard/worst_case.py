@@ -76,14 +76,16 @@ def lines(found: Found) -> tuple[Line, ...]:
     return (
         *told,
         Line("bound of a decision, as a multiple of its largest count: least", safe, Relation.AT_LEAST, 1.0, note=over),
-        Line("bound of a decision, as a multiple of its largest count: most", tight, Relation.AT_MOST, WITHIN, note=over),
+        Line(
+            "bound of a decision, as a multiple of its largest count: most", tight, Relation.AT_MOST, WITHIN, note=over
+        ),
         Line("what admission takes, as a multiple of the bound: least", above, Relation.AT_LEAST, 1.0, note=over),
     )
 
 
 def rows(found: Found) -> list[tuple[str, ...]]:
     """Of each core and width and weight type the costliest student: core, network, instructions, bytes."""
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for name, entries in found.items():
         core = emulation.find(name).core
         if "missing" in entries[0]:
