@@ -7,8 +7,8 @@ import shutil
 import pytest
 from onboard_samples import make_satellite
 
+from kdmarl_sat.measure.evidence import generator
 from kdmarl_sat.measure.evidence.analysis import EvidenceError
-from kdmarl_sat.measure.onboard import generator
 from onboard.runners import BuildError
 
 

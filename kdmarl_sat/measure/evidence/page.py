@@ -52,7 +52,6 @@ def _summary(found: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
         ("a game killed and started again", _kills(found.get("kills_game")), "kills_game"),
         ("a mission killed and started again", _kills(found.get("kills_mission")), "kills_mission"),
         ("bits equal on other processors", _bits(parts.get("bits")), "onboard only=bits"),
-        ("training's bytes across capability levels", _levels(found.get("levels")), "levels"),
     ]
     shown = [
         (what, said, f"`measure {how}`" if how.startswith("onboard") else f"`measure evidence {how}`")
@@ -127,12 +126,6 @@ def _bits(part: Any) -> str:
     )
 
 
-def _levels(part: Any) -> str:
-    if part is None:
-        return NOT_MEASURED
-    return f"{'equal' if part['equal'] else '**not equal**'} at {', '.join(part['levels'])}"
-
-
 def _bounds(part: Any) -> list[str]:
     """Of each core the student with the highest bound."""
     if part is None:
@@ -177,7 +170,7 @@ def _forms() -> list[str]:
             rows.append((emulation.find(core).core, dtype, *figures))
     text = (
         "A closed form above the bounds of networks of many shapes. Margin: what a form falls short of a shape by that "
-        "it was not fitted to, at the worst. Highest: how far it lies above a bound, at the most."
+        "it was not fitted to, at the worst, and 1 % more. Highest: how far it lies above a bound, at the most."
     )
     return [text, "", *_table(("", "weights", "shapes", "margin", "highest"), rows)]
 
@@ -203,7 +196,7 @@ def _generator(part: Any) -> list[str]:
     host, sizes = first["host_ns"], first["image_bytes"]
     text = [
         f"{part['program']} on our ONNX export, and our C export of the same student ({first['student']}, "
-        f"{first['units']} units, {first['dtype']}), on {first['questions']} adversarial decisions; the same compilers, "
+        f"{first['units']} units, {first['dtype']}), on {first['questions']} adversarial decisions; same compilers, "
         "of two sets of flags the better one for each. Ours as flown checks all weights and chooses the action; "
         "emx-onnx-cgen's code does neither, and calls expf and tanhf of a C library. Logits and states are at most "
         f"{first['largest_difference']:.1e} apart, as a share of a decision's largest.",

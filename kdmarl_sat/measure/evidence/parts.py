@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, kills, page
-from kdmarl_sat.measure.onboard import bound, bound_form, generator
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, generator, kills, page
+from kdmarl_sat.measure.onboard import bound, bound_form
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
 from onboard.network import Dtype

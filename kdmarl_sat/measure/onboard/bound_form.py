@@ -2,7 +2,7 @@
 
 bound.py measures the longest path of networks of many shapes on a core. The form has the terms of closed_form.py; its
 coefficients are the least, none negative, with which it lies above every bound. Each shape in turn is then left out:
-what the form of the others falls short of its bound by, at the worst, goes on top as a margin.
+what the form of the others falls short of its bound by, at the worst, goes on top as a margin, and MORE besides.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ PLAIN = (
 )  # fmt: skip
 SLOTTED = (
     *FIT_SLOTTED, (9, 5, 9, 14), (14, 6, 18, 28), (4, 3, 4, 40), (7, 9, 24, 20), (20, 4, 32, 32),
+    (8, 6, 10, 12), (10, 9, 14, 12), (5, 7, 13, 20),
     (2, 2, 40, 4), (24, 12, 40, 4), (24, 12, 2, 4), (2, 2, 2, 70), (24, 12, 40, 70), (21, 10, 38, 12), (3, 11, 39, 9),
 )  # fmt: skip
 DRAWN = 8  # of each kind
-LEAST_MARGIN = 0.01
+MORE = 0.01
 
 Bounds = Sequence[tuple[Terms, float]]  # of networks: terms, and instructions of the longest decision
 
@@ -46,7 +47,7 @@ class Fitted:
 
     form: ClosedForm
     shapes: int
-    margin: float  # what a form falls short of a shape by that it was not fitted to, at the worst; LEAST_MARGIN or more
+    margin: float  # what a form falls short of a shape by that it was not fitted to, at the worst, and MORE
     highest: float  # that the form lies above a bound, at the most
 
     def record(self) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def fit(bounds: Bounds) -> Fitted:
     """Raises FlowError: no form lies above the bounds."""
     rows = _relative(bounds)
     short = [1.0 - float(row @ _least(np.delete(rows, index, axis=0))) for index, row in enumerate(rows)]
-    margin = max(LEAST_MARGIN, *short)
+    margin = MORE + max(0.0, *short)
     form = ClosedForm(*(round(float(each) * (1 + margin), 3) for each in _least(rows)))
     above = [form(counted) / most - 1 for counted, most in bounds]
     if min(above) < 0:

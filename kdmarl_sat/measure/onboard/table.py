@@ -153,7 +153,7 @@ def _bounds(found: worst_case.Found) -> list[str]:
     return [
         "",
         "Trained students, of each width the one with the highest bound: no decision takes more instructions than the "
-        "bound; mean and most are counted over adversarial decisions. Stack of student_decide by the call graph, and in "
+        "bound; mean and most are counted over adversarial decisions. Stack of student_decide by the call graph, in "
         "brackets as a run wrote to it; ROM and RAM of the linked student.c.",
         "",
         *_table(heading, worst_case.rows(found)),
