@@ -48,7 +48,7 @@ def test_another_byte_is_another_result_and_another_time_is_none(tmp_path: Path)
     weights.write_bytes(b"weights")
     record.write_text('{"run": {"date": "now"}, "curve": [{"return": 1.5, "cpu_s": 3}]}')
     first = kills.result(tmp_path)
-    assert list(first) == ["cache/teacher/final.safetensors", "r.json"]
+    assert list(first) == ["cache/teacher/final.safetensors", "records/r.json"]
     record.write_text('{"run": {"date": "then"}, "curve": [{"return": 1.5, "cpu_s": 4}]}')
     assert kills.result(tmp_path) == first
     record.write_text('{"run": {"date": "now"}, "curve": [{"return": 1.25, "cpu_s": 3}]}')

@@ -1,6 +1,6 @@
 """Runs that are killed (SIGKILL) at random moments, started again, and end in the bytes of one that nobody disturbed.
 
-Only the program itself is killed: its workers must then leave by themselves. Compared are all weights and bundles that
+Only the program itself is killed: its workers must then leave by themselves. Compared are all weights and flights that
 the run keeps, byte by byte, and its record but for dates, times and folders. Linux only: it reads /proc.
 """
 
@@ -44,8 +44,9 @@ RUNS = {
         "compute.threads=1",
     ),
 }
-KEPT = (".safetensors", ".kdwt", "manifest.json", ".npz")  # what a run leaves that another run reads
-TIMES = ("run", "config", "timing", "cpu_s", "time_per_step_ms")  # of a record: when, where and how fast
+KEPT = (".safetensors", ".kdwt", ".npz")  # weights and flights, compared byte by byte
+TOLD = ("manifest.json",)  # of a bundle; compared as a record is
+TIMES = ("run", "config", "timing", "cpu_s", "time_per_step_ms", "date")  # when, where and how fast
 LEAVE_S = 20.0  # within which a worker has to notice, on a busy machine
 WHOLE_S = 1800.0  # a run's longest time
 
@@ -105,8 +106,8 @@ def measure(overrides: tuple[str, ...], kills: int, seed: int, tell: Callable[[s
 def _start(overrides: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
     """In a session of its own, by which its processes are known."""
     folder.mkdir(parents=True, exist_ok=True)
-    places = [f"output.{each}={folder / place}" for each, place in
-              (("cache_dir", "cache"), ("records_dir", "records"), ("dir", "out"))]  # fmt: skip
+    # Relative, so that a run's settings, and what is named by them, do not depend on where it is.
+    places = ["output.cache_dir=cache", "output.records_dir=records", "output.dir=out"]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     with (folder / "said").open("ab") as said:
         return subprocess.Popen(
@@ -162,9 +163,10 @@ def result(folder: Path) -> dict[str, str]:
     for path in sorted((folder / "cache").rglob("*")):
         if path.is_file() and path.name.endswith(KEPT):
             found[str(path.relative_to(folder))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for path in sorted((folder / "records").rglob("*.json")):
-        told = json.dumps(timeless(json.loads(path.read_text())), sort_keys=True)
-        found[path.name] = hashlib.sha256(told.encode()).hexdigest()
+    for path in sorted((*(folder / "cache").rglob("*.json"), *(folder / "records").rglob("*.json"))):
+        if path.name in TOLD or path.is_relative_to(folder / "records"):
+            told = json.dumps(timeless(json.loads(path.read_text())), sort_keys=True)
+            found[str(path.relative_to(folder))] = hashlib.sha256(told.encode()).hexdigest()
     return found
 
 
