@@ -51,10 +51,17 @@ docs: $(VENV)/.installed-dev
 
 check: lint analyse docs test
 
-# What takes longer, kept in results/evidence.json: coverage (needs gcc), Frama-C's value analysis (frama-c-base), bounds
-# of a decision (qemu and cross compilers).
-evidence: $(VENV)/.installed-dev
-	$(BIN)/kdmarl-sat measure evidence misra analysis coverage eva bound record=results/evidence.json
+# What takes longer, kept in results/evidence.json and told in docs/evidence.md: coverage (needs gcc), Frama-C's value
+# analysis (frama-c-base), bounds of a decision (qemu and cross compilers), emx-onnx-cgen beside our C (in an environment
+# of its own; C libraries for the cores), forged bundles, and runs that are killed.
+EMX := build/emx
+evidence: $(VENV)/.installed-dev $(EMX)/bin/emx-onnx-cgen
+	PATH="$(CURDIR)/$(EMX)/bin:$$PATH" $(BIN)/kdmarl-sat measure evidence misra analysis coverage eva forms bound generator \
+	  forged kills_game kills_mission page record=results/evidence.json
+
+$(EMX)/bin/emx-onnx-cgen:
+	"$(PYTHON)" -m venv $(EMX)
+	$(EMX)/bin/pip install --quiet --disable-pip-version-check emx-onnx-cgen==1.4.0
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

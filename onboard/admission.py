@@ -1,4 +1,4 @@
-"""Admission: a bundle held against the budgets that it carries."""
+"""Admission: a bundle held against the budgets that it carries, each decision taken at its longest."""
 
 from __future__ import annotations
 

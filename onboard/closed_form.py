@@ -1,6 +1,8 @@
-"""Instructions of one decision without an emulator: a closed form, fitted to counts on emulated processors.
+"""Instructions of one decision without an emulator: closed forms of the mean and of the bound.
 
-closed_form.json has its coefficients for each core and weight type; ``make onboard-emulated ARGS=--fit`` writes it.
+closed_form.json has the coefficients of the mean for each core and weight type, fitted to counts on emulated
+processors; ``make onboard-emulated ARGS=--fit`` writes it. bound_form.json has those of the bound: the form lies above
+the longest path through the linked engine (docs/onboard.md); ``kdmarl-sat measure evidence forms`` writes it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from onboard.network import Architecture, Design, Dtype
 from onboard.spec import AgentSpec
 
 FILE = Path(__file__).with_suffix(".json")
+BOUNDS = FILE.with_name("bound_form.json")
 _BLOCK = 8  # outputs that the engine accumulates side by side; it pads to whole blocks
 
 
@@ -30,6 +33,7 @@ class Terms:
     calls: int  # applications of linear maps
     elements: int  # observation columns and hidden units of slots, each handled by itself
     words: int  # of weights in memory: their sum is checked in every decision
+    actions: int  # each is looked at, and at the worst is the best so far; only the bound has a coefficient for it
 
 
 def terms(spec: AgentSpec, design: Design) -> Terms:
@@ -46,6 +50,7 @@ def terms(spec: AgentSpec, design: Design) -> Terms:
         calls=sum(linear.uses for linear in linears),
         elements=spec.obs_size + (spec.slots * design.hidden if scored else 0),
         words=words + (-(-design.hidden // _BLOCK) * _BLOCK + 1 if scored else 0),
+        actions=len(spec.actions),
     )
 
 
@@ -61,6 +66,7 @@ class ClosedForm:
     elements: float
     words: float
     fixed: float
+    actions: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -76,26 +82,32 @@ class ClosedForm:
             + self.elements * counted.elements
             + self.words * counted.words
             + self.fixed
+            + self.actions * counted.actions
         )
 
 
 @cache
-def cores() -> dict[str, dict[Dtype, ClosedForm]]:
-    """By name, as emulation.TARGETS has them."""
-    fitted = json.loads(FILE.read_text())["cores"]
+def cores(file: Path = FILE) -> dict[str, dict[Dtype, ClosedForm]]:
+    """By name, as emulation.TARGETS has them; ``file``: FILE for the mean, BOUNDS for the bound."""
+    fitted = json.loads(file.read_text())["cores"]
     return {
         core: {dtype: ClosedForm(**by_dtype[dtype.value]["coefficients"]) for dtype in Dtype}
         for core, by_dtype in fitted.items()
     }
 
 
-def find(core: str, dtype: Dtype) -> ClosedForm:
+def find(core: str, dtype: Dtype, file: Path = FILE) -> ClosedForm:
     """Raises ValueError: no such core was fitted."""
-    if core not in cores():
-        fields.refuse("core", core, f"one of {', '.join(cores())}")
-    return cores()[core][dtype]
+    if core not in cores(file):
+        fields.refuse("core", core, f"one of {', '.join(cores(file))}")
+    return cores(file)[core][dtype]
 
 
 def instructions(core: str, spec: AgentSpec, design: Design) -> float:
-    """Modelled: of one decision with the check of its weights."""
+    """Modelled: of one decision with the check of its weights, in the mean over decisions."""
     return find(core, design.dtype)(terms(spec, design))
+
+
+def bound(core: str, spec: AgentSpec, design: Design) -> float:
+    """Modelled: no decision of such a network takes more."""
+    return find(core, design.dtype, BOUNDS)(terms(spec, design))

@@ -46,11 +46,11 @@ _F, _I = Dtype.FLOAT32, Dtype.INT8
 _PLAIN = {"s16": (80, 16, 11), "s32": (80, 32, 11), "t256": (80, 256, 11)}  # O, H, A
 _COLUMNS = (("s16", _F), ("s16", _I), ("s32", _F), ("s32", _I), ("t256", _F))
 # Shapes that the closed form is fitted to. It is checked on those above and on the bundle's.
-_FIT_PLAIN = (  # O, H, A
+FIT_PLAIN = (  # O, H, A
     (40, 8, 5), (128, 24, 16), (30, 12, 7), (200, 64, 20), (78, 48, 13), (54, 20, 13), (16, 16, 4), (300, 32, 40),
     (100, 128, 16),
 )  # fmt: skip
-_FIT_SLOTTED = (  # C, F, K, H
+FIT_SLOTTED = (  # C, F, K, H
     (6, 4, 12, 16), (10, 3, 6, 8), (8, 8, 20, 24), (5, 5, 8, 48), (6, 5, 12, 12), (12, 7, 16, 20), (6, 6, 30, 64),
     (20, 2, 4, 32), (7, 6, 10, 40),
 )  # fmt: skip
@@ -99,8 +99,8 @@ def _run(options: argparse.Namespace) -> None:
         print(emulation.install(packages))
     flown = _flown(options.bundle)
     shapes = [_plain(name, shape, dtype) for name, shape in _PLAIN.items() for dtype in Dtype]
-    fitted = [_plain("", shape, dtype) for shape in _FIT_PLAIN for dtype in Dtype]
-    fitted += [_slotted(shape, dtype) for shape in _FIT_SLOTTED for dtype in Dtype]
+    fitted = [_plain("", shape, dtype) for shape in FIT_PLAIN for dtype in Dtype]
+    fitted += [_slotted(shape, dtype) for shape in FIT_SLOTTED for dtype in Dtype]
     print(_HEADING)
     records, forms = {}, {}
     for target in targets:

@@ -15,6 +15,7 @@ from onboard.runners import BuildError
 
 # No loop may become a call of memcpy or memset: an image links nothing but the engine, its driver and start-up code.
 _FLAGS = (*build.STRICT, *build.FREESTANDING, "-fno-tree-loop-distribute-patterns", "-fno-pie", "-DKD_DRIVER_TESTS")
+_NAMED = ("-g",)  # so that each instruction has a place in the source; the code is the same
 # Scalar cores sum the weights in memory twice as fast with the loop unrolled.
 _SOURCES = {**dict.fromkeys(build.SOURCES, build.FAST), "kd_table.c": (*build.FAST, "-funroll-loops")}
 _LINK = (*build.FREESTANDING, "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noexecstack")
@@ -139,7 +140,7 @@ def image(target: Target) -> Path:
     return build.build(
         target.name,
         {**_SOURCES, "targets/driver.c": build.FAST, **start},
-        (*_FLAGS, *target.flags),
+        (*_FLAGS, *_NAMED, *target.flags),
         (*_LINK, *target.flags, *script),
         program=target.compiler,
     )
@@ -201,6 +202,17 @@ def listing(target: Target, program: str, *options: str) -> str:
     """
     command = [target.compiler.removesuffix("gcc") + program, *options, str(image(target))]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def functions(target: Target, addresses: Sequence[int]) -> dict[int, str]:
+    """The function of the source that each instruction of the image comes from, inlined ones by their own names.
+
+    Raises BuildError: as image.
+    """
+    if not addresses:
+        return {}
+    said = listing(target, "addr2line", *(hex(each) for each in addresses), "-f", "-e")
+    return dict(zip(addresses, said.splitlines()[::2], strict=True))
 
 
 def versions(target: Target) -> dict[str, str]:

@@ -76,9 +76,9 @@ def count(target: Target, net: Network, spec: AgentSpec, decisions: Decisions) -
 
 
 def fit(counted: Sequence[tuple[Terms, float]]) -> ClosedForm:
-    """The coefficients of least squared relative error, none of them negative."""
+    """The coefficients of least squared relative error, none of them negative, and none for actions."""
     instructions = np.array([number for _, number in counted])
-    rows = np.array([[*dataclasses.astuple(terms), 1] for terms, _ in counted]) / instructions[:, None]
+    rows = np.array([[*dataclasses.astuple(terms)[:-1], 1] for terms, _ in counted]) / instructions[:, None]
     kept = list(range(rows.shape[1]))
     while True:  # leave out the most negative until none is
         found = np.linalg.lstsq(rows[:, kept], np.ones(len(rows)), rcond=None)[0]

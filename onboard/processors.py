@@ -1,8 +1,8 @@
-"""Flight processors, as models: instructions from a closed form of their core, time from an assumed CPI.
+"""Flight processors, as models: instructions from closed forms of their core, time from an assumed CPI.
 
-The closed form (closed_form.py) was fitted to instructions of the C engine counted on emulated cores. Cycles per
-instruction are assumptions, power and RAM nominal figures not checked against data sheets. So latency and energy made
-of these are modelled, not measured.
+The closed forms (closed_form.py) were fitted to instructions of the C engine on emulated cores: to counts, and to
+bounds of the longest decision. Cycles per instruction are assumptions, power and RAM nominal figures not checked
+against data sheets. So latency and energy made of these are modelled, not measured.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ class Processor:
     def instructions(self, spec: AgentSpec, design: Design) -> float:
         """Modelled instructions of one decision, the check of its weights included."""
         return self.factor * closed_form.instructions(self.counted_as, spec, design)
+
+    def bound(self, spec: AgentSpec, design: Design) -> float:
+        """Modelled: instructions that no decision exceeds, the check of its weights included."""
+        return self.factor * closed_form.bound(self.counted_as, spec, design)
 
     def sensing_instructions(self, spec: AgentSpec) -> float:
         """Modelled instructions with which the blocks of a decision are computed, at most."""

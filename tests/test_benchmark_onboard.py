@@ -435,7 +435,7 @@ def test_every_violation_is_named(folder: Path) -> None:
     part = enforcement.admission([folder], silent)
     assert [line.met for line in part.lines] == [True, True]
     assert part.lines[0].note.startswith("28 of 28")  # 2 satellites, 7 limits, alone and together
-    assert "satellite 'relay-1': modelled energy on round" in part.details["refusal"]
+    assert "satellite 'relay-1': most energy on round" in part.details["refusal"]
 
 
 def test_a_violation_that_is_not_named_is_missed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

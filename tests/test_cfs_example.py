@@ -27,10 +27,11 @@ APP, STUB = ROOT / "docs" / "cfs_example" / "fsw", ROOT / "tests" / "cfs_stub"
 FLAGS = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror", "-ffp-contract=off")
 SATELLITE = fly_golden(TINY, draw_network(TINY, Design(8), 1), 1)
 CMD, SEND_HK, WAKEUP, OBSERVATION, ACTION, HK = 0x18F0, 0x18F1, 0x18F2, 0x08F0, 0x08F1, 0x08F2
-NOOP, RESET_COUNTERS, RESUME, FORGET = range(4)
+FLOWN, SHADOWED = 0x08F3, 0x08F4
+NOOP, RESET_COUNTERS, RESUME, FORGET, SHADOW, FLY = range(6)
 NETWORK, GUARD, FALLBACK = range(3)
 COUNTERS = ["commands", "command_errors", "decisions", "misses", "fallbacks", "overrides", "upsets", "table_loads"]
-COUNTERS += ["safe_mode", "last_error", "longest_us"]
+COUNTERS += ["safe_mode", "last_error", "longest_us", "shadow", "agreed", "differed"]
 HEADER = 16  # bytes, of the stand-in's messages
 WELL = (0.5, 0.0, 0.0)  # reserve, wheel speed, storage
 
@@ -41,7 +42,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, student = export_c.write(folder, SATELLITE, "a test")
     data = table.dump(SATELLITE.network, SATELLITE.spec)
     (folder / "weights.inc").write_text(", ".join(map(str, data)))
-    sources = [APP / "src" / "student_app.c", APP / "tables" / "student_app_tbl.c", student, STUB / "cfe_stub.c"]
+    sources = [APP / "src" / "student_app.c", APP / "src" / "student_shadow.c", APP / "tables" / "student_app_tbl.c"]
+    sources += [student, STUB / "cfe_stub.c"]
     include = [f"-I{each}" for each in (folder, APP / "src", STUB)]
     command = [COMPILER, *FLAGS, *include, "-O1", "-fPIC", "-shared", *map(str, sources), "-o", folder / "app.so"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -54,6 +56,7 @@ class Answer:
     sequence: int
     action: int
     source: int
+    acts: bool = True  # False: it went out in shadow
 
 
 class Flight:
@@ -84,11 +87,11 @@ class Flight:
             at = self.library.stub_message(index)
             mid, size = struct.unpack("<II", ctypes.string_at(at, 8))
             payload = ctypes.string_at(at + HEADER, size - HEADER)
-            if mid == ACTION:
-                answers.append(Answer(*struct.unpack("<3I", payload)))
+            if mid in (ACTION, SHADOWED):
+                answers.append(Answer(*struct.unpack("<3I", payload), mid == ACTION))
             else:
                 assert mid == HK
-                housekeeping.append(dict(zip(COUNTERS, struct.unpack("<9IiI", payload), strict=True)))
+                housekeeping.append(dict(zip(COUNTERS, struct.unpack("<9IiI3I", payload), strict=True)))
         assert self.library.stub_state(3) == 0  # every table address was released
         return answers, housekeeping
 
@@ -224,6 +227,40 @@ def test_an_upset_is_found_by_the_scrub_or_the_decision_and_mended(flight: Fligh
     expected = golden.record(SATELLITE.network, TINY, obs, mask).action.tolist()
     assert answers == [Answer(t + 1, action, NETWORK) for t, action in enumerate(expected)]
     assert (counters["upsets"], counters["misses"], counters["last_error"]) == (20, 0, -13)
+
+
+@pytest.mark.requirement("EX-19")
+def test_in_shadow_it_decides_as_it_would_and_acts_on_nothing(flight: Flight) -> None:
+    """30 decisions in shadow beside a policy that always takes action 0 and answers before or after it, and whose every
+    tenth answer is lost; then 10 in flight. Memory is carried over, and a counter's reset leaves shadow mode alone."""
+    obs, mask = make_inputs(TINY, 40, seed=12)
+    mask[:, 0] = True
+    expected = golden.record(SATELLITE.network, TINY, obs, mask).action.tolist()
+    flight.push(CMD, RESET_COUNTERS)
+    flight.push(CMD, SHADOW)
+    flight.push(CMD, RESET_COUNTERS)
+    for t in range(30):
+        flown = struct.pack("<II", t + 1, 0)
+        if t % 2 and t % 10:
+            flight.push(FLOWN, payload=flown)
+        flight.observe(obs[t], mask[t])
+        if t % 2 == 0 and t % 10:
+            flight.push(FLOWN, payload=flown)
+            flight.push(FLOWN, payload=flown)  # said twice, compared once
+    flight.push(FLOWN, payload=b"half")
+    flight.push(SEND_HK)
+    flight.push(CMD, FLY)
+    flight.push(FLOWN, payload=struct.pack("<II", 30, 0))
+    for t in range(30, 40):
+        flight.observe(obs[t], mask[t])
+    flight.push(SEND_HK)
+    answers, [shadowed, after] = flight.run()
+    assert answers == [Answer(t + 1, action, NETWORK, t >= 30) for t, action in enumerate(expected)]
+    agreed = sum(expected[t] == 0 for t in range(30) if t % 10)
+    assert 0 < agreed < 27
+    wanted = {"shadow": 1, "agreed": agreed, "differed": 27 - agreed, "command_errors": 1, "decisions": 30}
+    assert {name: shadowed[name] for name in wanted} == wanted
+    assert (after["shadow"], after["agreed"], after["decisions"]) == (0, agreed, 40)
 
 
 def test_commands_are_counted_and_strange_messages_refused(flight: Flight) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from kdmarl_sat.measure import doors
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, forged, page
 from kdmarl_sat.measure.evidence import parts as evidence
 from kdmarl_sat.measure.evidence.analysis import EvidenceError
 from onboard import build
+from onboard.runners import BuildError
 
 
 def test_the_command_knows_every_part() -> None:
@@ -66,3 +68,40 @@ def test_a_gap_must_be_justified_and_a_justification_needed(tmp_path: Path) -> N
         coverage.examined([{"file": "kd_x.c", "lines": [line(1, 0), *file["lines"][1:]]}], tmp_path)
     with pytest.raises(EvidenceError, match=r"kd_x.c:3 says why it is not executed, and it is"):
         coverage.examined([{"file": "kd_x.c", "lines": [line(1, 1), line(2, 5, 5, 5), line(3, 5)]}], tmp_path)
+
+
+def test_the_summary_is_current() -> None:
+    assert evidence.SUMMARY.read_text() == page.page(), "kdmarl-sat measure evidence page writes it"
+
+
+def test_the_summary_says_what_the_records_say(tmp_path: Path) -> None:
+    entry = {"bound": 130, "mean": 90.0, "most": 100}
+    record = {
+        "bound": {"engine": "ab" * 32, "students": "them", "cores": {"rv64gc": {"one, int8": entry}}},
+        "kills_game": {"engine": "ab" * 32, "kills": [[1.0, 2, 0.25], [3.0, 0, 0.0]]},
+        "forged": {"engine": "ab" * 32, "tried": 12, "refused": {"unsigned": 7, "replayed": 5}},
+    }
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    text = page.page(tmp_path / "r.json", tmp_path / "none.json")
+    for said in (
+        "| RV64GC | one, int8 | 130 | 90 | 100 | 1.300 |",
+        "| 12 of 12 refused, of 2 kinds |",
+        "| 2 kills, the same bytes after each; 2 workers left behind, gone within 0.2 s |",
+        "| a mission killed and started again | Not measured. |",
+        "SHA-256 abababab.",
+    ):
+        assert said in text
+
+
+def test_forged_and_replayed_bundles_are_refused_and_one_that_is_read_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    try:
+        build.shared_library()
+    except BuildError as error:
+        pytest.skip(str(error))
+    found = forged.measure(evidence.STUDENTS, 16)
+    assert found == {"tried": 16, "refused": dict.fromkeys(forged.FORGERIES, 2)}
+    monkeypatch.setattr(forged, "FORGERIES", {"nothing changed": lambda folder, key, chance: True})
+    with pytest.raises(EvidenceError, match="a bundle was read that must not be: nothing changed, seed 0"):
+        forged.measure(evidence.STUDENTS, 1)

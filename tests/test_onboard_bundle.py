@@ -135,7 +135,7 @@ def test_version_1_still_reads_and_flies() -> None:
     assert (scout.budget.deadline_ms, scout.budget.max_bytes, scout.budget.max_misses) == (250.0, 100000, 3)
     margins = budget.margins(admission.measure(scout), scout.budget)
     unlimited = [margin.quantity for margin in margins if margin.limit > 1e15]  # of what version 1 had no limit for
-    assert unlimited == ["RAM", "modelled instructions on GR712RC", "modelled energy on GR712RC"]
+    assert unlimited == ["RAM", "most instructions on GR712RC", "most energy on GR712RC"]
     assert not scout.golden.exact
     assert (bundle.scenario, bundle.provenance["seed"]) == ("sample", 0)
     fly(bundle)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from kdmarl_sat.measure.evidence.parts import engine_digest
 from onboard import closed_form, emulation, instructions, table
 from onboard.closed_form import Terms
 from onboard.network import Architecture, Design, Dtype
@@ -20,7 +21,7 @@ def test_terms_of_a_recurrent_network_counted_by_hand() -> None:
     # Linear maps 3 x 9, 9 x 3, 9 x 3 and 2 x 3; outputs padded to 8, 16, 16 and 8.
     counted = closed_form.terms(SMALL, Design(3, Architecture.RECURRENT))
     macs = 8 * 9 + 16 * 3 + 16 * 3 + 8 * 3
-    assert counted == Terms(macs, gates=9, outputs=48, inputs=18, calls=4, elements=9, words=macs + 48)
+    assert counted == Terms(macs, gates=9, outputs=48, inputs=18, calls=4, elements=9, words=macs + 48, actions=2)
     packed = closed_form.terms(SMALL, Design(3, Architecture.RECURRENT, dtype=Dtype.INT8))
     assert packed.words == macs // 4 + 2 * 48
 
@@ -38,6 +39,7 @@ def test_terms_of_an_opportunity_network_counted_by_hand() -> None:
         calls=1 + 4 + 2 + 1 + 5 + 1,
         elements=2 + 4 * 3 + 4 * 8,
         words=16 + 24 + 2 * 192 + 64 + 64 + 64 + (8 + 8 + 24 + 24 + 8 + 8 + 8) + 9,
+        actions=5,
     )
 
 
@@ -62,6 +64,17 @@ def test_every_target_has_coefficients_that_a_processor_could_have() -> None:
             assert 1 / 8 < form.macs < 10
             assert 20 < form.gates < 200  # an exponential and a division
             assert 0.25 < form.words < 10
+
+
+def test_the_bound_lies_above_the_mean_and_belongs_to_this_engine() -> None:
+    stored = json.loads(closed_form.BOUNDS.read_text())
+    assert set(stored["cores"]) == set(emulation.TARGETS)
+    assert stored["engine"] == engine_digest(), "kdmarl-sat measure evidence forms fits the bound anew"
+    for core in emulation.TARGETS:
+        for dtype in Dtype:
+            for net, spec in (instructions.plain(80, 32, 11, dtype), instructions.slotted(6, 8, 12, 20, dtype)):
+                mean, most = (form(core, spec, net.design) for form in (closed_form.instructions, closed_form.bound))
+                assert mean < most < 1.4 * mean
 
 
 def test_a_core_that_was_not_fitted_is_refused_by_name() -> None:

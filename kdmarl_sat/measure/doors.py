@@ -57,8 +57,14 @@ misra      writes docs/misra.md from the suppressions in the code
 coverage   statements and branches that the engine's tests and the fuzzer's seeds execute
 eva        Frama-C's value analysis: no undefined behaviour, whatever the weights and observations
 bound      the most instructions of a decision of the shipped students, on each emulated core
+forged     10,000 forged and replayed bundles, with a key set: one that is read is an error
+generator  our exported C beside that of emx-onnx-cgen: instructions, time, size, bits; wants it on PATH
+kills_game, kills_mission
+           a small run that is killed at 20 moments and started again ends in the same bytes
+page       writes docs/evidence.md from the records
+forms      writes onboard/bound_form.json, by which admission knows the most instructions of a decision
 
-What analysis, coverage, eva and bound find is kept with record=results/evidence.json.
+What they find is kept with record=results/evidence.json.
 """
 PEERS_TEXT = """``kdmarl-sat measure peers``: what training costs, beside EPyMARL, JaxMARL and BenchMARL.
 
@@ -81,7 +87,10 @@ FAULTS = (
     "scenario.faults.sensor_dropout=0.1",
     "scenario.faults.missing_decisions=0.05",
 )
-PARTS = ("analysis", "misra", "coverage", "eva", "bound")  # of the evidence
+PARTS = (  # of the evidence
+    "analysis", "misra", "coverage", "eva", "bound", "forms", "generator", "forged", "kills_game", "kills_mission",
+    "page",
+)  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"
 BUNDLES = tuple(RESULTS / "bundles" / f"imaging_constellation-{group}" for group in ("lh_a", "lh"))

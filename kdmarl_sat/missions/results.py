@@ -45,7 +45,7 @@ class BudgetRow:
 
     bundle: str  # "KD-MARL LH+A"
     satellite: str
-    quantity: str  # "parameters", "bytes", "MACs per decision", "modelled latency (GR712RC)"
+    quantity: str  # "parameters", "bytes", "MACs per decision", "longest latency on GR712RC"
     unit: str
     value: float
     limit: float

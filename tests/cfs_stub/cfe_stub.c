@@ -109,6 +109,12 @@ CFE_Status_t CFE_MSG_Init(CFE_MSG_Message_t *MsgPtr, CFE_SB_MsgId_t MsgId, CFE_M
     return CFE_SUCCESS;
 }
 
+CFE_Status_t CFE_MSG_SetMsgId(CFE_MSG_Message_t *MsgPtr, CFE_SB_MsgId_t MsgId)
+{
+    MsgPtr->Id = MsgId.Value;
+    return CFE_SUCCESS;
+}
+
 CFE_Status_t CFE_MSG_GetMsgId(const CFE_MSG_Message_t *MsgPtr, CFE_SB_MsgId_t *MsgId)
 {
     MsgId->Value = MsgPtr->Id;

@@ -1,8 +1,11 @@
 """The largest number of instructions of a decision of a given network, over all inputs: a bound, not a mean.
 
-How often a loop turns is said by the weight table, so one decision counts it for all (flow_graph.py takes every branch
-on data at its worst). DATA names the loops of which that is not so; the inputs of ``adversarial`` make each of them as
+How often a loop turns is said by the weight table, so one decision counts it for all (flow_graph.py takes every other
+branch at its worst). DATA names the loops of which that is not so; the inputs of ``adversarial`` make each of them as
 long as it can be. A loop that turned in different ways and is not named there is an error, and no bound is given.
+
+TABLE names the functions without any branch on data: what a vectorising compiler makes of their loops (a part for whole
+vectors, others for the rest) is executed as often as it was counted to, if that was the same in every decision.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ DATA = {
     "kd_step": "a mask whose last action alone is legal is searched longest, one that is all legal pooled longest",
     "kd_crc32": "a scrub is shorter at the end of a pass",
 }
+TABLE = ("apply_float", "apply_int8")
 LARGE = (0.0, 1e-17, 1e-6, 0.3, 1.0, 30.0, 1e3, 1e6)  # magnitudes of observations, from below KD_TINY to saturation
 
 
@@ -67,6 +71,10 @@ def measure(target: Target, net: Network, spec: AgentSpec) -> Bound:
     heads = {graph.address[node] for node in graph.returned_to()}
     caps = {address: max(each.get(address, 0) for each in profiles) for address in heads}
     _check_loops(graph, heads, profiles)
+    for address, source in emulation.functions(target, sorted(set(graph.address))).items():
+        counts = {each.get(address, 0) for each in profiles}
+        if source in TABLE and len(counts) == 1:
+            caps.setdefault(address, *counts)
     bound = round(flow_graph.longest(graph, FUNCTION, caps))
     if bound < max(totals):
         raise flow_graph.FlowError(f"{target.core}: the bound {bound} is below a count of {max(totals)}")

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from kdmarl_sat.measure.onboard.record import Line, Part, Relation, Tell
+from kdmarl_sat.measure.onboard import worst_case
+from kdmarl_sat.measure.onboard.record import Line, Part, Relation, Tell, within
 from kdmarl_sat.measure.onboard.students import Student
 from onboard import closed_form, emulation, instructions
 from onboard.budget import estimate
@@ -29,9 +30,11 @@ def measure(students: Sequence[Student], targets: Sequence[str], tell: Tell) -> 
     counts: dict[str, list[dict[str, Any]]] = {}
     for index, name in enumerate(targets):
         target = emulation.find(name)
-        tell(index / len(targets), target.core)
+        tell(0.3 * index / len(targets), target.core)
         counts[name] = [_counted(target, units, dtype) for units, dtype in SHAPES]
-    return Part(_lines(counts), {"instructions": counts, "not_above": EARLIER, "profiles": _profiles(students)})
+    longest = worst_case.measure(students, targets, within(tell, 0.3, 0.7))
+    details = {"instructions": counts, "not_above": EARLIER, "profiles": _profiles(students), "bounds": longest}
+    return Part((*_lines(counts), *worst_case.lines(longest)), details)
 
 
 def _counted(target: Target, units: int, dtype: Dtype) -> dict[str, Any]:

@@ -32,9 +32,9 @@ LIMITS = {
     "max_bytes": ("bytes", "weights"),
     "max_ram_bytes": ("ram_bytes", "RAM"),
     "max_macs_per_decision": ("macs", "MACs per decision"),
-    "max_instructions": ("instructions", "modelled instructions on .+"),
-    "max_latency_ms": ("latency_ms", "modelled latency on .+"),
-    "max_energy_mj": ("energy_mj", "modelled energy on .+"),
+    "max_instructions": ("most_instructions", "most instructions on .+"),
+    "max_latency_ms": ("longest_ms", "longest latency on .+"),
+    "max_energy_mj": ("most_energy_mj", "most energy on .+"),
     "max_bits_per_decision": ("bits_per_decision", "intent bits per decision"),
 }
 
@@ -148,4 +148,4 @@ def _tight(satellite: SatelliteBundle, limits: Sequence[str]) -> Budget:
         need = getattr(needed, figure)
         granted = need // 2 if isinstance(need, int) else need / 2
         values[name] = granted if name in limits else 2 * need
-    return dataclasses.replace(satellite.budget, deadline_ms=4 * needed.latency_ms, **values)
+    return dataclasses.replace(satellite.budget, deadline_ms=4 * needed.longest_ms, **values)

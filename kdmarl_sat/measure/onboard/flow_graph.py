@@ -211,7 +211,8 @@ def longest(graph: Graph, function: str, caps: Mapping[int, int]) -> float:
     """Instructions of the longest path through one call.
 
     Args:
-        caps: by address, how often at most an instruction that a loop goes back to is executed; 0 where it is missing.
+        caps: by address, how often at most an instruction is executed; one that a loop goes back to and that is
+            missing here: never.
 
     Raises FlowError: there is no path.
     """
@@ -246,8 +247,10 @@ def longest(graph: Graph, function: str, caps: Mapping[int, int]) -> float:
         for variable in variables:
             cost[variable] -= 1.0
     by_address: defaultdict[int, list[int]] = defaultdict(list)
-    for node in graph.returned_to():
-        by_address[graph.address[node]].append(node)
+    returned = graph.returned_to()
+    for node, address in enumerate(graph.address):
+        if node in returned or address in caps:
+            by_address[address].append(node)
     rows, columns, limits = [], [], []
     for index, (address, nodes) in enumerate(by_address.items()):
         for each in nodes:

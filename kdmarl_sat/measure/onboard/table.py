@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from kdmarl_sat.measure.onboard import worst_case
 from kdmarl_sat.measure.onboard.parts import TITLES
 from kdmarl_sat.measure.onboard.record import Line, Part, Record
 from kdmarl_sat.report.formats import MISSING
@@ -139,7 +140,23 @@ def _instructions(part: Part) -> list[str]:
         f"Instructions of a decision. {_PLAIN}",
         "",
         *_table(("", *shapes), rows),
+        *_bounds(part.details.get("bounds", {})),
         *_profiles(part.details["profiles"]),
+    ]
+
+
+def _bounds(found: worst_case.Found) -> list[str]:
+    """Of a record that has them."""
+    if not found:
+        return []
+    heading = ("", "student", "instructions: bound / mean / most", "bytes: stack (written to) / ROM / RAM")
+    return [
+        "",
+        "Trained students, of each width the one with the highest bound: no decision takes more instructions than the "
+        "bound; mean and most are counted over adversarial decisions. Stack of student_decide by the call graph, in "
+        "brackets as a run wrote to it; ROM and RAM of the linked student.c.",
+        "",
+        *_table(heading, worst_case.rows(found)),
     ]
 
 

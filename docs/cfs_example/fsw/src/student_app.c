@@ -4,6 +4,7 @@
  * observation is answered with a legal action: the network's, the guard's or the fallback.
  */
 #include "student_app.h"
+#include "student_shadow.h"
 
 #include <string.h>
 
@@ -16,6 +17,7 @@ typedef struct {
     float Hidden[STUDENT_HIDDEN]; /* the policy's memory, of the last accepted decision */
     uint32 MissesInARow;
     bool Held[QUANTITIES]; /* limits that were hit and not released yet */
+    STUDENT_SHADOW_t Shadow;
     STUDENT_APP_Counters_t Counters;
     STUDENT_APP_Action_t Action;
     STUDENT_APP_HkTlm_t Hk;
@@ -163,6 +165,13 @@ static int32 Fallback(const uint8 *Mask)
     return Action;
 }
 
+/* In shadow an action goes out under an id that nobody who acts has subscribed to. */
+static void SetActionId(void)
+{
+    const CFE_SB_MsgId_Atom_t Id = (App.Counters.Shadow != 0) ? STUDENT_APP_SHADOW_MID : STUDENT_APP_ACTION_MID;
+    (void)CFE_MSG_SetMsgId(CFE_MSG_PTR(App.Action.TelemetryHeader), CFE_SB_ValueToMsgId(Id));
+}
+
 static void Decide(const STUDENT_APP_Observation_t *Asked)
 {
     const bool Objects = GuardObjects(Asked);
@@ -189,6 +198,10 @@ static void Decide(const STUDENT_APP_Observation_t *Asked)
     App.Action.Sequence = Asked->Sequence;
     App.Action.Action = (uint32)Action;
     App.Action.Source = Source;
+    SetActionId();
+    if (App.Counters.Shadow != 0) {
+        STUDENT_SHADOW_Decided(&App.Shadow, Asked->Sequence, (uint32)Action);
+    }
     CFE_SB_TimeStampMsg(CFE_MSG_PTR(App.Action.TelemetryHeader));
     (void)CFE_SB_TransmitMsg(CFE_MSG_PTR(App.Action.TelemetryHeader), true);
 }
@@ -197,6 +210,8 @@ static void Decide(const STUDENT_APP_Observation_t *Asked)
 
 static void SendHousekeeping(void)
 {
+    App.Counters.Agreed = App.Shadow.Agreed;
+    App.Counters.Differed = App.Shadow.Differed;
     App.Hk.Payload = App.Counters;
     CFE_SB_TimeStampMsg(CFE_MSG_PTR(App.Hk.TelemetryHeader));
     (void)CFE_SB_TransmitMsg(CFE_MSG_PTR(App.Hk.TelemetryHeader), true);
@@ -211,9 +226,12 @@ static void Command(const CFE_SB_Buffer_t *Buffer)
         case STUDENT_APP_NOOP_CC:
             break;
         case STUDENT_APP_RESET_COUNTERS_CC: {
-            const uint32 SafeMode = App.Counters.SafeMode; /* a state, not a count */
+            const uint32 SafeMode = App.Counters.SafeMode; /* states, not counts */
+            const uint32 Shadow = App.Counters.Shadow;
             memset(&App.Counters, 0, sizeof(App.Counters));
+            memset(&App.Shadow, 0, sizeof(App.Shadow));
             App.Counters.SafeMode = SafeMode;
+            App.Counters.Shadow = Shadow;
             break;
         }
         case STUDENT_APP_RESUME_CC:
@@ -222,6 +240,12 @@ static void Command(const CFE_SB_Buffer_t *Buffer)
             break;
         case STUDENT_APP_FORGET_CC:
             Forget();
+            break;
+        case STUDENT_APP_SHADOW_CC:
+            App.Counters.Shadow = 1;
+            break;
+        case STUDENT_APP_FLY_CC:
+            App.Counters.Shadow = 0;
             break;
         default:
             App.Counters.CommandCounter--;
@@ -258,6 +282,12 @@ static void Dispatch(const CFE_SB_Buffer_t *Buffer)
                 Decide((const STUDENT_APP_Observation_t *)Buffer);
             }
             break;
+        case STUDENT_APP_FLOWN_MID:
+            if (HasSize(Buffer, sizeof(STUDENT_APP_Flown_t)) && (App.Counters.Shadow != 0)) {
+                const STUDENT_APP_Flown_t *const Other = (const STUDENT_APP_Flown_t *)Buffer;
+                STUDENT_SHADOW_Flown(&App.Shadow, Other->Sequence, Other->Action);
+            }
+            break;
         case STUDENT_APP_SEND_HK_MID:
             SendHousekeeping();
             break;
@@ -276,7 +306,7 @@ static void Dispatch(const CFE_SB_Buffer_t *Buffer)
 static CFE_Status_t Subscribe(void)
 {
     static const CFE_SB_MsgId_Atom_t Ids[] = {STUDENT_APP_CMD_MID, STUDENT_APP_SEND_HK_MID, STUDENT_APP_WAKEUP_MID,
-                                              STUDENT_APP_OBSERVATION_MID};
+                                              STUDENT_APP_OBSERVATION_MID, STUDENT_APP_FLOWN_MID};
     CFE_Status_t Status = CFE_SB_CreatePipe(&App.Pipe, STUDENT_APP_PIPE_DEPTH, "STUDENT_PIPE");
     size_t i;
     for (i = 0; (i < sizeof(Ids) / sizeof(Ids[0])) && (Status == CFE_SUCCESS); i++) {
@@ -291,6 +321,7 @@ static CFE_Status_t Init(void)
     int32 Golden;
     memset(&App, 0, sizeof(App));
     App.RunStatus = CFE_ES_RunStatus_APP_RUN;
+    App.Counters.Shadow = STUDENT_APP_STARTS_IN_SHADOW;
     Status = CFE_EVS_Register(NULL, 0, CFE_EVS_EventFilter_BINARY);
     if (Status != CFE_SUCCESS) {
         return Status;

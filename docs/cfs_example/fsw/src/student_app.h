@@ -2,9 +2,11 @@
  *
  *   in   WAKEUP_MID        from the scheduler, every second: table management, scrub
  *        OBSERVATION_MID   from the application that senses: asks for an action
+ *        FLOWN_MID         in shadow mode, from the application that flies: the action that it took
  *        SEND_HK_MID       from the scheduler: asks for housekeeping telemetry
  *        CMD_MID           from the ground
  *   out  ACTION_MID        to the application that acts
+ *        SHADOW_MID        in shadow mode instead: the same message, on which nobody acts
  *        HK_TLM_MID        to telemetry output
  */
 #ifndef STUDENT_APP_H
@@ -20,11 +22,15 @@
 #define STUDENT_APP_OBSERVATION_MID 0x08F0
 #define STUDENT_APP_ACTION_MID 0x08F1
 #define STUDENT_APP_HK_TLM_MID 0x08F2
+#define STUDENT_APP_FLOWN_MID 0x08F3
+#define STUDENT_APP_SHADOW_MID 0x08F4
 
 #define STUDENT_APP_NOOP_CC 0
 #define STUDENT_APP_RESET_COUNTERS_CC 1
 #define STUDENT_APP_RESUME_CC 2 /* leave safe mode */
 #define STUDENT_APP_FORGET_CC 3 /* the policy's memory becomes 0 */
+#define STUDENT_APP_SHADOW_CC 4 /* decide as in flight, and act on nothing */
+#define STUDENT_APP_FLY_CC 5    /* leave shadow mode */
 
 #define STUDENT_APP_INIT_EID 1
 #define STUDENT_APP_PIPE_EID 2
@@ -34,6 +40,7 @@
 #define STUDENT_APP_UPSET_EID 6
 #define STUDENT_APP_SAFE_EID 7
 
+#define STUDENT_APP_STARTS_IN_SHADOW 0 /* 1: a policy that is tried beside another one from the start */
 #define STUDENT_APP_PIPE_DEPTH 16
 #define STUDENT_APP_TABLE_FILE "/cf/student_app_tbl.tbl"
 #define STUDENT_APP_DEADLINE_US 250000
@@ -75,6 +82,12 @@ typedef struct {
 } STUDENT_APP_Action_t;
 
 typedef struct {
+    CFE_MSG_TelemetryHeader_t TelemetryHeader;
+    uint32 Sequence; /* of the observation that it answers */
+    uint32 Action;
+} STUDENT_APP_Flown_t;
+
+typedef struct {
     uint32 CommandCounter;
     uint32 CommandErrorCounter;
     uint32 Decisions;  /* by the network */
@@ -86,6 +99,9 @@ typedef struct {
     uint32 SafeMode;   /* 1: the network is asked no more until RESUME_CC */
     int32 LastError;   /* STUDENT_ERR_..., of the last decision or scrub without an answer */
     uint32 LongestUs;  /* of a decision */
+    uint32 Shadow;     /* 1: it acts on nothing until FLY_CC */
+    uint32 Agreed;     /* actions that were flown by another policy, and that this one would have taken */
+    uint32 Differed;   /* likewise, and would not have */
 } STUDENT_APP_Counters_t;
 
 typedef struct {
