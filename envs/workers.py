@@ -84,7 +84,7 @@ class WorkerPool(Generic[Job, Result]):
         self,
         function: Callable[[Job], Result],
         workers: int,
-        job_timeout_s: float = 600.0,
+        job_timeout_s: float = 1800.0,
         max_restarts: int = 3,
         on: Callable[[Callable[[Any], Any]], Workers] | None = None,
     ) -> None:

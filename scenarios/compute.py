@@ -20,7 +20,7 @@ class ComputeConfig:
     ray_address: str | None = None  # HOST:PORT of a cluster; auto: this machine's; null: one of its own, here
     threads: int = 2  # torch threads of the learner
     episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
-    job_timeout_s: float = 600.0  # a worker silent for longer is replaced
+    job_timeout_s: float = 1800.0  # a worker silent for longer is replaced; a planner may take minutes for its episodes
     max_restarts: int = 3  # of one job, before the run gives up
 
     def __post_init__(self) -> None:
