@@ -125,8 +125,7 @@ def _finish(process: subprocess.Popen[bytes], folder: Path) -> dict[str, str]:
     """What a run came to."""
     if process.wait(WHOLE_S) != 0:
         raise EvidenceError(f"a run failed: {(folder / 'said').read_text(errors='replace').strip()[-1000:]}")
-    if left := session(process.pid):
-        raise EvidenceError(f"a run that has ended left {len(left)} processes")
+    _left(process.pid, "at its end")
     return result(folder)
 
 
@@ -134,13 +133,21 @@ def _kill(process: subprocess.Popen[bytes], moment: float) -> tuple[int, float]:
     """(workers that it left behind, seconds until they were gone)."""
     process.send_signal(signal.SIGKILL)
     process.wait()
+    return _left(process.pid, f"killed after {moment:.1f} s")
+
+
+def _left(leader: int, when: str) -> tuple[int, float]:
+    """(processes that a program left behind, seconds until they were gone).
+
+    Raises EvidenceError: they stay.
+    """
     start = time.monotonic()
-    workers = len(session(process.pid))
-    while left := session(process.pid):
+    count = len(session(leader))
+    while left := session(leader):
         if time.monotonic() - start > LEAVE_S:
-            raise EvidenceError(f"killed after {moment:.1f} s, a run left {len(left)} processes for {LEAVE_S:.0f} s")
+            raise EvidenceError(f"{when}, a run left {len(left)} processes for {LEAVE_S:.0f} s")
         time.sleep(0.02)
-    return workers, time.monotonic() - start
+    return count, time.monotonic() - start
 
 
 def session(leader: int) -> list[int]:
