@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from kdmarl_sat.command import command, sentences
+from kdmarl_sat.reproducible import ensure
 from scenarios.games.schema import GameRunConfig
 from scenarios.roots import GAME, root_of
 from scenarios.schema import RunConfig
@@ -13,6 +14,7 @@ from scenarios.schema import RunConfig
 
 def run(config: RunConfig | GameRunConfig, folder: Path) -> None:
     """One run, in the folder that Hydra has made for it."""
+    ensure(config.compute.reproducible, folder)
     # Imported here, so that --help and a refused configuration do not wait for it.
     if isinstance(config, GameRunConfig):
         from kdmarl_sat.games import pipeline as games

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from scenarios.ranges import check_folders, positive, within
+from scenarios.ranges import check, check_folders, positive, within
 
 
 class WorkersOn(Enum):
@@ -22,11 +22,14 @@ class ComputeConfig:
     episodes_per_job: int = 4  # episodes that one worker runs in lockstep; fixes results, whatever `workers` is
     job_timeout_s: float = 1800.0  # a worker silent for longer is replaced; a planner may take minutes for its episodes
     max_restarts: int = 3  # of one job, before the run gives up
+    reproducible: bool = False  # the same bytes on any x86-64 processor; slower (docs/distributed.md)
 
     def __post_init__(self) -> None:
         within("compute", 1, 1024, workers=self.workers, threads=self.threads, episodes_per_job=self.episodes_per_job)
         positive("compute", job_timeout_s=self.job_timeout_s)
         within("compute", 0, 100, max_restarts=self.max_restarts)
+        here = self.workers_on is WorkersOn.processes
+        check("compute.reproducible", self.reproducible, here or not self.reproducible, "false with workers_on=ray")
 
 
 class Schedules(Enum):

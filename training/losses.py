@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.exact import square_root
+
 
 def masked_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
     """log pi over the legal actions; illegal ones get the dtype's lowest finite number (-inf * 0 would be NaN)."""
@@ -51,7 +53,7 @@ def gae(
 def normalised(advantage: Tensor, valid: Tensor) -> Tensor:
     """Zero mean and unit deviation over the batch's decisions; 0 elsewhere."""
     mean = weighted_mean(advantage, valid)
-    deviation = weighted_mean((advantage - mean).square(), valid).sqrt()
+    deviation = square_root(weighted_mean((advantage - mean).square(), valid))
     return torch.where(valid, (advantage - mean) / (deviation + 1e-8), 0.0)
 
 

@@ -62,6 +62,7 @@ class Benchmark:
             "seed": self.config.seed,
             "packages": installed,
             "threads": self.config.compute.threads,
+            **({"reproducible": True} if self.config.compute.reproducible else {}),
         }
 
 

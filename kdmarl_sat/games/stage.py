@@ -13,7 +13,7 @@ from training.games.training import Evaluations
 SHARED = (
     *("envs/games", "envs/api.py", "envs/sensing.py", "kdmarl_sat/games/methods.py", "training/checkpoint.py"),
     *("training/games/networks.py", "training/games/gru.py", "training/games/evaluate.py", "training/networks.py"),
-    *("training/games/appended.py", "training/losses.py", "training/optimisation.py"),
+    *("training/games/appended.py", "training/losses.py", "training/optimisation.py", "training/exact.py"),
 )
 PLAY = (*SHARED, "training/games/windows.py", "training/games/training.py", "training/games/mappo.py")
 STUDENTS = (*PLAY, "training/games/distill.py", "training/distill.py", "training/games/messages.py")

@@ -62,6 +62,7 @@ class Mission:
             "support_data": self.support_data,
             **({"extensions": used} if (used := extensions.digests(self.config.scenario)) else {}),
             "episodes_per_job": compute.episodes_per_job,
+            **({"reproducible": True} if compute.reproducible else {}),
             "threads": compute.threads,
         }
 

@@ -55,7 +55,10 @@ NETWORKS = (
     *SIMULATION,
     *("training/networks.py", "training/losses.py", "training/missions/networks.py", "training/missions/batch.py"),
 )
-_TRAINING = (*NETWORKS, "training/optimisation.py", "training/checkpoint.py", "training/missions/loops.py")
+_TRAINING = (
+    *NETWORKS,
+    *("training/optimisation.py", "training/exact.py", "training/checkpoint.py", "training/missions/loops.py"),
+)
 TEACHER = (*_TRAINING, "training/missions/mappo.py")
 STUDENTS = (*_TRAINING, "training/distill.py", "training/missions/distill.py")
 INT8 = (*STUDENTS, "training/missions/quantise.py", "onboard/quantise.py", "onboard/reference.py")

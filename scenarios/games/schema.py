@@ -191,6 +191,7 @@ class GameEvaluationConfig:
 @dataclass
 class GameComputeConfig:
     threads: int = 2  # torch threads
+    reproducible: bool = False  # the same bytes on any x86-64 processor; slower (docs/distributed.md)
 
     def __post_init__(self) -> None:
         within("compute", 1, 1024, threads=self.threads)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from envs.api import AgentSpec
 from envs.games.sensing import RandomMasks
+from training.exact import square_root
 from training.games.gru import gated_recurrence
 from training.networks import HEAD_GAIN, RELU_GAIN, linear
 
@@ -169,7 +170,7 @@ class RecurrentTeam(nn.Module):
         """
         grads = [p.grad for p in self.parameters() if p.grad is not None]
         square = torch.stack([grad.square().flatten(1).sum(1) for grad in grads]).sum(0)  # [G]
-        norm = square.sqrt()
+        norm = square_root(square)
         factor = (max_norm / (norm + 1e-6)).clamp_max(1.0)
         for grad in grads:
             grad.mul_(factor.view(-1, 1, 1))

@@ -47,6 +47,8 @@ RUNS = {
 KEPT = (".safetensors", ".kdwt", ".npz")  # weights and flights, compared byte by byte
 TOLD = ("manifest.json",)  # of a bundle; compared as a record is
 TIMES = ("run", "config", "timing", "cpu_s", "time_per_step_ms", "date")  # when, where and how fast
+# Relative, so that a run's settings, and what is named by them, do not depend on where it is.
+PLACES = ("output.cache_dir=cache", "output.records_dir=records", "output.dir=out")
 LEAVE_S = 20.0  # within which a worker has to notice, on a busy machine
 WHOLE_S = 1800.0  # a run's longest time
 
@@ -106,12 +108,10 @@ def measure(overrides: tuple[str, ...], kills: int, seed: int, tell: Callable[[s
 def _start(overrides: tuple[str, ...], folder: Path) -> subprocess.Popen[bytes]:
     """In a session of its own, by which its processes are known."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Relative, so that a run's settings, and what is named by them, do not depend on where it is.
-    places = ["output.cache_dir=cache", "output.records_dir=records", "output.dir=out"]
     paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
     with (folder / "said").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "kdmarl_sat.run", *overrides, *places],
+            [sys.executable, "-m", "kdmarl_sat.run", *overrides, *PLACES],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": paths},
             stdin=subprocess.DEVNULL,

@@ -51,6 +51,7 @@ def _summary(found: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
         ("damaged bundles, no key", _mutations(parts.get("mutations")), "onboard only=mutations"),
         ("a game killed and started again", _kills(found.get("kills_game")), "kills_game"),
         ("a mission killed and started again", _kills(found.get("kills_mission")), "kills_mission"),
+        ("a training on four processors", _processors(found.get("processors")), "processors"),
         ("bits equal on other processors", _bits(parts.get("bits")), "onboard only=bits"),
     ]
     shown = [
@@ -113,6 +114,18 @@ def _kills(part: Any) -> str:
     return (
         f"{len(part['kills'])} kills, the same bytes after each; {workers} workers left behind, gone within "
         f"{max(each[2] for each in part['kills']):.1f} s"
+    )
+
+
+def _processors(part: Any) -> str:
+    if part is None:
+        return NOT_MEASURED
+    plain = [f"{count} on {model}" for model, count in part["plain"]["unlike_files"].items() if count]
+    slower = part["fixed"]["seconds"]["this processor"] / part["plain"]["seconds"]["this processor"]
+    return (
+        f"{part['files']} of {part['files']} files equal with `compute.reproducible=true`, here and emulated "
+        f"({', '.join(part['models'])}); without it differ {', '.join(plain) or 'none'}; it takes {slower:.1f} times "
+        "as long"
     )
 
 

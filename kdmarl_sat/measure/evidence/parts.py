@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.files import read_json, write_json, write_whole
-from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, generator, kills, page
+from kdmarl_sat.measure.evidence import analysis, coverage, deviations, eva, forged, generator, kills, page, processors
 from kdmarl_sat.measure.onboard import bound, bound_form
 from onboard import build, closed_form, emulation
 from onboard.bundle import read_bundle
@@ -160,6 +160,13 @@ def _kills(name: str) -> tuple[str, Any]:
     return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
 
 
+def _processors() -> tuple[str, Any]:
+    found = processors.measure(lambda told: print(f"  processors: {told}", flush=True))
+    unlike = sum(each > 0 for each in found["plain"]["unlike_files"].values())
+    said = f"the same {found['files']} files here and on {', '.join(found['models'])}"
+    return f"{said}; without the setting {unlike} processors differ", found
+
+
 def _page() -> tuple[str, Any]:
     write_whole(SUMMARY, page.page().encode())
     return str(SUMMARY), None
@@ -176,5 +183,6 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "forged": _forged,
     "kills_game": lambda: _kills("game"),
     "kills_mission": lambda: _kills("mission"),
+    "processors": _processors,
     "page": _page,
 }
