@@ -15,6 +15,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 from scenarios.ranges import ConfigError
@@ -34,8 +35,7 @@ _XLA = "--xla_cpu_max_isa=SSE4_2"
 
 def environment(before: Mapping[str, str]) -> dict[str, str]:
     """An environment with the settings added; what is in it stays but for the variables that are set."""
-    from numpy._core._multiarray_umath import __cpu_dispatch__ as dispatched
-
+    dispatched: list[str] = import_module("numpy._core._multiarray_umath").__cpu_dispatch__
     joined = {"GLIBC_TUNABLES": (":", _GLIBC), "XLA_FLAGS": (" ", _XLA)}
     added = {
         name: separator.join([*([before[name]] if before.get(name) else []), value])

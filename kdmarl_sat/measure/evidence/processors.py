@@ -22,7 +22,7 @@ from kdmarl_sat.measure.evidence.kills import PLACES, ROOT, result
 from kdmarl_sat.reproducible import environment
 
 QEMU = "qemu-x86_64"
-MODELS = ("Nehalem", "Haswell", "max")  # SSE4.2; AVX2 and FMA; all that qemu knows, with another vendor's name
+MODELS = ("SandyBridge", "Haswell", "max")  # AVX, which JAX needs; AVX2 and FMA; all that qemu knows
 RUN = ("scenario=mpe_spread", "preset=smoke", "methods=[kd_lh]", "compute.threads=1")
 
 
