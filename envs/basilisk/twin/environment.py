@@ -256,7 +256,7 @@ class Flight:
             "hardware": hardware_columns(_classes(config, count)),
             "needs_light": np.array([h.needs_light for h in _classes(config, count)], np.uint8),
             "scout": np.array([h.scout for h in _classes(config, count)], np.uint8),
-            "shuffled": (without_order(config) & ~self._in_order).astype(np.uint8),
+            "shuffled": (without_order(config) & (not self._in_order)).astype(np.uint8),
         }
 
     def _bind(self) -> None:
