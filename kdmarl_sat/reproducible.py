@@ -4,8 +4,8 @@ These libraries document a setting, and all are set: PyTorch (``ATEN_CPU_CAPABIL
 reproducibility, ``MKL_CBWR``), oneDNN (``ONEDNN_MAX_CPU_ISA``), OpenBLAS of numpy and scipy (``OPENBLAS_CORETYPE``),
 numpy (``NPY_DISABLE_CPU_FEATURES``), the C library (``GLIBC_TUNABLES``) and XLA (``--xla_cpu_max_isa``).
 
-One function has no setting: MKL's square root. Its results differ between processors of two vendors under every
-setting. ``training.exact`` and Adam's fused form (``training.optimisation``) do not use it.
+One function has no setting: MKL's square root. Its results differ between an AMD processor and an emulated one under
+every setting above. ``training.exact`` and Adam's fused form (``training.optimisation``) do not use it.
 """
 
 from __future__ import annotations
@@ -66,14 +66,3 @@ def ensure(reproducible: bool, folder: Path) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment(os.environ))
-
-
-def check(reproducible: bool) -> None:
-    """Called where a run begins.
-
-    Raises:
-        ConfigError: it is asked for where the libraries were imported without it.
-    """
-    if reproducible and not kernels.fixed():
-        how = "it takes effect on the command line alone, before PyTorch is imported"
-        raise ConfigError(f"compute.reproducible=true is not allowed here: {how}")

@@ -36,6 +36,13 @@ def test_the_docs_say_what_was_recorded(mission: str) -> None:
     assert [cell.strip() for cell in row.split("|")[2:-1]] == recorded
 
 
+def test_the_docs_say_what_the_lighter_modes_gave() -> None:
+    stored = json.loads((ROOT / "results" / "benchmark_lighter_modes.json").read_text())
+    head = PAGE.splitlines().index("| | images | CPU seconds |")
+    rows = [[cell.strip() for cell in row.split("|")[2:-1]] for row in PAGE.splitlines()[head + 2 : head + 6]]
+    assert rows == [[str(each["images"]), f"{each['cpu_s']:.2f}"] for each in stored.values()]
+
+
 def test_the_docs_sum_parity_and_speed_up() -> None:
     parity = RECORD["parity"].values()
     attempts = sum(each["image attempts"] for each in parity)

@@ -12,29 +12,17 @@ from typing import Any
 
 import pytest
 
+from kdmarl_sat.measure.evidence.kills import RUNS
 from onboard.bundle import read_bundle
 
 ROOT = Path(__file__).parents[1]
-TINY = (
-    "preset=smoke",
-    "scenario.duration_s=240",
-    "teacher.hidden=24",
-    "teacher.episodes=8",
-    "teacher.episodes_per_update=2",
-    "teacher.imitation_episodes=4",
-    "teacher.imitation_epochs=60",
-    "distill.teacher_episodes=2",
-    "distill.student_episodes=2",
-    "distill.student_iterations=2",
-    "evaluation.episodes=3",
-    "compute.threads=1",
-)
+SCENARIO, *TINY = RUNS["mission"]  # the smallest run that trains, distils and flies
 
 
 def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "kdmarl_sat.run", "scenario=imaging_constellation", *TINY, *overrides],
+        [sys.executable, "-m", "kdmarl_sat.run", SCENARIO, *TINY, *overrides],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,

@@ -338,7 +338,7 @@ def test_the_distance_from_sgp4_is_the_largest_of_all_episodes(result):
     episodes = tuple(dataclasses.replace(e, from_sgp4_km=km) for e, km in zip(first.episodes, apart, strict=False))
     flown = dataclasses.replace(result, policies=(dataclasses.replace(first, episodes=episodes), *result.policies[1:]))
     assert apart_of(flown) == (
-        "Basilisk and SGP4, which begin in one state, part by 1.00 to 2.25 km within an episode "
+        "Basilisk and SGP4 start from the same states and deviate by 1.00 to 2.25 km within an episode "
         f"(most: {result.satellites[0]})"
     )
 

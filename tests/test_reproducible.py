@@ -9,21 +9,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdmarl_sat.reproducible import check, ensure, environment
+from kdmarl_sat.reproducible import ensure, environment
 from scenarios.compute import ComputeConfig, WorkersOn
 from scenarios.ranges import ConfigError
 from tests.test_config import ROOT
 from training import kernels
+from training.missions.simulate import worker_pool
 from training.optimisation import adam
 
 PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from kdmarl_sat.reproducible import check, ensure
+from kdmarl_sat.reproducible import ensure
+from training import kernels
 folder = Path(sys.argv[1])
 ensure(True, folder)
-check(True)
+kernels.check(True)
 import torch
 from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
 print(torch.backends.cpu.get_cpu_capability(), any(__cpu_features__[each] for each in __cpu_dispatch__))
@@ -51,9 +53,10 @@ def test_the_environment_keeps_what_is_in_it() -> None:
 
 def test_it_is_refused_where_it_cannot_take_effect(tmp_path: Path) -> None:
     ensure(False, tmp_path)
-    check(False)
-    with pytest.raises(ConfigError, match=r"compute.reproducible=true is not allowed here: it takes effect on"):
-        check(True)
+    kernels.check(False)
+    for refused in (kernels.check, lambda asked: worker_pool(ComputeConfig(reproducible=asked))):
+        with pytest.raises(ConfigError, match=r"compute.reproducible=true is not allowed here: it must be false"):
+            refused(True)
     with pytest.raises(ConfigError, match=r"compute.reproducible=True is not allowed: it must be false with"):
         ComputeConfig(reproducible=True, workers_on=WorkersOn.ray)
 

@@ -79,7 +79,7 @@ def test_whole_episodes_are_those_of_basilisk(name: str) -> None:
         assert getattr(ours, field) == getattr(theirs, field), field
     assert ours.captured == pytest.approx(theirs.captured)
     assert ours.available == pytest.approx(theirs.available)
-    assert steps > 30
+    assert steps > (30 if name == "bskrl_aeos" else 40)  # its actions last longer
 
 
 def test_the_guard_is_the_onboard_guard() -> None:

@@ -12,6 +12,6 @@ from training.kernels import fixed
 def square_root(values: Tensor) -> Tensor:
     """Of values without a gradient; correctly rounded where kernels are fixed.
 
-    PyTorch leaves it to MKL, whose results differ between processors of two vendors under every setting.
+    PyTorch leaves it to MKL, whose results depend on the processor under every setting (``kdmarl_sat.reproducible``).
     """
     return torch.from_numpy(np.asarray(np.sqrt(values.detach().numpy()))) if fixed() else values.sqrt()

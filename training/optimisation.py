@@ -11,7 +11,7 @@ from training import kernels
 
 
 def adam(parameters: Iterable[Tensor], learning_rate: float) -> torch.optim.Adam:
-    """The fused form takes exact square roots; those of the other depend on the processor's vendor."""
+    """The fused form takes exact square roots; those of the other depend on the processor."""
     fused = True if kernels.fixed() else None
     return torch.optim.Adam(parameters, lr=learning_rate, eps=1e-5, fused=fused)
 

@@ -27,12 +27,11 @@ from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, evaluations, 
 from kdmarl_sat.games.teacher import agents_of, load_teacher, open_training
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.index import enter
-from kdmarl_sat.reproducible import check as check_kernels
 from kdmarl_sat.scalars import events_folder
 from kdmarl_sat.stages import Workshop
 from scenarios.games.schema import GameRunConfig, MappoConfig
 from scenarios.schema import to_dict
-from training import checkpoint
+from training import checkpoint, kernels
 from training.artifact import Artifact, Place, code_digest
 from training.games import mappo
 from training.games.appended import AppendedGame
@@ -55,7 +54,7 @@ def run(config: GameRunConfig, folder: Path) -> list[GameRecord]:
     Raises:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
-    check_kernels(config.compute.reproducible)
+    kernels.check(config.compute.reproducible)
     torch.set_num_threads(config.compute.threads)
     origin = code_versions()
     # Noted now: code may be edited while a long run goes on.

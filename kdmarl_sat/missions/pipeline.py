@@ -28,7 +28,6 @@ from kdmarl_sat.missions.results import BudgetRow, Curve, RunResult
 from kdmarl_sat.missions.teacher import as_teacher
 from kdmarl_sat.provenance import provenance
 from kdmarl_sat.report.index import enter
-from kdmarl_sat.reproducible import check as check_kernels
 from kdmarl_sat.scalars import events_folder
 from onboard.budget import check as check_budget
 from onboard.network import Design
@@ -55,7 +54,6 @@ def run(config: RunConfig, folder: Path) -> RunResult:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     start = time.monotonic()
-    check_kernels(config.compute.reproducible)
     check_workers(config.compute, config.scenario.constellation.size, available_bytes(), worlds_bytes(config))
     check_writable(config.output, folder)
     check_designs(config)

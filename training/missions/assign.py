@@ -24,7 +24,11 @@ def assigned(bundle: Bundle, specs: Sequence[AgentSpec], shown: str) -> Bundle:
     Raises:
         BundleError: some satellites find no network.
     """
-    taken = networks_for(bundle.satellites, specs, shown)
+    return flown_by(bundle, networks_for(bundle.satellites, specs, shown), specs)
+
+
+def flown_by(bundle: Bundle, taken: Sequence[SatelliteBundle], specs: Sequence[AgentSpec]) -> Bundle:
+    """The bundle with one of its networks for each of the mission's satellites, under that satellite's spec."""
     flown = tuple(dataclasses.replace(one, spec=spec) for one, spec in zip(taken, specs, strict=True))
     return dataclasses.replace(bundle, satellites=flown)
 

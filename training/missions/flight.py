@@ -21,7 +21,7 @@ from onboard.runners import Runner, choose
 from onboard.spec import AgentSpec as OnboardSpec
 from scenarios.mission import ScenarioConfig
 from scenarios.onboard_sim import FaultConfig
-from training.missions.assign import assigned, networks_for
+from training.missions.assign import flown_by, networks_for
 from training.missions.faults import DelayedRunner, FaultInjector
 
 
@@ -92,8 +92,8 @@ class OnboardPolicy:
         self._networks: dict[str, str] | None = None  # by satellite, whose network it flies
         if plan.assigned:
             read, shown = read_bundle(plan.bundle, trust=plan.trust), str(plan.bundle)
-            self._bundle = assigned(read, self._specs, shown)
             taken = networks_for(read.satellites, self._specs, shown)
+            self._bundle = flown_by(read, taken, self._specs)
             self._networks = {spec.name: each.spec.name for spec, each in zip(self._specs, taken, strict=True)}
         else:
             self._bundle = read_bundle(plan.bundle, expect=self._specs, trust=plan.trust)

@@ -29,6 +29,7 @@ from onboard.flightlog import FlightLog, Kind
 from scenarios.compute import ComputeConfig, WorkersOn
 from scenarios.mission import ScenarioConfig
 from scenarios.schema import PlannerConfig
+from training import kernels
 from training.checkpoint import digest
 from training.missions.flight import FlightPlan, GuardedPolicy, OnboardPolicy, ShadowPolicy, limits_of
 from training.missions.networks import Team
@@ -238,7 +239,12 @@ def _worlds(which: _Worlds) -> list[World]:
 
 
 def worker_pool(compute: ComputeConfig) -> WorkerPool[Job, Flown]:
-    """Where ``compute.workers_on`` says; results do not depend on it."""
+    """Where ``compute.workers_on`` says; results do not depend on it.
+
+    Raises:
+        ConfigError: ``compute.reproducible`` where it cannot take effect.
+    """
+    kernels.check(compute.reproducible)
 
     def on_ray(function: Callable[[Any], Any]) -> RayWorkers:
         return RayWorkers(function, compute.ray_address, compute.workers, compute.job_timeout_s)

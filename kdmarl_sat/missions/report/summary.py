@@ -84,8 +84,8 @@ def apart_of(result: RunResult) -> str | None:
     largest = np.max([each for each in distances if each], axis=0)
     worst = int(np.argmax(largest))
     return (
-        f"Basilisk and SGP4, which begin in one state, part by {largest.min():.2f} to {largest[worst]:.2f} km within "
-        f"an episode (most: {result.satellites[worst]})"
+        f"Basilisk and SGP4 start from the same states and deviate by {largest.min():.2f} to {largest[worst]:.2f} km "
+        f"within an episode (most: {result.satellites[worst]})"
     )
 
 
