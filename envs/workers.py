@@ -101,6 +101,7 @@ class WorkerPool(Generic[Job, Result]):
         self._job_timeout_s = job_timeout_s
         self._max_restarts = max_restarts
         self.restarts = 0
+        self.cpu_s = 0.0  # of jobs that are done, in all workers
 
     def __enter__(self) -> WorkerPool[Job, Result]:
         return self
@@ -141,7 +142,8 @@ class WorkerPool(Generic[Job, Result]):
                         continue
                     del busy[worker]
                     if isinstance(answer, bytes):
-                        outcome, value = pickle.loads(answer)
+                        outcome, value, cpu_s = pickle.loads(answer)
+                        self.cpu_s += cpu_s
                         if outcome is _Outcome.refused:
                             raise WorkerError(value)
                         if outcome is _Outcome.raised:
@@ -247,12 +249,13 @@ def _serve(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 def answer(function: Callable[[Any], Any], job: bytes) -> bytes:
-    """What a worker sends back for a pickled job: its pickled outcome."""
+    """What a worker sends back for a pickled job: its pickled outcome, and the CPU-seconds that it took."""
+    start = time.process_time()
     try:
         outcome = (_Outcome.done, function(pickle.loads(job)))
     except Exception as error:
         outcome = (_Outcome.refused, str(error)) if is_ours(error) else (_Outcome.raised, traceback.format_exc())
-    return pickle.dumps(outcome)
+    return pickle.dumps((*outcome, time.process_time() - start))
 
 
 def _short(job: object) -> str:

@@ -16,6 +16,15 @@ def square(job: int) -> int:
     return job * job
 
 
+def spend(cpu_s: float) -> float:
+    """Computes for so many CPU-seconds, after a wait that costs none."""
+    time.sleep(0.3)
+    end = time.process_time() + cpu_s
+    while time.process_time() < end:
+        pass
+    return cpu_s
+
+
 def crash_once(job: tuple[str, int]) -> int:
     """Dies at the first attempt at an odd job, as a segmentation fault would; then answers."""
     folder, number = job

@@ -195,9 +195,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
     assert {name: (tmp_path / "out" / name).read_bytes() for name in drawn} == drawn
 
 
-def test_stored_networks_are_flown_and_nothing_is_trained(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = {name: f"results/bundles/imaging_constellation-{name}" for name in ("lh", "lh_a")}
     arguments = [
         "teacher.load=results/checkpoints/imaging_constellation-teacher-c15759f6220d2e9e",

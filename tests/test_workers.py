@@ -17,6 +17,12 @@ def test_results_come_in_order(workers: int) -> None:
         assert list(pool.map([5])) == [25]  # and again
 
 
+def test_jobs_cpu_seconds_are_added_up() -> None:
+    with WorkerPool(jobs.spend, 2) as pool:
+        spent = sum(pool.map([0.2, 0.1, 0.2]))
+        assert spent <= pool.cpu_s < spent + 0.3  # none for the waits
+
+
 def test_a_crashed_workers_job_is_done_again(tmp_path: Path) -> None:
     with WorkerPool(jobs.crash_once, 2) as pool:
         assert list(pool.map([(str(tmp_path), n) for n in range(5)])) == [0, 1, 4, 9, 16]

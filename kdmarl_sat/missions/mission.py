@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,6 @@ def mission_of(
     if config.scenario.features:
         env.reset([0])  # so that a mistake in one is told before any compute
     digest = data_digest(config.scenario.support_data_dir)
-    workshop = Workshop(Path(config.output.cache_dir), console, events)
+    workshop = Workshop(Path(config.output.cache_dir), console, events, lambda: time.process_time() + pool.cpu_s)
     faults = twin_fault(config.scenario), planner_fault(config.scenario)
     return Mission(config, env.specs, env.state_size, workshop, pool, origin, digest, *faults)

@@ -114,7 +114,12 @@ def _stages(mission: Mission) -> RunResult:
         curves.append(_curve(label, distilled))
 
     return RunResult(
-        run={**mission.origin, "stage_s": mission.console.stage_s, **_source(config, artifact)},
+        run={
+            **mission.origin,
+            "stage_s": mission.console.stage_s,
+            "cpu_s": mission.workshop.cpu_s,
+            **_source(config, artifact),
+        },
         config=to_dict(config),
         satellites=tuple(spec.name for spec in mission.specs),
         policies=tuple(results),

@@ -60,7 +60,9 @@ class BudgetRow:
 class RunResult:
     """All that metrics.json and the report are made of."""
 
-    run: dict[str, Any]  # seed, preset, date, commit, versions {name: version}, stage_s {stage: wall clock}
+    # seed, preset, date, commit, versions {name: version}, stage_s {stage: wall clock of this run}, cpu_s {stage: CPU-
+    # seconds of all processes, when it was made, ``kdmarl_sat.stages``}
+    run: dict[str, Any]
     config: dict[str, Any]
     satellites: tuple[str, ...]
     policies: tuple[PolicyResult, ...]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from envs.files import write_whole
+from kdmarl_sat.missions.costs import training_cpu_s
 from kdmarl_sat.missions.records import Group, Measured, Record, RecordError, grouped, read_records
 from kdmarl_sat.report.formats import MISSING
 from kdmarl_sat.report.pages import inserted
@@ -119,6 +120,12 @@ def _times_fewer(group: Group, name: str) -> str:
     return f"{costliest:.1f} (in sum {together:.1f})"
 
 
+def _cost(group: Group, name: str) -> str:
+    spent = [training_cpu_s(record, name) for record in group.records]
+    known = [each for each in spent if each is not None]
+    return f"{np.mean(known):,.0f}" if len(known) == len(spent) else MISSING
+
+
 def _mean(group: Group, name: str, what: str) -> float:
     """Per episode."""
     return float(np.mean([e[what] for p in group.of(name) for e in p["episodes"][: group.flown[0]]]))
@@ -133,8 +140,8 @@ def _section(group: Group) -> str:
         *([f"Configured otherwise than the first: {group.differences}.", ""] if group.differences else []),
         *([f"Some flew up to {most} episodes; the first {episodes} count.", ""] if most > episodes else []),
         "| policy | captured priority | of global knowledge | kept of the teacher | duplicates | lost satellites | "
-        "guard's overrides | MACs per decision (in sum) | times fewer | agrees with teacher |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "guard's overrides | MACs per decision (in sum) | times fewer | CPU-s of training | agrees with teacher |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in group.names:
         policies, macs = group.of(name), group.macs(name)
@@ -150,6 +157,7 @@ def _section(group: Group) -> str:
             f"{np.mean(overrides):.1f}" if overrides else MISSING,
             "–" if macs is None else f"{macs[0]:,} ({macs[1]:,})",
             "–" if macs is None else _times_fewer(group, name),
+            _cost(group, name),
             "–" if not agreement else f"{np.mean(agreement):.0%}",
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -14,6 +14,7 @@ from kdmarl_sat.games.report.formats import markdown_table
 from kdmarl_sat.games.report.overview import overview as games_overview
 from kdmarl_sat.games.report.summary import TEACHER, Group, Place, Results, grouped, in_order, label
 from kdmarl_sat.missions import table as mission_table
+from kdmarl_sat.missions.costs import by_cpu
 from kdmarl_sat.missions.records import Record, read_records
 from kdmarl_sat.missions.report import figures as mission_figures
 from kdmarl_sat.missions.results import Curve
@@ -78,10 +79,11 @@ def mission_scores(name: str) -> Figure:
 
 
 def mission_curves(name: str) -> Figure:
-    """Learning curves of the mission's newest record."""
-    stored = [curve for curve in _newest(name)["curves"] if curve["x"]]
+    """Learning curves of the mission's newest record; over CPU-seconds too, where it tells them."""
+    record = _newest(name)
+    stored = [curve for curve in record["curves"] if curve["x"]]
     made = [Curve(c["label"], tuple(c["x"]), tuple(c["y"]), c["x_label"], c["y_label"]) for c in stored]
-    return mission_figures.learning_curves(made)
+    return mission_figures.learning_curves([*made, *by_cpu(record)])
 
 
 def _of(name: str) -> list[Record]:

@@ -23,7 +23,7 @@ from kdmarl_sat.report.style import family
 from onboard.flightlog import Kind
 
 _HEADER = ("preset", "seed", "date", "commit")  # of RunResult.run: below the title
-_OWN_TABLES = ("versions", "stage_s")
+_OWN_TABLES = ("versions", "stage_s", "cpu_s")
 _FLIGHT_LOG = (
     ("decisions", Kind.DECISION),
     ("late", Kind.LATE),
