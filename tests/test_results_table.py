@@ -22,8 +22,11 @@ def record(seed: int, captured: dict[str, list[float]]) -> dict[str, Any]:
     return {
         "format": "kdmarl_sat.metrics",
         "version": 1,
-        "run": {"scenario": "toy", "preset": "default", "seed": seed, "commit": "0123456789abcdef" * 2 + "01234567"},
-        "config": {"scenario": {"duration_s": 100.0}},
+        "run": {
+            **{"scenario": "toy", "preset": "default", "seed": seed, "commit": "0123456789abcdef" * 2 + "01234567"},
+            "cpu_s": {"teacher": {"points": [], "whole": 1000.0 + 200 * seed}},  # older records have none
+        },
+        "config": {"scenario": {"duration_s": 100.0}, "teacher": {"imitation_episodes": 0}},
         "policies": [
             {
                 "name": name,
@@ -57,7 +60,9 @@ def test_numbers_by_hand() -> None:
     assert cells[1].startswith("10.0 [9.0, 11.0]")
     assert cells[2].startswith("1.25 ")
     assert cells[3].startswith("80 [")  # (10 - 2) / (12 - 2)
-    assert cells[4:] == ["1.0", "0.00", "2.8", "40 (60)", "25.0 (in sum 33.3)", "60%"]  # (1 + 4 + 2 + 4) / 4 overrides
+    assert cells[4:8] == ["1.0", "0.00", "2.8", "40 (60)"]  # (1 + 4 + 2 + 4) / 4 overrides
+    assert cells[8:] == ["25.0 (in sum 33.3)", "–", "60%"]
+    assert row(text, "TEACHER_FO")[9] == "1,100"  # CPU-seconds, mean over seeds
     assert "- teacher / greedy: 1.5, 2.5 / 2: **met in part**" in text
 
 
@@ -86,7 +91,7 @@ def test_runs_configured_otherwise_stand_apart() -> None:
     for index, each in enumerate(records):
         each["config"] |= {"seed": index, "output": {"records_dir": index}, "compute": {"workers": index}}
     for each in records[2:]:
-        each["config"]["teacher"] = {"episodes": 960, "hidden": [1, 2]}
+        each["config"]["teacher"] = {"imitation_episodes": 0, "episodes": 960, "hidden": [1, 2]}
         each["config"]["scenario"] = {"duration_s": 50.0}
     first, second = sections(records).split("### ")[1:]
     assert first.startswith("toy, preset=default: 2 training seeds × 2 held-out episodes of 100 s")

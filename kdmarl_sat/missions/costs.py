@@ -27,12 +27,12 @@ def training_cpu_s(record: Mapping[str, Any], policy: str) -> float | None:
     """
     stage = _STAGE_OF.get(policy, policy)
     spent = record["run"].get("cpu_s", {})
+    if stage not in _BEFORE or stage not in spent:
+        return None
     needed = (*_BEFORE.get(stage, ()), stage)
     if record["config"]["teacher"]["imitation_episodes"] == 0:
         needed = tuple(each for each in needed if each != "demonstrations")
-    if stage not in _BEFORE or any(each not in spent for each in needed):
-        return None
-    return float(sum(spent[each]["whole"] for each in needed))
+    return float(sum(spent[each]["whole"] for each in needed)) if all(each in spent for each in needed) else None
 
 
 def by_cpu(record: Mapping[str, Any]) -> list[Curve]:
