@@ -16,6 +16,7 @@ from scenarios.messages import unknown_key
 from scenarios.ranges import cut, sentence
 
 _OWN = re.compile(r"argument [^:]*: (?=\S+=)")  # argparse's name of a flag before a sentence that names it itself
+_CHOICE = re.compile(r"argument (?:--)?(?P<key>[\w-]+): invalid choice: (?P<value>.*) \(choose from (?P<known>.*)\)")
 _KEY = re.compile(r"(?P<key>[A-Za-z_][\w-]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -53,6 +54,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl-sat run")
 
     def error(self, message: str) -> NoReturn:
+        if chosen := _CHOICE.fullmatch(message):
+            known = chosen["known"].replace("'", "")  # which Python quotes before 3.12
+            message = f"{chosen['key']}={cut(chosen['value'])} is not allowed: it must be one of {known}"
         print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
         sys.exit(2)
 

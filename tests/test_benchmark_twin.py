@@ -28,6 +28,13 @@ def test_no_episodes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
 
 
+def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        doors.twin(["only=[size,sizes]"])
+    known = ", ".join(doors.TWIN_PARTS)
+    assert f"only='sizes' is not allowed: it must be one of {known}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mission", benchmark_twin.MISSIONS)
 def test_the_docs_say_what_was_recorded(mission: str) -> None:
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{mission}`"))

@@ -37,7 +37,8 @@ TWIN = """``kdmarl-sat measure twin``: the twin against Basilisk, how fast it is
 Parity: every action of flights of every shipped mission is flown in Basilisk and, from the same state, on the twin.
 Speeds are decisions per CPU-second of this process in one run, resets and policies not counted (but for plain BSK-RL).
 Planning: rules, planner and the upper bound on validation episodes in Basilisk, under the guard; no held-out one.
-Then rules and planner in larger constellations, the planner also with a minute of neighbourhood search.
+Size: rules, planner and stored students in larger constellations, the planner also with a minute of neighbourhood
+search. A part that is measured again replaces only itself in the record.
 """
 SOAK = """``kdmarl-sat measure soak``: many episodes in one go, killed and resumed on the way, and what became of them.
 
@@ -88,6 +89,7 @@ FAULTS = (
     "scenario.faults.sensor_dropout=0.1",
     "scenario.faults.missing_decisions=0.05",
 )
+TWIN_PARTS = ("parity", "speed", "planning", "size", "first_tick")
 PARTS = (  # of the evidence
     "analysis", "misra", "coverage", "eva", "bound", "forms", "generator", "forged", "kills_game", "kills_mission",
     "processors", "page",
@@ -138,6 +140,9 @@ def scale(arguments: Sequence[str] | None = None) -> None:
 
 def twin(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="kdmarl-sat measure twin", description=TWIN)
+    parser.add_argument(
+        "--only", nargs="+", choices=TWIN_PARTS, default=list(TWIN_PARTS), metavar="PART", help="parts to measure"
+    )
     parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=3, help="per mission and rule")
     parser.add_argument("--record", type=Path, default=Path("results/benchmark_twin.json"))
     options = parser.parse_args(arguments)
@@ -146,7 +151,7 @@ def twin(arguments: Sequence[str] | None = None) -> None:
 
         from kdmarl_sat.measure.twin import measure
 
-        print(json.dumps(measure(options.episodes, options.record), indent=1))
+        print(json.dumps(measure(options.only, options.episodes, options.record), indent=1))
 
 
 def soak(arguments: Sequence[str] | None = None) -> None:
