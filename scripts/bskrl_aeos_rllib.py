@@ -8,7 +8,7 @@ RLlib has an environment of its own, from the root of the repository:
 
 Its networks are then flown by plain BSK-RL in the project's environment, on the episodes that kdmarl-sat run judges by:
 
-    python -m scripts.bskrl_aeos_rllib fly episodes=20 out=build/aeos_ppo
+    python -m scripts.bskrl_aeos_rllib fly episodes=20 out=build/aeos_ppo record=results/benchmark_bskrl_aeos.json
 
 Settings of PPO: benchmarks/aeos.py and benchmark.py of AVSLab/bsk_rl at 4af0447e9d33de6d164668ac523c479b31772172, but
 for episode statistics, which RLlib 2.35 cannot log with a newer gymnasium. CPU-seconds are of this process, simulation
@@ -24,13 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from envs.basilisk.bskrl_aeos import ORBIT_S, aeos_episode, aeos_settings
 from envs.basilisk.support_data import bootstrap
+from envs.files import write_json
 
 BATCH = 3000
 SETTINGS = {"satellites": 3, "cpu_s": 3600.0, "episodes": 20, "seed": 0, "limit_s": 3 * ORBIT_S, "batch": BATCH}
-WEIGHTS, CURVE, FLOWN = "weights.npz", "curve.jsonl", "flown.json"
+WEIGHTS, CURVE = "weights.npz", "curve.jsonl"
+FILES = {"out": Path("build/aeos_ppo"), "record": Path("build/aeos_ppo/flown.json")}
 
 
 def train(given: dict[str, Any], out: Path) -> None:
@@ -51,6 +54,7 @@ def train(given: dict[str, Any], out: Path) -> None:
             }
             curve.write(json.dumps(line) + "\n")
             curve.flush()
+            print(f"{line['cpu_s']:.0f} of {given['cpu_s']:.0f} CPU-seconds: return {line['return']:.1f}", flush=True)
             weights = algorithm.get_module("policy").state_dict()
             np.savez(out / WEIGHTS, **{name: value.numpy() for name, value in weights.items()})
 
@@ -120,17 +124,18 @@ def fly(given: dict[str, Any], out: Path) -> None:
     config = composed("scenario=bskrl_aeos", size).scenario
     ours = Constellation(replace(config, duration_s=given["limit_s"]))
     captured = []
-    for seed in episode_seeds(HELD_OUT, 0, 0, given["episodes"]):
+    for seed in track(episode_seeds(HELD_OUT, 0, 0, given["episodes"]), description="flying"):
         ours.reset(seed)
         captured.append(_flown(aeos_episode(ours), layers))
-    orbits = given["satellites"] * given["limit_s"] / ORBIT_S
+    trained = json.loads((out / CURVE).read_text().splitlines()[-1])
     found = {
         "captured": captured,
-        "mean captured": float(np.mean(captured)),
-        "reward per satellite and orbit": float(np.mean(captured)) / orbits,
-        "MACs per decision": sum(weight.size for weight, _ in layers),
+        "satellites": given["satellites"],
+        "duration_s": given["limit_s"],
+        "macs_per_decision": sum(weight.size for weight, _ in layers),
+        "training": trained,  # the last line of the curve
     }
-    (out / FLOWN).write_text(json.dumps(found, indent=1))
+    write_json(given["record"], found)
     print(json.dumps(found, indent=1))
 
 
@@ -162,22 +167,18 @@ def _flown(env: Any, layers: list[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def main(arguments: list[str]) -> None:
-    known = "train|fly [out=FOLDER] " + " ".join(f"[{name}={value}]" for name, value in SETTINGS.items())
-    given: dict[str, Any] = dict(SETTINGS)
-    out = Path("build/aeos_ppo")
+    known = " ".join(f"[{name}={value}]" for name, value in {**FILES, **SETTINGS}.items())
+    given: dict[str, Any] = {**FILES, **SETTINGS}
     try:
         verb, *rest = arguments
         do = {"train": train, "fly": fly}[verb]
         for each in rest:
             name, value = each.split("=", 1)
-            if name == "out":
-                out = Path(value)
-            else:
-                given[name] = type(SETTINGS[name])(value)
+            given[name] = type({**FILES, **SETTINGS}[name])(value)
     except (KeyError, ValueError):
-        sys.exit(f"bskrl_aeos_rllib: {' '.join(arguments)!r} is not allowed: it must be {known}")
+        sys.exit(f"bskrl_aeos_rllib: {' '.join(arguments)!r} is not allowed: it must be train|fly {known}")
     bootstrap(None)
-    do(given, out)
+    do(given, given["out"])
 
 
 if __name__ == "__main__":

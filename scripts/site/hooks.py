@@ -64,6 +64,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "games": results.games,
     "mission": _mission,
     "stages": results.stages,
+    "aeos": results.aeos,
     "method": results.method,
     "curves": _curves,
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from envs.basilisk.bskrl_aeos import ORBIT_S
 from kdmarl_sat.games.records import read_all
 from kdmarl_sat.games.report import figures as game_figures
 from kdmarl_sat.games.report.cells import Table, place_name, sample, unit, with_interval
@@ -14,7 +16,7 @@ from kdmarl_sat.games.report.formats import markdown_table
 from kdmarl_sat.games.report.overview import overview as games_overview
 from kdmarl_sat.games.report.summary import TEACHER, Group, Place, Results, grouped, in_order, label
 from kdmarl_sat.missions import table as mission_table
-from kdmarl_sat.missions.costs import by_cpu
+from kdmarl_sat.missions.costs import by_cpu, training_cpu_s
 from kdmarl_sat.missions.records import Record, read_records
 from kdmarl_sat.missions.report import figures as mission_figures
 from kdmarl_sat.missions.results import Curve
@@ -84,6 +86,35 @@ def mission_curves(name: str) -> Figure:
     stored = [curve for curve in record["curves"] if curve["x"]]
     made = [Curve(c["label"], tuple(c["x"]), tuple(c["y"]), c["x_label"], c["y_label"]) for c in stored]
     return mission_figures.learning_curves([*made, *by_cpu(record)])
+
+
+def aeos() -> str:
+    """Markdown: reward as BSK-RL counts it, of our policies and of its own PPO, on the same episodes of bskrl_aeos.
+
+    Raises:
+        KeyError: there is no record of ours.
+    """
+    record = _newest("bskrl_aeos")
+    scenario = record["config"]["scenario"]
+    orbits = len(record["satellites"]) * scenario["duration_s"] / ORBIT_S
+    rows = []
+    for policy in record["policies"]:
+        captured = [float(episode["captured"]) for episode in policy["episodes"]]
+        spent, macs = training_cpu_s(record, policy["name"]), max(policy["macs_per_decision"], default=None)
+        rows.append((policy["label"], captured, macs, spent))
+    theirs = json.loads((ROOT / "results/benchmark_bskrl_aeos.json").read_text())
+    spent = theirs["training"]["cpu_s"]
+    rows.append(("BSK-RL's PPO, by RLlib", theirs["captured"], theirs["macs_per_decision"], spent))
+    lines = [
+        "| policy | reward per satellite and orbit | MACs per decision | CPU-s of training |",
+        "|---|---|---|---|",
+    ]
+    for who, captured, macs, spent in rows:
+        reward = mean_interval(tuple(value / orbits for value in captured))
+        said = f"{reward.estimate:.1f} [{reward.low:.1f}, {reward.high:.1f}]"
+        costs = [MISSING if each is None else f"{each:,.0f}" for each in (macs, spent)]
+        lines.append(f"| {who} | {said} | {' | '.join(costs)} |")
+    return "\n".join(lines)
 
 
 def _of(name: str) -> list[Record]:
