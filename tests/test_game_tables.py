@@ -70,26 +70,26 @@ def test_table_one_by_hand() -> None:
 
 
 def test_retention_by_hand() -> None:
-    row = cells(found(toy(), "3m: what is kept"), "KD-MARL LH")
+    row = cells(found(toy(), "3m: retention"), "KD-MARL LH")
     assert row["win rate, %"].startswith("75.0 [")
     assert row["kept of the teacher, %"].startswith("83.3 [")  # 75 / 90
     assert row["paper, plain"].startswith("96.6")  # 94.78 / 98.12
     assert row["kept of the mask's ceiling, %"].startswith("100.0 [")  # 75 / 75
     assert row["agrees with teacher"].startswith("75.0")
-    normalised_cells = found(toy(), "3m: what is kept").rows[2]
+    normalised_cells = found(toy(), "3m: retention").rows[2]
     assert normalised_cells[4].startswith("76.9 [")  # (75 - 25) / (90 - 25)
-    teacher = found(toy(), "3m: what is kept").rows[0]
+    teacher = found(toy(), "3m: retention").rows[0]
     assert (teacher[3], teacher[4], teacher[6], teacher[7]) == ("100.0", "100.0", "–", "–")
 
 
 def test_costs_by_hand() -> None:
-    row = found(toy(), "3m: what it costs").rows[2]
+    row = found(toy(), "3m: costs").rows[2]
     assert row[:7] == ("KD-MARL LH", "2\u202f000", "4\u202f000", "40\u202f000", "80\u202f000", "30.0", "30.0")
     assert row[7:] == ("0.500", "5.5 ± 0.3", "1\u202f000", "–", "8")  # 8.5 CPU-seconds to even
 
 
 def test_gaps_and_ablations() -> None:
-    gap = cells(found(toy(), "3m: where it is lost"), "information, reinforcement learning")
+    gap = cells(found(toy(), "3m: causes of the gap to the teacher"), "information, reinforcement learning")
     assert gap["difference of scores"].startswith("−15.00 [")
     row = cells(found(toy(), "3m: KD-MARL LH with one part changed"), "no_kl")
     assert row["win rate, %"].startswith("50.0 [")
@@ -105,7 +105,7 @@ def test_distillation_against_direct_training() -> None:
         *(smax_record("qmix_lh", wins(20), seed) for seed in (0, 1)),
         *(smax_record("kd_lh_wide", wins(0), seed) for seed in (0, 1)),
     ]
-    table = found(records, "3m: what distillation gives")
+    table = found(records, "3m: gain of distillation")
     assert {row[3] for row in table.rows} == {"2"}
     assert [(row[0], row[1], row[2].split()[0], row[4]) for row in table.rows] == [
         ("KD-MARL LH", "MAPPO LH", "100.00", "better"),
@@ -115,10 +115,10 @@ def test_distillation_against_direct_training() -> None:
     records += [smax_record("vdn_lh", wins(20), seed) for seed in (0, 1)]
     records = [record for record in records if record.method != "kd_lh"]
     records += [smax_record("kd_lh", wins(10), seed) for seed in (0, 1)]
-    [row] = [row for row in found(records, "3m: what distillation gives").rows if row[1] == "VDN LH"]
+    [row] = [row for row in found(records, "3m: gain of distillation").rows if row[1] == "VDN LH"]
     assert row[2].startswith("−50.00 [") and row[4] == "worse"
     records = [record for record in records if record.seed == 0]
-    [row] = [row for row in found(records, "3m: what distillation gives").rows if row[1] == "VDN LH"]
+    [row] = [row for row in found(records, "3m: gain of distillation").rows if row[1] == "VDN LH"]
     assert row[3:] == ("1", "worse, on this seed")
 
 
@@ -138,7 +138,7 @@ def test_simulators_are_never_mixed() -> None:
     assert cells(smax, "3m", "ours, win rate, %")["KD-MARL LH"] == "75.0"
     assert cells(smac, "3m", "ours, win rate, %")["KD-MARL LH"] == "0.0"
     assert cells(smac, "3m", "ours, win rate, %")["Teacher"] == "–"
-    [kept] = [t for t in tables(grouped(records)) if t.title == "3m: what is kept, on SMAC (StarCraft II)"]
+    [kept] = [t for t in tables(grouped(records)) if t.title == "3m: retention, on SMAC (StarCraft II)"]
     assert kept.rows[0][3:5] == ("–", "–")  # no teacher there
     other = [*toy(), smax_record("kd_lh", wins(0), 0, evaluated_on="elsewhere")]
     elsewhere = found(other, "Table I: SMAC maps, on SMAX (jaxmarl, not StarCraft II), evaluated on elsewhere")
@@ -218,7 +218,7 @@ def test_mpe_in_both_scales() -> None:
     assert cells(table, "Simple Spread", "paper, return")["MAPPO FO"] == "−46.0 ± 2.1"
     assert any(row[0] == "Adversary †" for row in table.rows)
     assert any("repeats Table I's returns" in note for note in table.notes)
-    kept = found(records, "Simple Spread: what is kept").rows[1]
+    kept = found(records, "Simple Spread: retention").rows[1]
     assert kept[3].startswith("75.0 ") and kept[4].startswith("87.5 ")  # 1 - 5 / 20; (-25 + 60) / (-20 + 60)
     assert kept[5].startswith("94.6")  # 1 - 2.5 / 46
 
@@ -245,9 +245,9 @@ def test_table_three() -> None:
 
 def test_a_teacher_no_better_than_chance_leaves_retention_unknown() -> None:
     records = [smax_record("teacher", wins(5)), smax_record("kd_lh", wins(5))]
-    assert found(records, "what is kept").rows[1][4] == "–"
+    assert found(records, ": retention").rows[1][4] == "–"
     none = [smax_record("teacher", wins(0)), smax_record("kd_lh", wins(5))]
-    assert found(none, "what is kept").rows[1][3] == "–"
+    assert found(none, ": retention").rows[1][3] == "–"
 
 
 def test_the_papers_retention() -> None:

@@ -3,7 +3,7 @@
 run        what has no record yet, several runs at a time; the same command again goes on where it was stopped
 ablation   a distilled method with one of its parts off, or otherwise, at a time
 reference  hand-written policies on MPE, to hold the trained teachers against
-table      Tables I to III with the paper's numbers beside ours, what is kept, what it costs (md, csv, tex, html)
+table      Tables I to III with the paper's numbers beside ours, retention and costs (md, csv, tex, html)
 figures    FLOPs (Fig. 3), frequencies of actions (Fig. 4), learning curves, and over all games the probability of
            improvement and performance profiles (png)
 """

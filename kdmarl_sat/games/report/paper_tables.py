@@ -49,12 +49,12 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
     simulator = places[0].simulator
     title = f"Table {name}: {paper.title(name)}, on {simulator}" if name else f"Other games, on {simulator}"
     notes = (
-        f"Paper: {paper.source()}. Ours: {simulator}; results from different simulators are never averaged.",
-        "KD-MARL, ours: with own rollouts, which the teacher labels and its values go on learning from. The paper's "
-        'form, the expert buffer alone, is "buffer only" in the tables of what is kept.',
-        "Budgets: with equal steps all but the teacher train for the game's own number of environment steps, else for "
-        "as many as the teacher; runs of one budget are never averaged with those of the other.",
-        "The teacher is MAPPO FO that has trained for longer: the tables of what it costs have everybody's steps.",
+        f"Paper: {paper.source()}. Ours: {simulator}. Results from different simulators are never averaged.",
+        "Our KD-MARL students learn from the teacher's buffer and from their own play, which the teacher labels. The "
+        "paper's form uses the buffer alone; the retention tables call it \"buffer only\".",
+        "Budgets: with equal steps, every method but the teacher trains for the number of environment steps in the "
+        "game's settings; converged, for as many as the teacher. Runs of different budgets are never averaged.",
+        "The teacher is MAPPO FO, trained for longer. The cost tables give each method's environment steps.",
         *(paper.defects(name) if name else ()),
     )
     return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS,))
@@ -108,9 +108,9 @@ def _peers(results: Results, place: Place) -> Table:
     head = ("method", "agents in the paper", "paper, win rate, %", "ours, win rate, %", "seeds × episodes")
     notes = (
         f"Paper: {paper.source()}.",
-        "Ours: all under the masks. CTDS, Tseng et al. and PTDE have students of LH's size and by default as many "
-        "environment steps as KD-MARL; the teachers of CTDS and PTDE are paid from these, that of Tseng et al. is "
-        "KD-MARL's (docs/peers.md).",
+        "Ours: all students observe under the masks. Students of CTDS, Tseng et al. and PTDE have LH's size and by "
+        "default as many environment steps as KD-MARL. These steps include the teachers of CTDS and PTDE; Tseng et "
+        "al. use KD-MARL's teacher (docs/peers.md).",
         *paper.defects("III"),
     )
     budget = f", {BUDGET_LABELS[place.budget]}" if len(results.budgets) > 1 else ""

@@ -32,15 +32,15 @@ from kdmarl_sat.report.formats import MISSING, count, number, percent
 from kdmarl_sat.report.statistics import Interval
 
 _RETENTION = (
-    "Kept of the teacher (MAPPO with full sight, which trains for longer than the baselines): plain R / R_teacher, of "
-    "negative returns 1 - (R_teacher - R) / |R_teacher|; normalised (R - R_random) / (R_teacher - R_random), random "
-    "being uniformly random legal actions. The same against the mask's ceiling: MAPPO LH, reinforcement learning under "
-    "the mask with wide networks. Both over the seeds that the two have in common."
+    "Kept of the teacher: plain is R / R_teacher, and 1 - (R_teacher - R) / |R_teacher| for negative returns. "
+    "Normalised is (R - R_random) / (R_teacher - R_random); R_random is the return of uniformly random legal actions. "
+    "The mask's ceiling is MAPPO LH: reinforcement learning under the mask with wide networks. Each ratio uses the "
+    "seeds that both methods have."
 )
 _COSTS = (
-    "Time per step: the decisions of all agents in one step of one environment on this project's host, median; the "
-    "paper's are from other hardware. Environment steps and CPU time are of the method's own training, the teacher's "
-    "not included."
+    "Time per step is the median time for the decisions of all agents in one step of one environment, on this "
+    "project's machine; the paper used other hardware. Environment steps and CPU time do not include the teacher's "
+    "training."
 )
 _BUFFER = "the expert's buffer alone, a fifth as many steps or less, without own rollouts and last actions"
 _GAPS = (
@@ -63,7 +63,7 @@ def tables(
     by_hand: Mapping[str, Sequence[float]] = MappingProxyType({}),
     measured_peers: Mapping[str, Any] | None = None,
 ) -> list[Table]:
-    """All of them: the paper's, then for each game what is kept and what it costs, gaps and ablations.
+    """All of them: the paper's, then for each game retention, costs, gaps and ablations.
 
     ``by_hand``: returns of hand-written policies, by map; ``measured_peers``: what ``measure peers`` kept.
     """
@@ -107,7 +107,7 @@ def _retention(results: Results, place: Place) -> Table:
         f"The paper's headline: over {percent(claimed)} of the teacher's performance kept.",
         INTERVALS,
     )
-    title = f"{place_name(results, place)}: what is kept, on {place.simulator}"
+    title = f"{place_name(results, place)}: retention, on {place.simulator}"
     return Table(title, head, tuple(rows), chance, common)
 
 
@@ -122,7 +122,7 @@ def _direct(results: Results, place: Place) -> list[Table]:
             gained, seeds = ours.less(theirs), len(common_seeds(ours.scores, theirs.scores))
             rows.append((label(method), label(other), with_interval(gained, 2), str(seeds), _verdict(gained, seeds)))
     head = ("distilled", "trained directly", "difference of scores", "seeds", "")
-    title = f"{place_name(results, place)}: what distillation gives, on {place.simulator}"
+    title = f"{place_name(results, place)}: gain of distillation, on {place.simulator}"
     return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
 
 
@@ -163,7 +163,7 @@ def _costs(results: Results, place: Place) -> Table:
     )
     _, fewer = paper.headlines()
     common = (COUNTING, FLAT, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
-    return Table(f"{place_name(results, place)}: what it costs, on {place.simulator}", head, tuple(rows), (), common)
+    return Table(f"{place_name(results, place)}: costs, on {place.simulator}", head, tuple(rows), (), common)
 
 
 def _gaps(results: Results, place: Place) -> list[Table]:
@@ -176,7 +176,7 @@ def _gaps(results: Results, place: Place) -> list[Table]:
         lost = ours.less(against)
         rows.append((name, f"{label(method)}: {what}", label(reference), with_interval(lost, 2)))
     head = ("gap", "method", "against", "difference of scores")
-    title = f"{place_name(results, place)}: where it is lost, on {place.simulator}"
+    title = f"{place_name(results, place)}: causes of the gap to the teacher, on {place.simulator}"
     return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
 
 
