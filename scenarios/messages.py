@@ -48,7 +48,7 @@ def explain(error: BaseException) -> str:
         if group == "scenario" and name in packaged() and name not in (error.options or ()):
             wanted = f"it must be one of {', '.join(error.options or ())}"
             return f"scenario={name} is a game, and this is for missions{where}: {wanted}"
-        options = {*(error.options or ()), *(packaged() if group == "scenario" and not where else ())}
+        options = {*(error.options or ()), *(packaged() if group == "scenario" else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
         return f"{group}={shown(name)} is not known{_meant(name, options)}{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__

@@ -34,8 +34,8 @@ def preview(config: ScenarioConfig, seed: int = 0) -> None:
         step = env.step(policy.act(step))
     result = env.results()[0]
     print(
-        f"greedy + battery: {sum(result.images)} images in {result.duration_s:g} s of flight, priority "
-        f"{result.captured:.2f} of {result.available:.2f} within reach, {time.monotonic() - begin:.0f} s"
+        f"greedy + battery, without the guard, seed={seed}: {sum(result.images)} images in {result.duration_s:g} s, "
+        f"priority {result.captured:.2f} of {result.available:.2f} within reach ({time.monotonic() - begin:.0f} s)"
     )
     env.close()
 

@@ -246,7 +246,7 @@ def table(result: dict[str, Any], processors: Sequence[Processor]) -> Table:
             for s in each
         ]
         rows[f"{satellite['name']}: energy per decision, orbit"] = [
-            f"{s['energy_per_decision_mj']:.3g}, {s['energy_per_orbit_mj']:.3g} mJ" for s in each
+            f"{s['energy_per_decision_mj']:.3g} mJ, {s['energy_per_orbit_mj'] / 1000:.3g} J" for s in each
         ]
     for label, cells in rows.items():
         shown.add_row(label, *cells)

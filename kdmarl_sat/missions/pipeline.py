@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ from training.missions.export import budget_of
 from training.missions.flight import onboard_spec
 from training.missions.simulate import TeamPlan, worker_pool
 
+SMOKE = "smoke"  # the preset that shows whether everything works
 STUDENTS = {"kd_lh": "KD-MARL LH", "kd_lh_a": "KD-MARL LH+A"}  # of equal width, and sized to what each senses
 
 
@@ -64,7 +66,7 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     for sources in (stages.SIMULATION, stages.TEACHER, stages.STUDENTS, stages.INT8, stages.BUNDLE, flights.FLIGHT):
         code_digest(sources)
     with worker_pool(config.compute) as pool, Console() as console:
-        result = _stages(mission_of(config, pool, console, origin, events))
+        result, bundles = _stages(mission_of(config, pool, console, origin, events))
     result.run["wall_s"] = round(time.monotonic() - start, 1)
     report = write_report(result, folder)
     record = folder / "run_record.json"
@@ -76,11 +78,16 @@ def run(config: RunConfig, folder: Path) -> RunResult:
     for text, measured, wanted, met in result.claims:
         found = f"{measured:.3g}" if math.isfinite(measured) else "not defined"
         console.say(f"{'met    ' if met else 'NOT MET'}  {text}: {found}, wanted {wanted:.3g}")
+    if config.preset == SMOKE:
+        console.say("preset=smoke hardly trains: it shows that every stage works here, not what the method reaches")
+    for name, bundle in bundles.items():
+        console.say(f"bundle of {STUDENTS[name]}: {_kept(bundle, folder / 'bundles' / name)}")
     console.say(f"report: {report}" + (f"; all runs: {index}" if index else ""))
     return result
 
 
-def _stages(mission: Mission) -> RunResult:
+def _stages(mission: Mission) -> tuple[RunResult, dict[str, Path]]:
+    """What was measured, and the students' bundles by policy."""
     config = mission.config
     lh, lh_a = students_of(mission)
     _check_named(mission)
@@ -94,6 +101,7 @@ def _stages(mission: Mission) -> RunResult:
     curves, budget = [_curve("teacher, FO", artifact)], list[BudgetRow]()
     buffer = stages.expert(mission, plan, taught.teacher, artifact)
 
+    bundles = dict[str, Path]()
     for (name, label), plan in zip(STUDENTS.items(), (lh, lh_a), strict=True):
         distilled, students = stages.distil(mission, name, plan, taught.teacher, artifact, buffer)
         curves.append(_curve(label, distilled))
@@ -101,6 +109,7 @@ def _stages(mission: Mission) -> RunResult:
             label = f"{label}, int8"
             distilled, students = stages.quantise(mission, name, plan, students, distilled)
         bundle = stages.bundle(mission, name, plan, students, distilled, buffer)
+        bundles[name] = bundle.path / "bundle"
         results.append(flights.packaged(mission, Entry(name, label, plan, students, distilled), bundle, taught))
         budget += flights.budget_rows(label, bundle)
 
@@ -113,7 +122,7 @@ def _stages(mission: Mission) -> RunResult:
         results.append(flights.networks(mission, Entry(name, label, plan, students, distilled), taught))
         curves.append(_curve(label, distilled))
 
-    return RunResult(
+    result = RunResult(
         run={
             **mission.origin,
             "stage_s": mission.console.stage_s,
@@ -128,6 +137,14 @@ def _stages(mission: Mission) -> RunResult:
         catalogue_numbers=tuple(catalogue_numbers(config.scenario.constellation)),
         claims=claims(results, config.scenario.name, config.preset),
     )
+    return result, bundles
+
+
+def _kept(bundle: Path, target: Path) -> Path:
+    """A bundle, copied from the cache into the run's folder, in place of one that an earlier run left there."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(bundle, target)
+    return target
 
 
 def policies(mission: Mission, bundles: Mapping[str, Path]) -> list[Entry]:

@@ -158,7 +158,7 @@ def demonstrations(mission: Mission) -> Artifact | None:
     depends_on = {**mission.trained, "seeds": seeds}
     if who.planner is not None:  # it plans under the guard, though training flights have none
         depends_on |= {"planner": dataclasses.asdict(who.planner), "guard": to_dict(config.scenario.guard)}
-    return mission.workshop.make(Stage("demonstrations", "what is to be cloned", depends_on, SIMULATION, work))
+    return mission.workshop.make(Stage("demonstrations", "episodes to clone", depends_on, SIMULATION, work))
 
 
 def expert(mission: Mission, plan: TeamPlan, teacher: Teacher, taught: Artifact) -> Rollout | None:

@@ -51,7 +51,7 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
     notes = (
         f"Paper: {paper.source()}. Ours: {simulator}. Results from different simulators are never averaged.",
         "Our KD-MARL students learn from the teacher's buffer and from their own play, which the teacher labels. The "
-        "paper's form uses the buffer alone; the retention tables call it \"buffer only\".",
+        'paper\'s form uses the buffer alone; the retention tables call it "buffer only".',
         "Budgets: with equal steps, every method but the teacher trains for the number of environment steps in the "
         "game's settings; converged, for as many as the teacher. Runs of different budgets are never averaged.",
         "The teacher is MAPPO FO, trained for longer. The cost tables give each method's environment steps.",

@@ -173,14 +173,14 @@ def _torch(students: Sequence[Student], expected: Expected) -> list[Line]:
             total += len(flight.obs)
     return [
         Line(
-            "torch: largest difference of a float32 logit, as a share of the decision's largest if that is above 1",
+            "PyTorch, float32: largest difference of a logit, relative where the decision's largest logit exceeds 1",
             off.of_decision,
             Relation.AT_MOST,
             TORCH_TOLERANCE,
             note=f"absolute: {off.absolute:.1e}",
         ),
         Line(
-            "torch: largest difference of a float32 logit, as a share of itself if that is above 1",
+            "PyTorch, float32: largest difference of a logit, relative where the logit exceeds 1",
             off.of_logit,
             Relation.AT_MOST,
             TORCH_TOLERANCE,

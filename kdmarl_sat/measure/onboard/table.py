@@ -33,7 +33,7 @@ def readme_text(record: Record) -> str:
         rows.append((TITLES[name], f"{sum(judged)} of {len(judged)}", what, wanted, measured))
     missed = [line.what for part in record.values() for line in part.lines if line.met is False]
     verdict = f"Not met: {'; '.join(missed)}." if missed else "Everything that was measured is met."
-    return "\n".join([*_table(("", "met", "for example", "wanted", "measured"), rows), "", verdict, ""])
+    return "\n".join([*_table(("", "claims met", "one of them", "wanted", "measured"), rows), "", verdict, ""])
 
 
 def shown(record: Record) -> Table:
