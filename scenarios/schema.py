@@ -122,16 +122,23 @@ class Dtype(Enum):
 
 @dataclass
 class StudentConfig:
-    """Sizes: LH gives every satellite ``hidden``; LH+A gives ``hidden_small`` to those that sense little."""
+    """Sizes: LH gives every satellite ``hidden``; LH+A gives ``hidden_small`` to those that sense little.
+
+    MAPPO LH+A trains networks of the same sizes without a teacher, with the settings of ``teacher``.
+    """
 
     hidden: int = 20
     hidden_small: int = 12
     small_below: float = 0.9  # LH+A: satellites with a smaller share of the widest one's columns get the small network
     dtype: Dtype = Dtype.float32  # of the weights that fly; int8: fine-tuned as ``quantise`` says
+    # Of MAPPO LH+A, in place of ``teacher.imitation_epochs``: a network that learns from one satellite's decisions needs
+    # more passes than one that all satellites share. After too few, its likeliest action is the commonest one: to charge.
+    imitation_epochs: int = 60
 
     def __post_init__(self) -> None:
         within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
         within("student", 0, 1, small_below=self.small_below)
+        within("student", 1, 1e4, imitation_epochs=self.imitation_epochs)
 
 
 @dataclass

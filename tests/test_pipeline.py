@@ -71,7 +71,11 @@ def test_a_run_leaves_report_metrics_figures_and_bundles(whole: Path) -> None:
     seeds = [[episode["seed"] for episode in policy["episodes"]] for policy in metrics["policies"]]
     assert len(seeds[0]) == 3 and all(each == seeds[0] for each in seeds)
     bundles = sorted((whole / "outputs/cache").glob("bundle-*/bundle"))
-    assert len(bundles) == 2
+    kept = sorted((folder / "bundles").iterdir())
+    assert [each.name for each in kept] == ["kd_lh", "kd_lh_a"]
+    assert sorted((each / "manifest.json").read_bytes() for each in kept) == sorted(
+        (each / "manifest.json").read_bytes() for each in bundles
+    )
     for bundle in bundles:
         assert [s.spec.name for s in read_bundle(bundle).satellites] == metrics["satellites"]
         blocks = [{block.name for block in s.spec.blocks} for s in read_bundle(bundle).satellites]
@@ -81,6 +85,14 @@ def test_a_run_leaves_report_metrics_figures_and_bundles(whole: Path) -> None:
     assert len(logs) == 2
     events = [json.loads(line) for line in logs[0].read_text().splitlines()]
     assert sum(event["kind"] == "decision" for event in events) > 10
+
+
+def test_networks_of_their_own_are_cloned_in_their_own_number_of_epochs(whole: Path) -> None:
+    cloned = {}
+    for name in ("teacher", "mappo_lh_a"):
+        [done] = (whole / "outputs/cache").glob(f"{name}-*/done.json")
+        cloned[name] = json.loads(done.read_text())["depends_on"]["teacher"]["imitation_epochs"]
+    assert cloned == {"teacher": 60, "mappo_lh_a": 10}  # of TINY, and of preset=smoke
 
 
 def test_a_second_run_redoes_nothing_and_measures_the_same(whole: Path) -> None:

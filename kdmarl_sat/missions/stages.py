@@ -15,7 +15,7 @@ from kdmarl_sat.missions.mission import Mission
 from kdmarl_sat.missions.teacher import load_teacher, open_training
 from kdmarl_sat.stages import Stage
 from onboard.bundle import MANIFEST, read_bundle
-from scenarios.schema import Labels, to_dict
+from scenarios.schema import Labels, TeacherConfig, to_dict
 from training.artifact import Artifact, Place
 from training.missions.distill import Teacher
 from training.missions.export import budget_of, export_students, students_of
@@ -73,18 +73,24 @@ def teach(mission: Mission, plan: TeamPlan) -> tuple[Artifact, Learner]:
     found = named(mission, plan, learner)
     if isinstance(found, Artifact):
         return found, learner
-    return _mappo(mission, "teacher", "teacher", plan, learner, found)
+    return _mappo(mission, "teacher", "teacher", plan, learner, mission.config.teacher, found)
 
 
 def train_masked(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learner]:
     """Students trained directly under their masks, by MAPPO."""
-    return _mappo(mission, name, "masked", plan, fresh(mission, plan))
+    config = dataclasses.replace(mission.config.teacher, imitation_epochs=mission.config.student.imitation_epochs)
+    return _mappo(mission, name, "masked", plan, fresh(mission, plan), config)
 
 
 def _mappo(
-    mission: Mission, name: str, stream: str, plan: TeamPlan, learner: Learner, resumed: Unfinished | None = None
+    mission: Mission,
+    name: str,
+    stream: str,
+    plan: TeamPlan,
+    learner: Learner,
+    config: TeacherConfig,
+    resumed: Unfinished | None = None,
 ) -> tuple[Artifact, Learner]:
-    config = mission.config.teacher
     shown = demonstrations(mission)
     adviser = None
     if mission.ground.worlds:
@@ -97,7 +103,7 @@ def _mappo(
         episodes = Rollout.load(shown.path / _ROLLOUT) if shown else None
         return {"curve": train_mappo(learner, sampler, stream, episodes, config, place)}
 
-    depends_on = {**_settings(mission, plan, stream), "demonstrations": shown.digest if shown else None}
+    depends_on = {**_settings(mission, plan, stream, config), "demonstrations": shown.digest if shown else None}
     artifact = mission.workshop.make(Stage(name, f"MAPPO: {name}", depends_on, TEACHER, work))
     load_final(learner, artifact.path, artifact.digest)
     return artifact, learner
@@ -108,9 +114,9 @@ def fresh(mission: Mission, plan: TeamPlan) -> Learner:
     return fresh_learner(plan, mission.specs, mission.state_size, mission.config.teacher, mission.config.seed)
 
 
-def _settings(mission: Mission, plan: TeamPlan, stream: str) -> dict[str, Any]:
+def _settings(mission: Mission, plan: TeamPlan, stream: str, config: TeacherConfig) -> dict[str, Any]:
     """What decides MAPPO's result, but for what is cloned first."""
-    teacher = to_dict(mission.config.teacher)
+    teacher = to_dict(config)
     return {
         **mission.trained,
         "teacher": {key: value for key, value in teacher.items() if key not in ("load", "resume")},
@@ -131,7 +137,7 @@ def named(mission: Mission, plan: TeamPlan, learner: Learner) -> Artifact | Unfi
     if config.teacher.load is not None:
         return load_teacher(config, plan, learner)
     if config.teacher.resume is not None:
-        return open_training(config, _settings(mission, plan, "teacher"), learner)
+        return open_training(config, _settings(mission, plan, "teacher", config.teacher), learner)
     return None
 
 
