@@ -131,8 +131,8 @@ class StudentConfig:
     hidden_small: int = 12
     small_below: float = 0.9  # LH+A: satellites with a smaller share of the widest one's columns get the small network
     dtype: Dtype = Dtype.float32  # of the weights that fly; int8: fine-tuned as ``quantise`` says
-    # Of MAPPO LH+A, in place of ``teacher.imitation_epochs``: a network that learns from one satellite's decisions needs
-    # more passes than one that all satellites share. After too few, its likeliest action is the commonest one: to charge.
+    # Of MAPPO LH+A, in place of ``teacher.imitation_epochs``. A network that learns from one satellite alone needs
+    # more passes than one that all satellites share: after too few, its likeliest action is the commonest, to charge.
     imitation_epochs: int = 60
 
     def __post_init__(self) -> None:

@@ -51,6 +51,10 @@ def _mission(name: str) -> str:
     return f"{scores}\n\n{results.mission(name)}\n\n### Learning curves\n\n{curves}\n"
 
 
+def _costs() -> str:
+    return _figure("costs", "captured priority against CPU-seconds of training", results.mission_costs())
+
+
 def _curves(page: str) -> str:
     drawn = results.method_curves(page).items()
     shown = [_figure(f"{page}-{game}", f"learning curves on {game}", figure) for game, figure in drawn]
@@ -63,6 +67,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "missions": results.missions,
     "games": results.games,
     "mission": _mission,
+    "costs": _costs,
     "stages": results.stages,
     "aeos": results.aeos,
     "method": results.method,

@@ -19,6 +19,7 @@ from kdmarl_sat.missions import table as mission_table
 from kdmarl_sat.missions.costs import by_cpu, training_cpu_s
 from kdmarl_sat.missions.records import Record, read_records
 from kdmarl_sat.missions.report import figures as mission_figures
+from kdmarl_sat.missions.report.cost_figure import captured_against_cost
 from kdmarl_sat.missions.results import Curve
 from kdmarl_sat.report.formats import MISSING, number
 from kdmarl_sat.report.statistics import mean_interval
@@ -72,12 +73,31 @@ def mission(name: str) -> str:
 def mission_scores(name: str) -> Figure:
     """Captured priority of each policy, of the mission's newest record."""
     record = _newest(name)
-    rows = []
-    for policy in record["policies"]:
-        captured = tuple(float(episode["captured"]) for episode in policy["episodes"])
-        rows.append(mission_figures.Score(policy["name"], policy["label"], captured, mean_interval(captured)))
+    rows = [_score_of(policy) for policy in record["policies"]]
     available = float(np.mean([episode["available"] for episode in record["policies"][0]["episodes"]]))
     return mission_figures.captured_priority(rows, available)
+
+
+def _score_of(policy: Record) -> mission_figures.Score:
+    captured = tuple(float(episode["captured"]) for episode in policy["episodes"])
+    return mission_figures.Score(policy["name"], policy["label"], captured, mean_interval(captured))
+
+
+def mission_costs() -> Figure:
+    """Captured priority against CPU-seconds of training, of each mission whose newest record tells them.
+
+    Raises:
+        KeyError: no record does.
+    """
+    priced = {}
+    for name in sorted({record["run"]["scenario"] for record in mission_records()}):
+        record = _newest(name)
+        rows = [(_score_of(policy), training_cpu_s(record, policy["name"])) for policy in record["policies"]]
+        if any(cost is not None for _, cost in rows):
+            priced[name] = rows
+    if not priced:
+        raise KeyError("no record tells CPU-seconds")
+    return captured_against_cost(priced)
 
 
 def mission_curves(name: str) -> Figure:
