@@ -43,6 +43,26 @@ def test_the_docs_say_what_was_recorded(mission: str) -> None:
     assert [cell.strip() for cell in row.split("|")[2:-1]] == recorded
 
 
+def test_the_docs_say_what_larger_constellations_gave() -> None:
+    sizes = [RECORD["size"][size] for size in ("24", "66")]
+    head = PAGE.splitlines().index("| captured priority | 24 satellites | CPU-s | 66 satellites | CPU-s |")
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in PAGE.splitlines()[head + 2 : head + 10]]
+    assert len(rows) == 8
+    for label, *cells in rows:
+        name = "available" if label == "within reach" else label
+        spent = [size.get(f"{name}, CPU-seconds per episode") for size in sizes]
+        told = [
+            text
+            for size, cost in zip(sizes, spent, strict=True)
+            for text in (f"{size[name]:.0f}", "–" if cost is None else f"{cost:.0f}")
+        ]
+        assert cells == told
+    ratios = [size["KD-MARL LH+A"] / size["greedy + battery"] for size in sizes]
+    assert [f"{ratio:.1f}" for ratio in ratios] == ["1.7", "2.1"]
+    searched = [size["planner and 60 CPU-seconds of search"] / size["planner"] - 1 for size in sizes]
+    assert [f"{change:+.0%}" for change in searched] == ["-1%", "+2%"]
+
+
 def test_the_docs_say_what_the_lighter_modes_gave() -> None:
     stored = json.loads((ROOT / "results" / "benchmark_lighter_modes.json").read_text())
     head = PAGE.splitlines().index("| | images | CPU seconds |")
