@@ -6,10 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kdmarl_sat.console import Console
 from kdmarl_sat.missions.costs import by_cpu, training_cpu_s
+from kdmarl_sat.missions.report.cost_figure import captured_against_cost
+from kdmarl_sat.missions.report.figures import Score
+from kdmarl_sat.report.statistics import Interval
 from kdmarl_sat.stages import CPU, Stage, Workshop
 from training.artifact import Place
 
@@ -96,3 +100,18 @@ def test_curves_over_cpu_seconds_begin_where_their_teacher_ends() -> None:
     assert list(curves) == ["teacher, FO", "KD-MARL LH"]
     assert curves["teacher, FO"].x == (50.0, 60.0) and curves["teacher, FO"].y == (1.0, 2.0)
     assert curves["KD-MARL LH"].x == (64.0, 66.0) and curves["KD-MARL LH"].y == (0.5, 1.5)
+
+
+def test_the_figure_has_a_point_where_a_policy_learns_and_a_line_where_it_does_not() -> None:
+    def score(name: str, value: float) -> Score:
+        return Score(name, name, (value,), Interval(value, value - 1, value + 1))
+
+    priced = [(score("greedy_battery", 30.0), None), (score("teacher_fo", 56.0), 800.0), (score("kd_lh", 54.0), 890.0)]
+    [axes] = captured_against_cost({"toy": priced}).axes
+    points = [np.asarray(line.get_xydata())[0].tolist() for line in axes.lines if line.get_marker() == "o"]
+    assert points == [[800.0, 56.0], [890.0, 54.0]]
+    [rule] = [line for line in axes.lines if line.get_linestyle() == ":"]
+    assert np.asarray(rule.get_ydata()).tolist() == [30.0, 30.0]
+    assert [text.get_text() for text in axes.texts] == ["greedy_battery", "teacher_fo", "kd_lh"]
+    heights = [text.get_position()[1] for text in axes.texts]
+    assert heights[1] - heights[2] > 2.0  # kept apart
