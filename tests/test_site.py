@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -119,6 +120,21 @@ def test_a_missions_stages_add_up_to_its_record() -> None:
     rows = re.findall(r"^\| (?!\*)[^|]+\| (\d+) \|$", results.stages("walker_cities"), re.MULTILINE)
     [whole] = re.findall(r"\*\*(\d+)\*\*", results.stages("walker_cities"))
     assert 0.9 * int(whole) < sum(map(int, rows)) <= int(whole) + len(rows)
+
+
+def test_the_benchmark_of_bsk_rl_stands_beside_its_own_ppo() -> None:
+    """Reward per satellite and orbit: three satellites, three orbits, the same episodes."""
+    theirs = json.loads((ROOT / "results/benchmark_bskrl_aeos.json").read_text())
+    [path] = (ROOT / "results/runs").glob("bskrl_aeos-*.json")
+    ours = json.loads(path.read_text())
+    captured = {each["label"]: [e["captured"] for e in each["episodes"]] for each in ours["policies"]}
+    captured["BSK-RL's PPO, by RLlib"] = theirs["captured"]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in results.aeos().splitlines()[2:]]
+    assert {row[0]: row[1].split(" ")[0] for row in rows} == {
+        label: f"{sum(values) / len(values) / 9:.1f}" for label, values in captured.items()
+    }
+    assert all(len(values) == len(theirs["captured"]) for values in captured.values())
+    assert theirs["training"]["cpu_s"] <= 1.01 * float(rows[6][3].replace(",", ""))  # no more than our students
 
 
 def test_a_formula_is_a_picture_as_high_as_it_needs() -> None:
