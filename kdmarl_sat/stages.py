@@ -63,7 +63,7 @@ class Workshop:
 
 
 class _Meter:
-    """Keeps a stage's CPU-seconds in a file. Work that a crash undid is not counted."""
+    """Keeps a stage's CPU-seconds in a file; not those of work that a crash undid, or behind ``teacher.resume``."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._path, self._clock = path, clock

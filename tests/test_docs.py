@@ -94,6 +94,8 @@ def test_a_command_exists_and_its_settings_compose(block: Block, words: list[str
                 composes("run", rest[2:], own_files(block.page, tmp_path))
         else:
             assert (ROOT / f"{rest[1].replace('.', '/')}.py").exists(), words
+    elif program == "build/rllib/bin/python":  # of an environment of its own
+        assert (ROOT / rest[0]).exists()
     elif program == "kdmarl-sat":
         verb = rest[0] if rest else ""
         if verb == "measure":

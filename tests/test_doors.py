@@ -124,7 +124,7 @@ def test_files_that_lead_to_one_another_folders_and_packaged_names(tmp_path: Pat
         check_files(own(tmp_path, b"", "smoke", "preset"), FOLDERS[GAME])
     with pytest.raises(ConfigError, match=r"--config-dir='.*/nosuch' is not allowed: it must be a folder"):
         check_files(["--config-dir", f"{tmp_path}/nosuch"], FOLDERS[GAME])
-    with pytest.raises(ConfigError, match=r"tuning='nosuch' is not allowed: it must be one of tip_and_cue, "):
+    with pytest.raises(ConfigError, match=r"tuning='nosuch' is not allowed: it must be one of bskrl_aeos, "):
         check_files(["tuning=nosuch"], FOLDERS[CONSTELLATION])
 
 

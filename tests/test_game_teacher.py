@@ -220,7 +220,7 @@ def test_a_stopped_training_goes_on_elsewhere(
     only = "methods=[teacher]"
     expected = game_pipeline.run(composed(mission, tmp_path / "whole", only), tmp_path / "out")[0]
     folder = stopped(composed(mission, tmp_path / "home", only), tmp_path, monkeypatch)
-    assert {path.name for path in folder.iterdir()} == {"begun.json", "checkpoint.safetensors", "lock"}
+    assert {path.name for path in folder.iterdir()} == {"begun.json", "checkpoint.safetensors", "cpu.json", "lock"}
     monkeypatch.setattr(game_pipeline, "code_digest", lambda sources: "")
     monkeypatch.setattr(artifact, "code_digest", lambda sources: "another version")
     updates = []

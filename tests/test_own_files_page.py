@@ -34,7 +34,9 @@ def test_previews_fly(command: str) -> None:
     )
     assert re.search(r"^8 stations from examples/stations.geojson, [1-9]\d* passes$", done.stdout, re.M)
     [(images, captured)] = re.findall(
-        r"^greedy \+ battery: (\d+) images in 1200 s of flight, priority ([\d.]+) of", done.stdout, re.M
+        r"^greedy \+ battery, without the guard, seed=0: (\d+) images in 1200 s, priority ([\d.]+) of",
+        done.stdout,
+        re.M,
     )
     assert int(images) > 0 and float(captured) > 0
 
