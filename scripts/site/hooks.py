@@ -45,10 +45,13 @@ def _figure(name: str, text: str, figure: Figure) -> str:
     return f'<img class="figure" alt="{html.escape(text)}" src="MADE/{name}.svg">'
 
 
+def _scores(name: str) -> str:
+    return _figure(f"scores-{name}", f"captured priority of every policy in {name}", results.mission_scores(name))
+
+
 def _mission(name: str) -> str:
-    scores = _figure(f"scores-{name}", f"captured priority of every policy in {name}", results.mission_scores(name))
     curves = _figure(f"curves-{name}", f"learning curves of {name}", results.mission_curves(name))
-    return f"{scores}\n\n{results.mission(name)}\n\n### Learning curves\n\n{curves}\n"
+    return f"{_scores(name)}\n\n{results.mission(name)}\n\n### Learning curves\n\n{curves}\n"
 
 
 def _costs() -> str:
@@ -67,6 +70,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "missions": results.missions,
     "games": results.games,
     "mission": _mission,
+    "scores": _scores,
     "costs": _costs,
     "stages": results.stages,
     "aeos": results.aeos,
