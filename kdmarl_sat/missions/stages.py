@@ -73,24 +73,24 @@ def teach(mission: Mission, plan: TeamPlan) -> tuple[Artifact, Learner]:
     found = named(mission, plan, learner)
     if isinstance(found, Artifact):
         return found, learner
-    return _mappo(mission, "teacher", "teacher", plan, learner, mission.config.teacher, found)
+    return _mappo(mission, "teacher", plan, learner, mission.config.teacher, found)
 
 
 def train_masked(mission: Mission, name: str, plan: TeamPlan) -> tuple[Artifact, Learner]:
     """Students trained directly under their masks, by MAPPO."""
     config = dataclasses.replace(mission.config.teacher, imitation_epochs=mission.config.student.imitation_epochs)
-    return _mappo(mission, name, "masked", plan, fresh(mission, plan), config)
+    return _mappo(mission, name, plan, fresh(mission, plan), config)
 
 
 def _mappo(
     mission: Mission,
     name: str,
-    stream: str,
     plan: TeamPlan,
     learner: Learner,
     config: TeacherConfig,
     resumed: Unfinished | None = None,
 ) -> tuple[Artifact, Learner]:
+    stream = "teacher" if name == "teacher" else "masked"  # of episode seeds
     shown = demonstrations(mission)
     adviser = None
     if mission.ground.worlds:
