@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if chosen := _CHOICE.fullmatch(message):
-            known = chosen["known"].replace("'", "")  # which Python quotes before 3.12
+            known = chosen["known"].replace("'", "")  # which some versions of Python quote
             message = f"{chosen['key']}={cut(chosen['value'])} is not allowed: it must be one of {known}"
         print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
         sys.exit(2)

@@ -28,6 +28,16 @@ def test_no_episodes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "episodes=0 is not allowed: it must be at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["[]", "{", '{"run": {}}', '{"run": {}, "measured": 3}'])
+def test_another_file_as_the_record_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "mine.json"
+    record.write_text(text)
+    with pytest.raises(SystemExit):
+        doors.twin([f"record={record}"])
+    assert f"record={record} is not allowed: it must be a record of" in capsys.readouterr().err
+    assert record.read_text() == text
+
+
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         doors.twin(["only=[size,sizes]"])

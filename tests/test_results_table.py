@@ -82,10 +82,7 @@ def test_the_overview_by_hand() -> None:
     assert row(text, "KD_LH, kept of the teacher")[1].startswith("80 [")
     assert row(text, "KD_LH_A, kept of the teacher")[1:] == ["–", "75 [75, 75] %"]
     fewer = "KD_LH_A, times fewer MACs than the teacher's: costliest satellite (all)"
-    assert row(text, fewer)[1:] == [
-        "–",
-        "20.0 (28.6)",
-    ]
+    assert row(text, fewer)[1:] == ["–", "20.0 (28.6)"]
     assert row(text, "lost satellites per episode, LH+A")[1:] == ["–", "0.00"]
     assert row(text, "claims met in all seeds")[1:] == ["0 of 1", "0 of 1"]
 

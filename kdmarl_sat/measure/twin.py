@@ -26,6 +26,7 @@ from kdmarl_sat.missions.report.metrics import json_ready
 from kdmarl_sat.provenance import provenance
 from scenarios.compose import composed
 from scenarios.mission import ScenarioConfig
+from scenarios.ranges import ConfigError
 from scenarios.schema import PlannerConfig, RunConfig
 from training.artifact import ROOT
 from training.missions.flight import FlightPlan, GuardedPolicy, limits_of
@@ -45,28 +46,43 @@ _ON_TWIN = 16  # episodes in lockstep
 
 
 def measure(parts: Sequence[str], episodes: int, record: Path) -> dict[str, Any]:
-    """What was measured. In the record it replaces these parts alone, and each part says of what code it is."""
+    """What was measured. In the record it replaces these parts alone, and each part says of what code it is.
+
+    Raises:
+        ConfigError: the record holds something else.
+    """
+    stored = _stored(record)
     sizes = [str(size) for size in SIZES]
-    rows = {"parity": MISSIONS, "speed": sizes, "planning": MISSIONS, "size": sizes[1:], "first_tick": ("",)}
+    rows = {"parity": MISSIONS, "speed": sizes, "planning": MISSIONS, "size": sizes[1:], "first_tick": MISSIONS[:1]}
     do: dict[str, Callable[[str, int], dict[str, Any]]] = {
         "parity": parity,
         "speed": lambda size, _: speed(int(size)),
         "planning": planning,
         "size": lambda size, _: larger(int(size)),
-        "first_tick": lambda _, episodes: first_tick(episodes),
+        "first_tick": first_tick,
     }
     measured: dict[str, Any] = {}
     work = [(part, name) for part in parts for name in rows[part]]
     for part, name in track(work, description="the twin and Basilisk"):
         measured.setdefault(part, {})[name] = do[part](name, episodes)
-    if "first_tick" in measured:
-        measured["first_tick"] = measured["first_tick"][""]
     plain: dict[str, Any] = json_ready(measured)
-    stored = read_json(record) if record.exists() else {"run": {}, "measured": {}}
     run = dict.fromkeys(parts, provenance(composed("scenario=imaging_constellation")))
     record.parent.mkdir(parents=True, exist_ok=True)
     write_json(record, {"run": stored["run"] | run, "measured": stored["measured"] | plain})
     return plain
+
+
+def _stored(record: Path) -> dict[str, Any]:
+    """What a record holds already: of what code each part is, and what was measured."""
+    if not record.exists():
+        return {"run": {}, "measured": {}}
+    try:
+        found = read_json(record)
+        if isinstance(found["run"], dict) and isinstance(found["measured"], dict):
+            return dict(found)
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise ConfigError(f"record={record} is not allowed: it must be a record of kdmarl-sat measure twin, or a new file")
 
 
 def parity(name: str, episodes: int) -> dict[str, Any]:
@@ -201,10 +217,10 @@ def _captured(
     return found
 
 
-def first_tick(episodes: int) -> dict[str, Any]:
+def first_tick(name: str, episodes: int) -> dict[str, Any]:
     """What the missing rate error in a task's first tick is worth: forecast and planner on the twin,
     without the guard, as BSK-RL has it, and with a rate error from the first tick on."""
-    run = composed("scenario=imaging_constellation")
+    run = composed(f"scenario={name}")
     worlds, seeds = make_worlds(run.scenario, episode_seeds("validation", 0, 0, episodes)), list(range(5 * episodes))
     found: dict[str, Any] = {"episodes": len(seeds)}
     for at_once in (False, True):
