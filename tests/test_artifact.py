@@ -119,3 +119,22 @@ def test_json_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text()) == {"a": [1, 2]}
     assert [file.name for file in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_swept_away(tmp_path: Path) -> None:
+    def killed(folder: Path, key: str) -> dict[str, int]:
+        partial = folder / ".bundle.0a1b2c3d.partial"
+        partial.mkdir()
+        (partial / "sat_0.kdwt").write_bytes(b"half")
+        (folder / ".result.0a1b2c3d.tmp").write_bytes(b"half")
+        (folder / "checkpoint.safetensors").write_bytes(b"whole")
+        raise Crash
+
+    def goes_on(folder: Path, key: str) -> dict[str, int]:
+        assert (folder / "checkpoint.safetensors").read_bytes() == b"whole"
+        return {}
+
+    with pytest.raises(Crash):
+        make(tmp_path, "stage", {"a": 1}, SOURCES, killed, print)
+    made = make(tmp_path, "stage", {"a": 1}, SOURCES, goes_on, print)
+    assert sorted(path.name for path in made.path.iterdir()) == ["done.json", "lock"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = "checkpoint.safetensors"  # where a stage goes on from; dropped once it is done
 DONE = "done.json"
 BEGUN = "begun.json"  # which settings a stage that is not done has; dropped once it is
+_UNFINISHED = (".*.tmp", ".*.partial")  # temporary names of ``envs.files`` and of ``onboard``
 _SOURCES = (".py", ".c", ".h", ".json")  # onboard/ holds the C engine, and the closed form of its instructions
 _PACKAGES = ("bsk", "bsk-rl", "torch", "numpy", "scipy")  # whose versions may change results
 
@@ -112,6 +114,7 @@ def make(
                 say(f"waiting for another process that is making {folder}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if not (folder / DONE).is_file():
+                _sweep(folder)
                 about = {"kind": kind, "digest": key, "depends_on": depends_on}
                 write_json(folder / BEGUN, about)
                 info = work(folder, key)
@@ -121,3 +124,13 @@ def make(
     except OSError as error:
         raise ArtifactError(f"artifact {folder} could not be written: {error.strerror or error}") from error
     return Artifact(kind, folder, key)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed (SIGKILL) had begun to write; who holds the lock is the only writer."""
+    for pattern in _UNFINISHED:
+        for left in folder.glob(pattern):
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
