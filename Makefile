@@ -57,7 +57,7 @@ check: lint analyse docs test
 EMX := build/emx
 evidence: $(VENV)/.installed-dev $(EMX)/bin/emx-onnx-cgen
 	PATH="$(CURDIR)/$(EMX)/bin:$$PATH" $(BIN)/kdmarl-sat measure evidence misra analysis coverage eva forms bound generator \
-	  forged kills_game kills_mission processors page record=results/evidence.json
+	  forged kills_game kills_mission processors_game processors_mission page record=results/evidence.json
 
 $(EMX)/bin/emx-onnx-cgen:
 	"$(PYTHON)" -m venv $(EMX)

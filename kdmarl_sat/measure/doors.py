@@ -62,7 +62,8 @@ forged     10,000 forged and replayed bundles, with a key set: one that is read 
 generator  our exported C beside that of emx-onnx-cgen: instructions, time, size, bits; wants it on PATH
 kills_game, kills_mission
            a small run that is killed at 20 moments and started again ends in the same bytes
-processors one game trained here and on three emulated processors with compute.reproducible=true: the same bytes
+processors_game, processors_mission
+           a small run here and on three emulated processors with compute.reproducible=true: the same bytes
 page       writes docs/evidence.md from the records
 forms      writes onboard/bound_form.json, by which admission knows the most instructions of a decision
 
@@ -92,7 +93,7 @@ FAULTS = (
 TWIN_PARTS = ("parity", "speed", "planning", "size", "first_tick")
 PARTS = (  # of the evidence
     "analysis", "misra", "coverage", "eva", "bound", "forms", "generator", "forged", "kills_game", "kills_mission",
-    "processors", "page",
+    "processors_game", "processors_mission", "page",
 )  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kdmarl_sat.games.report import paper
@@ -62,6 +63,13 @@ def sample(group: Group) -> str:
 
 def flops(group: Group) -> str:
     return count(2 * group.macs_per_decision)
+
+
+def training_cost(groups: Iterable[Group]) -> str:
+    """A note on what it took to train the runs behind a table; a teacher that stands in two budgets counts once."""
+    runs = {id(record): record for group in groups for record in group.records}
+    hours = sum(record.run["cpu_s"] for record in runs.values()) / 3600
+    return f"Training of the {len(runs)} run{'s' * (len(runs) != 1)} in this table took {number(hours, 1)} CPU-hours."
 
 
 def stated(value: paper.Stated | None) -> str:

@@ -13,6 +13,7 @@ from kdmarl_sat.games.report.cells import (
     place_name,
     sample,
     stated,
+    training_cost,
     unit,
     with_interval,
 )
@@ -55,6 +56,7 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
         "Budgets: with equal steps, every method but the teacher trains for the number of environment steps in the "
         "game's settings; converged, for as many as the teacher. Runs of different budgets are never averaged.",
         "The teacher is MAPPO FO, trained for longer. The cost tables give each method's environment steps.",
+        training_cost(group for place in places for method in columns if (group := results.get(place, method))),
         *(paper.defects(name) if name else ()),
     )
     return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS,))
@@ -98,9 +100,10 @@ def _summed(group: Group) -> float:
 
 def _peers(results: Results, place: Place) -> Table:
     _, peers = paper.peers()
-    rows = []
+    rows, groups = [], []
     for peer in peers:
         group = results.get(place, peer.method)
+        groups += [group] if group else []
         ours = (MISSING,) * 4
         if group is not None:
             ours = (with_interval(group.score), sample(group), count(group.macs_per_decision), flops(group))
@@ -111,6 +114,7 @@ def _peers(results: Results, place: Place) -> Table:
         "Ours: all students observe under the masks. Students of CTDS, Tseng et al. and PTDE have LH's size and by "
         "default as many environment steps as KD-MARL. These steps include the teachers of CTDS and PTDE; Tseng et "
         "al. use KD-MARL's teacher (docs/peers.md).",
+        training_cost(groups),
         *paper.defects("III"),
     )
     budget = f", {BUDGET_LABELS[place.budget]}" if len(results.budgets) > 1 else ""

@@ -51,7 +51,8 @@ def _summary(found: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
         ("damaged bundles, no key", _mutations(parts.get("mutations")), "onboard only=mutations"),
         ("a game killed and started again", _kills(found.get("kills_game")), "kills_game"),
         ("a mission killed and started again", _kills(found.get("kills_mission")), "kills_mission"),
-        ("a training on four processors", _processors(found.get("processors")), "processors"),
+        ("a game on four processors", _processors(found.get("processors_game")), "processors_game"),
+        ("a mission on four processors", _processors(found.get("processors_mission")), "processors_mission"),
         ("bits equal on other processors", _bits(parts.get("bits")), "onboard only=bits"),
     ]
     shown = [
@@ -120,13 +121,15 @@ def _kills(part: Any) -> str:
 def _processors(part: Any) -> str:
     if part is None:
         return NOT_MEASURED
+    said = (
+        f"{part['files']} of {part['files']} files equal with `compute.reproducible=true`, here and emulated "
+        f"({', '.join(part['models'])})"
+    )
+    if "plain" not in part:
+        return said
     plain = [f"{count} on {model}" for model, count in part["plain"]["unlike_files"].items() if count]
     slower = part["fixed"]["seconds"]["this processor"] / part["plain"]["seconds"]["this processor"]
-    return (
-        f"{part['files']} of {part['files']} files equal with `compute.reproducible=true`, here and emulated "
-        f"({', '.join(part['models'])}); without it differ {', '.join(plain) or 'none'}; it takes {slower:.1f} times "
-        "as long"
-    )
+    return f"{said}; without it differ {', '.join(plain) or 'none'}; it takes {slower:.1f} times as long"
 
 
 def _bits(part: Any) -> str:

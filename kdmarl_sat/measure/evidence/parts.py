@@ -160,11 +160,9 @@ def _kills(name: str) -> tuple[str, Any]:
     return f"{name}: the same bytes after each of {len(found['kills'])} kills", found
 
 
-def _processors() -> tuple[str, Any]:
-    found = processors.measure(lambda told: print(f"  processors: {told}", flush=True))
-    unlike = sum(each > 0 for each in found["plain"]["unlike_files"].values())
-    said = f"the same {found['files']} files here and on {', '.join(found['models'])}"
-    return f"{said}; without the setting {unlike} processors differ", found
+def _processors(kind: str) -> tuple[str, Any]:
+    found = processors.measure(kind, lambda told: print(f"  processors: {told}", flush=True))
+    return f"{kind}: the same {found['files']} files here and on {', '.join(found['models'])}", found
 
 
 def _page() -> tuple[str, Any]:
@@ -183,6 +181,7 @@ PARTS: dict[str, Callable[[], tuple[str, Any]]] = {
     "forged": _forged,
     "kills_game": lambda: _kills("game"),
     "kills_mission": lambda: _kills("mission"),
-    "processors": _processors,
+    "processors_game": lambda: _processors("game"),
+    "processors_mission": lambda: _processors("mission"),
     "page": _page,
 }
