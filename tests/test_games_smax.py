@@ -50,12 +50,12 @@ def play(game: SmaxGame, seed: int, steps: int) -> list[Transition]:
 def edit(game: SmaxGame, **fields: Any) -> None:
     """Set fields of all battles' states, in the types that they have: others would be compiled for anew."""
     jax = jax_bridge.load("jax")
-    keys, outer = game.lockstep.carry
+    keys, outer, hardness = game.lockstep.carry
     typed = {
         name: jax.device_put(jax.numpy.asarray(value, getattr(outer.state, name).dtype), jax.devices("cpu")[0])
         for name, value in fields.items()
     }
-    game.lockstep.carry = (keys, outer.replace(state=outer.state.replace(**typed)))
+    game.lockstep.carry = (keys, outer.replace(state=outer.state.replace(**typed)), hardness)
 
 
 def place(game: SmaxGame, allies: tuple[float, float], enemies: tuple[float, float]) -> None:
@@ -301,3 +301,25 @@ assert sys.stdout is out and sys.stderr is error and not out.getvalue() + error.
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_weakened_enemies_begin_each_battle_with_a_share_of_their_health(marines: SmaxGame) -> None:
+    own = marines.reset(3)
+    try:
+        marines.weaken(0.4)
+        weak = marines.reset(3)
+        later = play(marines, 4, 150)  # no battle on 3m is that long: each has ended, and begun anew
+    finally:
+        marines.weaken(1.0)
+    assert all(torch.equal(getattr(marines.reset(3), each), getattr(own, each)) for each in ("obs", "state", "alive"))
+
+    def health(state: Tensor) -> Tensor:
+        return state.view(64, -1)[:, :60].view(64, 6, 10)[..., 0]  # a column of each unit's ten, allies first
+
+    share = health(weak.state)[:, 3:] / health(own.state)[:, 3:]
+    assert torch.equal(health(weak.state)[:, :3], health(own.state)[:, :3])
+    assert bool((share == share[:, :1]).all()) and len(share[:, 0].unique()) == 64
+    assert float(share.min()) >= 0.4 and float(share.max()) <= 1.0
+    assert float(share[:, 0].mean()) == pytest.approx(0.7, abs=4 * 0.6 / (12 * 64) ** 0.5)
+    begun = torch.cat([step.frame.state[step.terminated | step.truncated] for step in later])[:, [30, 40, 50]]
+    assert len(begun) >= 64 and float(begun.min() / health(own.state)[0, 3]) >= 0.4 and len(begun.unique()) > 60

@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from envs.games.sensing import everything, fixed
-from scenarios.games.schema import GameDistillConfig, GameStudentConfig, MappoConfig, PhaseConfig
+from kdmarl_sat.games.pipeline import run
+from scenarios.games.schema import CurriculumConfig, GameDistillConfig, GameStudentConfig, MappoConfig, PhaseConfig
+from scenarios.ranges import ConfigError
+from tests.test_roots import composed
 from tests.toy_game import ToyGame
 from training.artifact import CHECKPOINT, Place
 from training.games import mappo
@@ -117,6 +120,51 @@ def test_the_buffer_alone_teaches_too(teacher: tuple[ToyGame, Teacher], tmp_path
     )
     assert len(curve) == 1
     assert curve[0]["return"] == pytest.approx(game.optimum(), abs=0.1)
+
+
+def test_a_curriculum_is_told_how_much_is_behind_and_evaluations_are_at_full_strength(
+    teacher: tuple[ToyGame, Teacher], tmp_path: Path
+) -> None:
+    game, _ = teacher
+    short = dataclasses.replace(MAPPO, phases=[PhaseConfig(steps=2048)], environments=32)  # 8 updates
+    told: list[float] = []
+    learner, measured = fresh(game), list[float]()
+
+    def noted(_: RecurrentTeam) -> dict[str, float]:
+        measured.append(told[-1])
+        return {"return": 0.0}
+
+    train_mappo(learner, game, short, Place(tmp_path / "c", "k", silent), Evaluations(noted, 1024), told.append)
+    assert told == [0.0, 1.0, 0.5, 1.0]
+    assert measured == [1.0, 1.0]
+
+
+def test_the_weakest_enemies_by_hand() -> None:
+    curriculum = CurriculumConfig(enemy_health=0.6, rises=[0.2, 0.7])
+    assert [curriculum.lowest(at) for at in (0.0, 0.2, 0.45, 0.7, 1.0)] == pytest.approx([0.6, 0.6, 0.8, 1.0, 1.0])
+    assert curriculum.lowest(1.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("enemy_health=0", r"teacher.curriculum.enemy_health=0.0 is not allowed: it must be between 0.05 and 1"),
+        ("rises=[0.7,0.2]", r"teacher.curriculum.rises=\[0.7, 0.2\] is not allowed: it must be \[first, last\]"),
+    ],
+)
+def test_a_curriculum_out_of_range_is_refused(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        composed("scenario=smac_3m", f"teacher.curriculum.{override}")
+
+
+def test_a_curriculum_is_refused_where_enemies_cannot_be_weakened(tmp_path: Path) -> None:
+    config = composed(
+        "scenario=mpe_spread", "preset=smoke", "methods=[teacher]", "teacher.curriculum.enemy_health=0.5",
+        "compute.threads=1", f"output.cache_dir={tmp_path / 'cache'}", f"output.dir={tmp_path}",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"enemy_health=0.5 is not allowed on mpe, it must be 1: only SMAX's"):
+        run(config, tmp_path)
+    assert not list((tmp_path / "cache").glob("*/checkpoint*"))
 
 
 class Interrupted(Exception):

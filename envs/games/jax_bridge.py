@@ -56,8 +56,10 @@ def load(module: str) -> Any:
 class Lockstep:
     """E copies of one game, given by three functions of a single copy that JAX can trace.
 
-    ``start(key)`` gives a state; ``advance(key, state, action [N])`` gives (state, reward, terminated, truncated, won);
-    ``view(state)`` gives (obs [N, O], action_mask [N, A], alive [N], state [S]).
+    ``start(key, hardness)`` gives a state; ``advance(key, state, action [N])`` gives (state, reward, terminated,
+    truncated, won); ``view(state)`` gives (obs [N, O], action_mask [N, A], alive [N], state [S]).
+
+    ``hardness``, a number of the game's own meaning, is what it is at ``reset`` until the next one.
 
     Tensors that come out share their memory with JAX's arrays, which JAX takes to be constant: read them only.
     """
@@ -65,7 +67,7 @@ class Lockstep:
     def __init__(
         self,
         environments: int,
-        start: Callable[[Any], Any],
+        start: Callable[[Any, Any], Any],
         advance: Callable[[Any, Any, Any], tuple[Any, Any, Any, Any, Any]],
         view: Callable[[Any], tuple[Any, Any, Any, Any]],
     ) -> None:
@@ -75,7 +77,8 @@ class Lockstep:
         jax = load("jax")
         self._jax = jax
         self._cpu = jax.devices("cpu")[0]
-        self.carry: Any = None  # every copy's random key, and its state
+        self.carry: Any = None  # every copy's random key, and its state; and the hardness
+        self.hardness = 1.0
         jnp, each = jax.numpy, jax.vmap
 
         def settle(tree: Any) -> Any:
@@ -85,16 +88,16 @@ class Lockstep:
         def pack(*arrays: Any) -> Any:
             return jnp.concatenate([array.ravel() for array in arrays])
 
-        def reset(words: Any) -> tuple[Any, Any]:
+        def reset(words: Any, hardness: Any) -> tuple[Any, Any]:
             # Folded in, not split: a copy's stream depends on the seed and its own index, not on how many there are.
             key = jax.random.wrap_key_data(words, impl="threefry2x32")
             keys = each(jax.random.fold_in, (None, 0))(key, jnp.arange(environments))
             keys, first = jnp.moveaxis(each(jax.random.split)(keys), 1, 0)
-            states = settle(each(start)(first))
-            return (keys, states), each(view)(states)
+            states = settle(each(start, (0, None))(first, hardness))
+            return (keys, states, hardness), each(view)(states)
 
-        def step(carry: tuple[Any, Any], words: Any) -> tuple[Any, Any]:
-            keys, states = carry
+        def step(carry: tuple[Any, Any, Any], words: Any) -> tuple[Any, Any]:
+            keys, states, hardness = carry
             keys, now, anew = jnp.moveaxis(each(lambda key: jax.random.split(key, 3))(keys), 1, 0)
             action = words.reshape(environments, -1, 2)[..., 0]  # low halves of int64s
             states, reward, terminated, truncated, won = each(advance)(now, states, action)
@@ -103,7 +106,7 @@ class Lockstep:
             ended = terminated | truncated
 
             def begin() -> Any:
-                fresh = settle(each(start)(anew))
+                fresh = settle(each(start, (0, None))(anew, hardness))
                 new = (fresh, each(view)(fresh))
 
                 def choose(new: Any, old: Any) -> Any:
@@ -115,13 +118,16 @@ class Lockstep:
             (obs, mask, alive, state), (last_obs, last_mask, last_alive, last_state) = frame, last
             # Two arrays: at small E every one that crosses costs about as much as a step of the game.
             floats = pack(obs, state, last_obs, last_state, reward.astype(jnp.float32))
-            return (keys, states), (floats, pack(mask, alive, last_mask, last_alive, terminated, truncated, won))
+            return (keys, states, hardness), (
+                floats,
+                pack(mask, alive, last_mask, last_alive, terminated, truncated, won),
+            )
 
         self._reset = jax.jit(reset)
         self._step = jax.jit(step)
 
     def reset(self, seed: int) -> Frame:
-        carry, frame = self._reset(np.random.SeedSequence(seed).generate_state(2))
+        carry, frame = self._reset(np.random.SeedSequence(seed).generate_state(2), np.float32(self.hardness))
         # What dlpack brings is bound to its device; with a carry that is not, the second step would be compiled anew.
         self.carry = self._jax.device_put(carry, self._cpu)
         obs, mask, alive, state = (from_dlpack(array) for array in self._jax.block_until_ready(frame))

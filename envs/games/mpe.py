@@ -102,7 +102,7 @@ class MpeGame:
             never = jnp.array(False)
             return state, reward, never, dones["__all__"], never
 
-        def start(key: Any) -> Any:
+        def start(key: Any, hardness: Any) -> Any:  # MPE's games have but one
             return env.reset(key)[1]
 
         self.lockstep = Lockstep(environments, start, advance, view)

@@ -18,6 +18,7 @@ from envs.games.jax_bridge import Lockstep, load
 HORIZON = 100  # steps
 _MOVES = ("north", "east", "south", "west", "stop")  # SMAX's first actions; attacks follow
 _STOP = _MOVES.index("stop")
+_SHARES = 0x73686172  # keeps the draws of the enemies' health apart from SMAX's own
 
 
 class SmaxGame:
@@ -38,7 +39,7 @@ class SmaxGame:
     horizon = HORIZON
 
     def __init__(self, map_name: str, environments: int, hidden_enemies: Sequence[bool] = ()) -> None:
-        jnp = load("jax.numpy")
+        jax, jnp = load("jax"), load("jax.numpy")
         maps = load("jaxmarl.environments.smax.smax_env").MAP_NAME_TO_SCENARIO
         # On SMACv2's maps a unit's type changes from battle to battle: agents there have no hardware of their own.
         fixed = [name for name, scenario in maps.items() if not scenario.smacv2_unit_type_generation]
@@ -96,10 +97,22 @@ class SmaxGame:
             over = ~allies | ~enemies
             return state, rewards[env.agents[0]], over, dones["__all__"] & ~over, allies & ~enemies
 
-        def start(key: Any) -> Any:
-            return env.reset(key)[1]
+        def start(key: Any, lowest: Any) -> Any:
+            begun, apart = env.reset(key)[1], jax.random.fold_in(key, _SHARES)
+            share = jax.random.uniform(apart, minval=lowest, maxval=1.0)
+            enemy = jnp.arange(len(types)) >= agents
+            health = begun.state.unit_health * jnp.where(enemy, share, 1.0)
+            return begun.replace(state=begun.state.replace(unit_health=health))
 
         self.lockstep = Lockstep(environments, start, advance, view)
+
+    def weaken(self, lowest: float) -> None:
+        """From the next reset on, the enemies of each battle begin it with a share of their health.
+
+        Args:
+            lowest: the share is drawn uniformly from [lowest, 1]; 1: SMAX's own battles, to the bit.
+        """
+        self.lockstep.hardness = lowest
 
     def reset(self, seed: int) -> Frame:
         return self.lockstep.reset(seed)

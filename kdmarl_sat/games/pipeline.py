@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from envs.games.api import Game
 from envs.games.make import always_visible, make_evaluation_game, make_game, visible_blocks
 from envs.games.sensing import RandomMasks, fixed
+from envs.games.smax import SmaxGame
 from kdmarl_sat.console import Console
 from kdmarl_sat.games import peers
 from kdmarl_sat.games import records as game_records
@@ -30,6 +33,7 @@ from kdmarl_sat.report.index import enter
 from kdmarl_sat.scalars import events_folder
 from kdmarl_sat.stages import Workshop
 from scenarios.games.schema import GameRunConfig, MappoConfig
+from scenarios.ranges import ConfigError
 from scenarios.schema import to_dict
 from training import checkpoint, kernels
 from training.artifact import Artifact, Place, code_digest
@@ -150,6 +154,9 @@ def _learner(benchmark: Benchmark, name: str) -> Learner:
 def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
     config, game, train = benchmark.config, benchmark.game, _mappo_settings(benchmark.config, name)
     settings = {"mappo": to_dict(train), **_student_part(config, BY_NAME[name])}
+    weaken = None
+    if name == TEACHER:
+        settings, weaken = {**settings, **_curriculum_part(config)}, _curriculum(config, game)
     resumed = None
     if name == TEACHER and config.teacher.resume is not None:
         depends_on = {**benchmark.common, **settings, "method": name}
@@ -160,7 +167,7 @@ def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
     def work(place: Place) -> dict[str, Any]:
         if resumed is not None:
             resumed.go_on(place.folder, place.key)
-        curve = train_mappo(learner, game, train, place, evaluations(benchmark, game, learner.sight))
+        curve = train_mappo(learner, game, train, place, evaluations(benchmark, game, learner.sight), weaken)
         final = {name: getattr(learner, name).state_dict() for name in _NETWORKS}
         checkpoint.save(place.folder / FINAL, final, place.key)
         return {"curve": curve, "agents": agents_of(game.specs)}
@@ -180,7 +187,28 @@ def _taught_by(config: GameRunConfig, taught: Taught) -> dict[str, Any]:
     """Part of the digest of what learns from the teacher."""
     if taught.loaded is not None:
         return {"teacher": taught.loaded.digest}
-    return {"mappo": to_dict(_mappo_settings(config, TEACHER))}
+    return {"mappo": to_dict(_mappo_settings(config, TEACHER)), **_curriculum_part(config)}
+
+
+def _curriculum_part(config: GameRunConfig) -> dict[str, Any]:
+    """Teacher's curriculum, where it has one: part of its digest and of what learns from it."""
+    curriculum = config.teacher.curriculum
+    return {"curriculum": to_dict(curriculum)} if curriculum.enemy_health < 1 else {}
+
+
+def _curriculum(config: GameRunConfig, game: Game) -> Callable[[float], None] | None:
+    """Sets the battles by the share of the teacher's training that is behind; None: all are alike.
+
+    Raises:
+        ConfigError: the game's enemies cannot be weakened.
+    """
+    curriculum = config.teacher.curriculum
+    if curriculum.enemy_health == 1:
+        return None
+    if not isinstance(game, SmaxGame):
+        name = f"teacher.curriculum.enemy_health={curriculum.enemy_health}"
+        raise ConfigError(f"{name} is not allowed on {game.backend}, it must be 1: only SMAX's enemies can be weakened")
+    return lambda trained: game.weaken(curriculum.lowest(trained))
 
 
 def _distil(benchmark: Benchmark, name: str, taught: Taught) -> Trained:

@@ -9,7 +9,7 @@ from typing import Any
 
 from envs.api import AgentSpec
 from envs.games.api import Game
-from scenarios.games.schema import GameRunConfig
+from scenarios.games.schema import CurriculumConfig, GameRunConfig
 from scenarios.schema import to_dict
 from training.artifact import Artifact
 from training.games.mappo import Learner
@@ -41,6 +41,7 @@ class LoadedTeacher:
     gae_lambda: float
     artifact: Artifact
     mappo: Mapping[str, Any]  # all that it was trained with
+    curriculum: Mapping[str, Any] | None
 
     def source(self) -> dict[str, str]:
         """For the run record."""
@@ -50,6 +51,7 @@ class LoadedTeacher:
         """The run's settings as plain JSON, with the teacher's in place of those that this run did not use."""
         said = to_dict(config)
         said["teacher"]["phases"] = self.mappo.get("phases", said["teacher"]["phases"])
+        said["teacher"]["curriculum"] = dict(self.curriculum or to_dict(CurriculumConfig()))
         said["mappo"] |= {key: value for key, value in self.mappo.items() if key in said["mappo"] and key != "phases"}
         return said
 
@@ -89,7 +91,8 @@ def load_teacher(config: GameRunConfig, game: Game, learner: Learner) -> LoadedT
     discount = mappo.get("discount", config.mappo.discount)
     gae_lambda = mappo.get("gae_lambda", config.mappo.gae_lambda)
     digest = stored.digest(discount=discount, gae_lambda=gae_lambda)
-    return LoadedTeacher(config.teacher.load, digest, discount, gae_lambda, stored.artifact(digest), mappo)
+    artifact, curriculum = stored.artifact(digest), made.get("curriculum")
+    return LoadedTeacher(config.teacher.load, digest, discount, gae_lambda, artifact, mappo, curriculum)
 
 
 def open_training(config: GameRunConfig, kind: str, depends_on: Mapping[str, Any], learner: Learner) -> Unfinished:

@@ -67,10 +67,30 @@ class MappoConfig:
 
 
 @dataclass
+class CurriculumConfig:
+    """Weaker enemies first (SMAX): each battle draws the share of health that they begin with from [lowest, 1]."""
+
+    enemy_health: float = 1.0  # the lowest share in the beginning; 1: no curriculum
+    rises: list[float] = field(default_factory=lambda: [0.2, 0.7])  # shares of training in which lowest rises to 1
+
+    def __post_init__(self) -> None:
+        within("teacher.curriculum", 0.05, 1, enemy_health=self.enemy_health)
+        allowed = "[first, last] with 0 <= first < last <= 1"
+        listed("teacher.curriculum.rises", self.rises, 2, lambda first, last: 0 <= first < last <= 1, allowed)
+
+    def lowest(self, trained: float) -> float:
+        """The lowest share of health when a share of the training is behind."""
+        first, last = self.rises
+        risen = min(1.0, max(0.0, (trained - first) / (last - first)))
+        return self.enemy_health + (1 - self.enemy_health) * risen
+
+
+@dataclass
 class GameTeacherConfig:
     """The teacher: MAPPO with full sight, as ``mappo`` says but for as long as the ground can afford."""
 
     phases: list[PhaseConfig] = field(default_factory=lambda: [PhaseConfig(steps=1_000_000)])
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     load: str | None = None  # folder of a finished teacher, which is then not trained
     resume: str | None = None  # folder of an unfinished one, from whose checkpoint training goes on
 

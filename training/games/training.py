@@ -52,12 +52,14 @@ def train_mappo(
     config: MappoConfig,
     place: Place,
     evaluations: Evaluations,
+    weaken: Callable[[float], None] | None = None,
 ) -> Curve:
     """Train the learner along all phases.
 
     Args:
         learner: freshly made; a checkpoint in the place replaces its state.
         game: of ``config.environments`` environments.
+        weaken: a curriculum; told the share of the training that is behind, it sets the battles from the next reset on.
 
     Returns:
         Points with ``steps`` and ``cpu_s`` (of training alone, all threads), the update's statistics, and the
@@ -68,6 +70,8 @@ def train_mappo(
     stretch = max(1, round(evaluations.every_steps / per_update))
     player = Player(game, learner.team, learner.sight, _seed("mappo", learner.seed, 0))
     while learner.updates < total:
+        if weaken is not None:
+            weaken(learner.updates / total)
         player.restart(_seed("mappo", learner.seed, learner.updates))
         clock, record, seen = time.process_time() - spent, {}, []
         for _ in range(min(stretch, total - learner.updates)):
@@ -76,6 +80,8 @@ def train_mappo(
             record = _finite(mappo.update(learner, window, config), "MAPPO")
             place.progress(learner.updates / total, _said(seen, game))
         spent = time.process_time() - clock
+        if weaken is not None:
+            weaken(1.0)
         measured = evaluations.measure(learner.team)
         curve.append({"steps": learner.updates * per_update, "cpu_s": spent, **record, **measured})
         _save(place, learner.state_dict(), curve)
