@@ -74,6 +74,7 @@ MAKERS: dict[str, Callable[..., str]] = {
     "costs": _costs,
     "stages": results.stages,
     "aeos": results.aeos,
+    "labels": results.labels,
     "method": results.method,
     "curves": _curves,
 }

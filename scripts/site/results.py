@@ -137,6 +137,43 @@ def aeos() -> str:
     return "\n".join(lines)
 
 
+def labels() -> str:
+    """Markdown: students of one teacher, distilled with the labels of teacher, planner or both, on the same episodes.
+
+    Raises:
+        KeyError: imaging_constellation has no record.
+        ValueError: a record is of another teacher.
+    """
+    usual = _newest("imaging_constellation")
+    runs = {"teacher": usual} | {
+        record["config"]["distill"]["labels"]: record for record in read_records(ROOT / "results/labels")
+    }
+    lines = [
+        "| `distill.labels` | KD-MARL LH | less the teacher's | KD-MARL LH+A | less the teacher's | CPU-s, LH |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, record in runs.items():
+        if _captured(record, "teacher_fo") != _captured(usual, "teacher_fo"):
+            raise ValueError(f"the students distilled with the labels of {name} are of another teacher")
+        cells = []
+        for student in ("kd_lh", "kd_lh_a"):
+            ours, theirs = _captured(record, student), _captured(usual, student)
+            gained = mean_interval(tuple(a - b for a, b in zip(ours, theirs, strict=True)))
+            cells.append(f"{float(np.mean(ours)):.1f}")
+            cells.append(
+                f"{gained.estimate:+.1f} [{gained.low:.1f}, {gained.high:.1f}]" if record is not usual else MISSING
+            )
+        spent = sum(record["run"]["cpu_s"][stage]["whole"] for stage in ("expert", "kd_lh"))
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {spent:,.0f} |")
+    return "\n".join(lines)
+
+
+def _captured(record: Record, name: str) -> tuple[float, ...]:
+    """Of a policy, per held-out episode."""
+    [policy] = [policy for policy in record["policies"] if policy["name"] == name]
+    return tuple(float(episode["captured"]) for episode in policy["episodes"])
+
+
 def _of(name: str) -> list[Record]:
     found = [record for record in mission_records() if record["run"]["scenario"] == name]
     if not found:
