@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
@@ -67,6 +68,22 @@ def test_table_one_by_hand() -> None:
     assert "SMAX (jaxmarl, not StarCraft II)" in table.title
     low, high = map(float, re.findall(r"[\d.]+", cells(table, "3m", "ours, 95% interval")["Teacher"]))
     assert low < 90 < high <= 100
+
+
+def test_training_is_counted_once_where_a_teacher_stands_in_two_budgets() -> None:
+    def spent(record: GameRecord, cpu_s: float) -> GameRecord:
+        return dataclasses.replace(record, run={**record.run, "cpu_s": cpu_s})
+
+    table = found(
+        [
+            spent(smax_record("teacher", wins(16), 0), 3600.0),
+            spent(smax_record("kd_lh", wins(14), 0), 1800.0),
+            spent(smax_record("kd_lh", wins(15), 0, budget="converged"), 5400.0),
+            spent(smax_record("kd_lh", wins(10), 0, variant="no_kl", overrides=("distill.kl=0",)), 9000.0),
+        ],
+        "Table I: ",
+    )
+    assert "Training of the 3 runs in this table took 3.0 CPU-hours." in table.notes
 
 
 def test_retention_by_hand() -> None:

@@ -52,9 +52,10 @@ def measure(kind: str, tell: Callable[[str], None]) -> dict[str, Any]:
     if shutil.which(QEMU) is None:
         raise EvidenceError(f"{QEMU} is missing: install it (Debian: qemu-user)")
     plain: dict[str, str] = {**os.environ}
+    settings = {True: environment(plain)} | ({False: plain} if kind == "game" else {})
     found: dict[str, Any] = {"run": list(RUNS[kind]), "models": list(MODELS)}
     with tempfile.TemporaryDirectory(prefix="kdmarl_sat_processors.") as name:
-        for reproducible, variables in ((True, environment(plain)), (False, plain))[: 2 if kind == "game" else 1]:
+        for reproducible, variables in settings.items():
             setting = f"compute.reproducible={str(reproducible).lower()}"
             kept: dict[str, Mapping[str, str]] = {}
             seconds: dict[str, float] = {}
@@ -65,7 +66,10 @@ def measure(kind: str, tell: Callable[[str], None]) -> dict[str, Any]:
                 seconds[key] = round(time.monotonic() - start, 1)
                 tell(f"{kind}, {setting}, {key}: {seconds[key]:.0f} s")
             expected = kept[HERE]
-            unlike = {key: sum(each.get(file) != expected[file] for file in expected) for key, each in kept.items()}
+            unlike = {
+                key: sum(each.get(file) != expected.get(file) for file in {*each, *expected})
+                for key, each in kept.items()
+            }
             found["fixed" if reproducible else "plain"] = {"unlike_files": unlike, "seconds": seconds}
             if reproducible and any(unlike.values()):
                 raise EvidenceError(f"{kind}: with compute.reproducible=true files differ, by processor: {unlike}")
