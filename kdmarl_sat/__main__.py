@@ -21,6 +21,11 @@ VERBS = {
         "fly a bundle under the onboard executor, with faults on request",
         "fly bundle=results/bundles/imaging_constellation-lh_a faults.flip=0.05",
     ),
+    "play": (
+        "kdmarl_sat.games.play:main",
+        "play a game with a bundle under the onboard executor",
+        "play bundle=outputs/.../bundles/kd_lh_m message_loss=0.1",
+    ),
     "replay": (
         "kdmarl_sat.bundles.doors:replay",
         "decide a recorded flight again and show the first difference",

@@ -152,7 +152,7 @@ def margins(measurement: Measurement, budget: Budget) -> tuple[Margin, ...]:
         Margin(f"most instructions on {name}", "", measurement.most_instructions, budget.max_instructions),
         Margin(f"longest latency on {name}", "ms", measurement.longest_ms, max_latency_ms),
         Margin(f"most energy on {name}", "mJ", measurement.most_energy_mj, budget.max_energy_mj),
-        Margin("intent bits per decision", "", measurement.bits_per_decision, budget.max_bits_per_decision),
+        Margin("bits sent per decision", "", measurement.bits_per_decision, budget.max_bits_per_decision),
     )
 
 

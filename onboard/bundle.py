@@ -27,8 +27,8 @@ from onboard.network import TORCH_NAMES, Design, Network
 from onboard.spec import LARGEST, AgentSpec, FloatArray
 
 FORMAT = "kdmarl_sat bundle"
-VERSION = 4
-READABLE = (1, 2, 3, 4)
+VERSION = 5
+READABLE = (1, 2, 3, 4, 5)
 MANIFEST, CHECKSUM = "manifest.json", "manifest.sha256"
 LARGEST_FILE = 64 * 2**20  # bytes
 
@@ -48,7 +48,7 @@ class SatelliteBundle:
     golden: Golden
     budget: Budget
     fallback: tuple[str, ...]  # actions to take instead of a missing answer, in order of preference
-    bits_per_decision: int = 0  # that it broadcasts with each decision: its intent
+    bits_per_decision: int = 0  # that it broadcasts with each decision: its intent, or its network's message
     seal: Seal | None = None  # what the C engine checks its table by, where a key is configured
 
 
@@ -236,6 +236,7 @@ _BUDGETS = {  # by the bundle's version
     2: Budget.from_dict_2,
     3: Budget.from_dict_3,
     4: Budget.from_dict,
+    5: Budget.from_dict,
 }
 
 
@@ -288,10 +289,15 @@ class _Entry:
         if not fallback or not set(fallback) <= set(spec.actions):
             fields.refuse(f"{where} fallback", fallback, f"one or more of {', '.join(spec.actions)}")
         bits = fields.integer(f"{where} bits_per_decision", entry.get("bits_per_decision", 0), 0, MOST_BITS)
+        old = Design(entry["hidden"]) if version == 1 else None
+        network = old or Design.from_dict(entry["network"], messages=version > 4)
+        if network.message_bits not in (0, bits):
+            allowed = f"the network's message_bits, {network.message_bits}"
+            fields.refuse(f"{where} bits_per_decision", bits, allowed)
         return cls(
             version=version,
             spec=spec,
-            design=Design(entry["hidden"]) if version == 1 else Design.from_dict(entry["network"]),
+            design=network,
             budget=_BUDGETS[version](entry["budget"]),
             fallback=fallback,
             bits_per_decision=bits,
@@ -309,7 +315,8 @@ class _Entry:
         except ValueError as error:
             raise ValueError(f"{self.weights.name} is malformed: {error}") from error
         try:
-            recorded = golden.load(vectors, self.spec, exact=self.version > 1)
+            sends = self.design.message_bits > 0
+            recorded = golden.load(vectors, self.spec, exact=self.version > 1, sends=sends)
         except ValueError as error:
             raise ValueError(f"{self.golden.name} is malformed: {error}") from error
         return SatelliteBundle(self.spec, network, recorded, self.budget, self.fallback, self.bits_per_decision)

@@ -13,6 +13,11 @@ def input_fault(obs: FloatArray, mask: BoolArray) -> tuple[Kind, str] | None:
     """Why an observation [O] with its legal actions [A] is not shown to the network; None: it is."""
     if not mask.any():
         return Kind.EMPTY_MASK, f"none of {len(mask)} actions is legal"
+    return observation_fault(obs)
+
+
+def observation_fault(obs: FloatArray) -> tuple[Kind, str] | None:
+    """Why columns [O] are not shown to the network; None: they are."""
     bad = np.flatnonzero(~np.isfinite(obs))
     if len(bad):
         return Kind.BAD_OBSERVATION, f"{len(bad)} of {len(obs)} columns are not finite, column {bad[0]} first"

@@ -48,10 +48,15 @@ def terms(spec: AgentSpec, design: Design) -> Terms:
         outputs=sum(padded * linear.uses for linear, padded in rows),
         inputs=sum(linear.inputs * linear.uses for linear in linears),
         calls=sum(linear.uses for linear in linears),
-        elements=spec.obs_size + (spec.slots * design.hidden if scored else 0),
+        elements=_elements(spec, design) + (spec.slots * design.hidden if scored else 0),
         words=words + (-(-design.hidden // _BLOCK) * _BLOCK + 1 if scored else 0),
         actions=len(spec.actions),
     )
+
+
+def _elements(spec: AgentSpec, design: Design) -> int:
+    """Observation columns; before a message they are handled once more, and so are the units that it is made of."""
+    return 2 * (spec.obs_size + design.hidden) if design.message_bits else spec.obs_size
 
 
 @dataclass(frozen=True, slots=True)

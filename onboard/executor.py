@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,16 +15,17 @@ from onboard import reference
 from onboard.admission import admit
 from onboard.authentic import AuthenticityError, Trust
 from onboard.bundle import Bundle, SatelliteBundle
-from onboard.checks import input_fault, output_fault
+from onboard.checks import input_fault, observation_fault, output_fault
 from onboard.fields import positive
 from onboard.flightlog import FlightLog, Kind
 from onboard.golden_check import proved
 from onboard.guard import UNKNOWN, Guard, Health, Limits
-from onboard.recording import Asked, Recorder
+from onboard.recording import Asked, Recorder, Sent
 from onboard.runners import BrokenError, BuildError, DeadlineError, Runner, RunnerError, UpsetError
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import BoolArray, FloatArray
 
+Answer = TypeVar("Answer")
 MakeRunner = Callable[[SatelliteBundle, float], Runner]  # (satellite, deadline in milliseconds)
 
 
@@ -48,6 +50,7 @@ class _Station:
     misses: int = 0  # decisions without a usable answer, since the last one with
     stopped: bool = False  # the runner must be started again before it is asked
     told: bool = True  # the intent of the last decision has been sent; there is none before the first
+    sent: bool = False  # a message has been asked for since the last decision
     safe: bool = False  # the network is asked no more
     overruled: int | None = None  # the last decision's action before the guard took another
 
@@ -148,6 +151,43 @@ class Executor:
         """Wall clock of every answer of the runner so far, late ones included."""
         return tuple(self._station(satellite).latencies_ms)
 
+    def send(self, satellite: str, obs: ArrayLike, time_s: float) -> int | None:
+        """The message to broadcast before the decision of this moment, the lowest bit first.
+
+        It is computed from the observation [O] without its last block, which is what is heard, and from the memory of
+        the last accepted decision. A bundle grants one message for each decision.
+
+        None, and nothing may be sent: the network sends no messages, this decision's has been asked for, the satellite
+        is in safe mode, a column is not finite, or there is no answer in time. The last two are logged.
+
+        Raises ExecutorError: as of ``decide``.
+        """
+        station = self._station(satellite)
+        spec, design = station.satellite.spec, station.satellite.network.design
+        observed, _ = _checked(station.satellite, obs, np.ones(len(spec.actions), np.bool_), time_s)
+        if design.message_bits == 0 or station.sent or station.safe:
+            return None
+        station.sent = True
+        own = observed.copy()
+        own[-spec.blocks[-1].columns :] = 0
+        fault = observation_fault(own)
+        if fault is not None:
+            self.log.add(time_s, satellite, *fault)
+            return None
+        answer = self._asked(station, lambda: station.runner.send(own, station.hidden), time_s)
+        if answer is None:
+            self.log.add(time_s, satellite, Kind.UNSENT, "no message")
+            return None
+        message, elapsed_ms = answer
+        if elapsed_ms > station.deadline_ms:
+            late = f"the message came after {elapsed_ms:.3f} ms, deadline {station.deadline_ms:g} ms"
+            self.log.add(time_s, satellite, Kind.UNSENT, late)
+            return None
+        self.log.add(time_s, satellite, Kind.SENT, f"{message:0{design.message_bits}b}")
+        if self._recorder is not None:
+            self._recorder.sent(Sent(time_s, satellite, observed, message))
+        return message
+
     def decide(
         self, satellite: str, obs: ArrayLike, mask: ArrayLike, time_s: float, health: Health | None = None
     ) -> int:
@@ -162,7 +202,7 @@ class Executor:
         Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type.
         """
         station = self._station(satellite)
-        station.told, station.overruled = False, None
+        station.told, station.sent, station.overruled = False, False, None
         observed, legal = _checked(station.satellite, obs, mask, time_s)
         action = self._guarded(station, self._decided(station, observed, legal, time_s), legal, time_s, health)
         if self._recorder is not None:
@@ -211,12 +251,12 @@ class Executor:
     def intent(self, satellite: str, target: int, time_s: float) -> int | None:
         """The message to broadcast with the last decision: the number of its target (1, 2, ...), or 0 for none.
 
-        None, and nothing may be sent: the bundle grants no bits, this decision's intent has been sent, or the number
-        does not fit into the bundle's bits, which is logged.
+        None, and nothing may be sent: the bundle grants no bits, or grants them to messages of the network, this
+        decision's intent has been sent, or the number does not fit into the bundle's bits, which is logged.
         """
         station = self._station(satellite)
         bits = station.satellite.bits_per_decision
-        if bits == 0 or station.told:
+        if bits == 0 or station.told or station.satellite.network.design.message_bits:
             return None
         if not 0 <= target < 2**bits:
             self.log.add(time_s, satellite, Kind.UNSENT, f"target {target} does not fit into {bits} bits")
@@ -249,7 +289,20 @@ class Executor:
     def _answer(
         self, station: _Station, obs: FloatArray, mask: BoolArray, time_s: float
     ) -> tuple[FloatArray, FloatArray] | None:
-        """Logits and the next hidden state, or None; upset weights are reloaded and asked again, once."""
+        """Logits and the next hidden state, or None."""
+        answer = self._asked(station, lambda: station.runner.step(obs, mask, station.hidden), time_s)
+        if answer is None:
+            return None
+        (logits, hidden), elapsed_ms = answer
+        fault = output_fault(logits, hidden, station.satellite, elapsed_ms, station.deadline_ms)
+        if fault is None:
+            return logits, _carried(hidden)
+        self.log.add(time_s, station.satellite.spec.name, *fault)
+        return None
+
+    def _asked(self, station: _Station, ask: Callable[[], Answer], time_s: float) -> tuple[Answer, float] | None:
+        """The runner's answer and how many milliseconds it took, or None; upset weights are reloaded and asked again,
+        once."""
         name, start = station.satellite.spec.name, self._clock()
         for _ in range(2):
             if station.stopped:
@@ -258,7 +311,7 @@ class Executor:
                 station.stopped = False
                 self.log.add(time_s, name, Kind.RESPAWNED, "the runner was started again")
             try:
-                logits, hidden = station.runner.step(obs, mask, station.hidden)
+                answer = ask()
             except UpsetError as error:
                 self.log.add(time_s, name, Kind.UPSET, str(error))
                 if not self._reload(station, time_s):
@@ -277,11 +330,7 @@ class Executor:
                 return None
             elapsed_ms = (self._clock() - start) * 1e3
             station.latencies_ms.append(elapsed_ms)
-            fault = output_fault(logits, hidden, station.satellite, elapsed_ms, station.deadline_ms)
-            if fault is None:
-                return logits, _carried(hidden)
-            self.log.add(time_s, name, *fault)
-            return None
+            return answer, elapsed_ms
         return None
 
     def _reload(self, station: _Station, time_s: float) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from onboard import golden, table
 from onboard.build import ENGINE
 from onboard.bundle import SatelliteBundle
+from onboard.golden import Golden
 from onboard.network import Network, count_storage_words
 from onboard.spec import AgentSpec, BoolArray, FloatArray
 
@@ -74,6 +75,7 @@ def header(satellite: SatelliteBundle, origin: str) -> str:
         action_count=len(spec.actions),
         hidden=network.design.hidden,
         length=len(table.dump(network, spec)),
+        send=_SEND_DECLARED.format(bits=network.design.message_bits) if network.design.message_bits else "",
     )
 
 
@@ -92,6 +94,7 @@ def source(satellite: SatelliteBundle) -> str:
         table=_rows(f"0x{byte:02X}" for byte in data),
         described=48 + 4 * len(spec.blocks),
         scrub=SCRUB_WORDS,
+        send=_SEND if network.design.message_bits else "",
         **_golden(satellite, spec, network),
     )
 
@@ -105,7 +108,17 @@ def _golden(satellite: SatelliteBundle, spec: AgentSpec, network: Network) -> di
         "golden_mask": _matrix(recorded.mask),
         "golden_logits": _matrix(recorded.logits),
         "golden_actions": _rows(str(action) for action in recorded.action),
+        **_messages(recorded),
     }
+
+
+def _messages(recorded: Golden) -> dict[str, str]:
+    """The golden messages and their check; empty where the network sends none."""
+    if recorded.message is None:
+        return {"golden_messages": "", "check_message": ""}
+    messages = _rows(f"{message}u" for message in recorded.message)
+    declared = f"static const uint32_t student_golden_messages[STUDENT_GOLDEN] = {{\n{messages}\n}};\n"
+    return {"golden_messages": declared, "check_message": _CHECK_MESSAGE}
 
 
 def _columns(spec: AgentSpec) -> Iterable[str]:
@@ -202,9 +215,34 @@ int32_t student_load(const uint8_t *table, uint32_t length);
  * policy's memory, all 0 when a mission begins: it is carried on, and kept as it is on an error. logits
  * [STUDENT_ACTIONS] are written, of illegal actions too. */
 int32_t student_decide(const float *obs, const uint8_t *mask, float *hidden, float *logits);
-
+{send}
 #endif
 """
+
+_SEND_DECLARED = """
+#define STUDENT_MESSAGE_BITS {bits}
+
+/* The message to send before a decision, its first bit the lowest: of obs without its last block, which is what is
+ * heard, and of hidden, as the decision before left it. */
+int32_t student_send(const float *obs, const float *hidden, uint32_t *message);
+"""
+
+_SEND = """
+int32_t student_send(const float *obs, const float *hidden, uint32_t *message)
+{
+    return kd_send(&student_model, obs, hidden, message);
+}
+"""
+
+_CHECK_MESSAGE = """
+        uint32_t message = 0u;
+        const int32_t sent = student_send(student_golden_obs[t], hidden, &message);
+        if (sent != KD_OK) {
+            return sent;
+        }
+        if (message != student_golden_messages[t]) {
+            return KD_ERR_OUTPUT;
+        }"""
 
 _SOURCE = """\
 #include "student.h"
@@ -242,7 +280,7 @@ static const float student_golden_logits[STUDENT_GOLDEN][STUDENT_ACTIONS] = {{
 static const int32_t student_golden_actions[STUDENT_GOLDEN] = {{
 {golden_actions}
 }};
-
+{golden_messages}
 static int student_proven; /* the golden decisions were reproduced */
 static kd_model student_model;
 static kd_word student_storage[STUDENT_WORDS];
@@ -256,7 +294,7 @@ static int32_t student_golden(void)
     for (j = 0u; j < (uint32_t)STUDENT_HIDDEN; j++) {{
         hidden[j] = 0.0f;
     }}
-    for (t = 0u; t < STUDENT_GOLDEN; t++) {{
+    for (t = 0u; t < STUDENT_GOLDEN; t++) {{{check_message}
         const int32_t action = student_decide(student_golden_obs[t], student_golden_mask[t], hidden, logits);
         if (action < 0) {{
             return action;
@@ -335,4 +373,4 @@ int32_t student_decide(const float *obs, const uint8_t *mask, float *hidden, flo
     }}
     return action;
 }}
-"""
+{send}"""

@@ -31,9 +31,10 @@ def proved(satellite: SatelliteBundle, runner: Runner) -> float:
 def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
     """Fly the golden decisions; the largest difference of a logit, relative where its magnitude is above 1.
 
-    Raises GoldenError: the logits are not those recorded to the bit; or, where they were not recorded so, a logit
-    differs by more than GOLDEN_TOLERANCE, or an action is chosen whose recorded logit does: of actions that tie within
-    the tolerance, float arithmetic elsewhere may take another. Raises DeadlineError: an answer came too late.
+    Raises GoldenError: a message is not the one recorded; the logits are not those recorded to the bit; or, where they
+    were not recorded so, a logit differs by more than GOLDEN_TOLERANCE, or an action is chosen whose recorded logit
+    does: of actions that tie within the tolerance, float arithmetic elsewhere may take another.
+    Raises DeadlineError: an answer came too late.
     """
     tolerance = 0.0 if satellite.golden.exact else GOLDEN_TOLERANCE
     vectors, largest = satellite.golden, 0.0
@@ -42,6 +43,7 @@ def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
         zip(vectors.obs, vectors.mask, vectors.logits, vectors.action, strict=True)
     ):
         try:
+            told = None if vectors.message is None else runner.send(obs, hidden)
             logits, hidden = runner.step(obs, mask, hidden)
         except DeadlineError:
             raise
@@ -49,6 +51,11 @@ def check_golden(satellite: SatelliteBundle, runner: Runner) -> float:
             raise GoldenError(
                 f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t}: {failure}"
             ) from failure
+        if vectors.message is not None and told != vectors.message[t]:
+            raise GoldenError(
+                f"satellite {satellite.spec.name!r} must not fly on this machine: golden decision {t} sends message "
+                f"{told} where {vectors.message[t]} was recorded"
+            )
         error = float(np.max(_off(logits, expected)))
         chosen = reference.choose(logits, mask)
         gap = float(_off(expected[chosen], expected[action]))

@@ -19,6 +19,10 @@ from onboard import fields
 from onboard.spec import LARGEST, AgentSpec
 
 
+def _padded(outputs: int) -> int:
+    return -(-outputs // 8) * 8
+
+
 class Architecture(StrEnum):
     OPPORTUNITY = "opportunity"  # every slot is scored by shared weights (training/networks.py)
     RECURRENT = "recurrent"  # linear, activation, GRU, linear: the paper's student
@@ -34,19 +38,35 @@ class Dtype(StrEnum):
     INT8 = "int8"  # weights, with a float32 scale for each output; biases and the slot score stay float32
 
 
+MOST_MESSAGE_BITS = 32  # they are handed on in one word
+
+
 @dataclass(frozen=True, slots=True)
 class Design:
     hidden: int
     architecture: Architecture = Architecture.OPPORTUNITY
     activation: Activation = Activation.RELU  # of the recurrent network's first layer
     dtype: Dtype = Dtype.FLOAT32
+    message_bits: int = (
+        0  # sent before each decision; 0: nothing. What others send is the last block of the observation
+    )
 
     def __post_init__(self) -> None:
         fields.integer("network.hidden", self.hidden, 1, LARGEST)
+        # The engine computes a message in the working memory of the gates.
+        most = min(MOST_MESSAGE_BITS, 3 * _padded(self.hidden))
+        fields.integer("network.message_bits", self.message_bits, 0, most)
+        if self.message_bits and self._kind != (Architecture.RECURRENT, Activation.RELU, Dtype.FLOAT32):
+            kind = " ".join(self._kind)
+            fields.refuse("network.message_bits", self.message_bits, f"0 where the network is {kind}")
         if self.architecture is Architecture.OPPORTUNITY and self.activation is not Activation.RELU:
             fields.refuse(
                 "network.activation", self.activation.value, "relu: the opportunity network is defined with it"
             )
+
+    @property
+    def _kind(self) -> tuple[Architecture, Activation, Dtype]:
+        return self.architecture, self.activation, self.dtype
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -54,17 +74,23 @@ class Design:
             "hidden": self.hidden,
             "activation": self.activation.value,
             "dtype": self.dtype.value,
+            "message_bits": self.message_bits,
         }
 
     @classmethod
-    def from_dict(cls, value: object) -> Design:
-        """Raises ValueError: a key is missing or unknown, or a value is not one that is allowed."""
-        entry = fields.mapping("network", value, ("architecture", "hidden", "activation", "dtype"))
+    def from_dict(cls, value: object, messages: bool = True) -> Design:
+        """From JSON; not ``messages``: as bundles before version 5 had it, without ``message_bits``.
+
+        Raises ValueError: a key is missing or unknown, or a value is not one that is allowed.
+        """
+        told = ("message_bits",) if messages else ()
+        entry = fields.mapping("network", value, ("architecture", "hidden", "activation", "dtype", *told))
         return cls(
             hidden=entry["hidden"],
             architecture=fields.choice("network.architecture", entry["architecture"], Architecture),
             activation=fields.choice("network.activation", entry["activation"], Activation),
             dtype=fields.choice("network.dtype", entry["dtype"], Dtype),
+            message_bits=entry.get("message_bits", 0),
         )
 
 
@@ -96,7 +122,19 @@ class Network:
     tensors: Mapping[str, NDArray[Any]]  # named, shaped and typed as tensor_types says
 
     def check(self, spec: AgentSpec) -> None:
-        """Raises ValueError: a tensor is missing, unknown, of another shape or type, or not finite."""
+        """Raises ValueError: a tensor is missing, unknown, of another shape or type, or not finite; or a network with
+        messages has no block of its own beside what it hears.
+        """
+        if self.design.message_bits and len(spec.blocks) < 2:
+            fields.refuse(
+                "network.message_bits",
+                self.design.message_bits,
+                "0 where the observation has no block but the last one",
+            )
+        if self.design.message_bits and spec.blocks[-1].slots:
+            fields.refuse(
+                "network.message_bits", self.design.message_bits, "0 where the last block, what is heard, has slots"
+            )
         expected = tensor_types(spec, self.design)
         if set(self.tensors) != set(expected):
             wrong = sorted(set(self.tensors) ^ set(expected))
@@ -114,8 +152,11 @@ def linears(spec: AgentSpec, design: Design) -> tuple[Linear, ...]:
     units, slots, fixed = design.hidden, spec.slots, len(spec.fixed_actions)
     recurrence = (Linear("gru_input", 3 * units, units), Linear("gru_hidden", 3 * units, units))
     if design.architecture is Architecture.RECURRENT:
-        encoder, head = Linear("encoder", units, spec.obs_size), Linear("head", len(spec.actions), units)
-        return (encoder, *recurrence, head)
+        # A message is computed before anything is heard, so the encoder runs once for it and once for the decision.
+        encoder = Linear("encoder", units, spec.obs_size, uses=2 if design.message_bits else 1)
+        head = Linear("head", len(spec.actions), units)
+        sender = (Linear("sender", design.message_bits, 2 * units),) if design.message_bits else ()
+        return (encoder, *recurrence, head, *sender)
     return (
         Linear("context", units, spec.context_size),
         Linear("slot", units, spec.slot_size, bias=False, uses=slots),
@@ -175,9 +216,5 @@ def count_ram_bytes(spec: AgentSpec, design: Design) -> int:
     words, units = count_storage_words(spec, design), _padded(design.hidden)
     quantised = -(-max(spec.obs_size, design.hidden) // 2)
     working = 2 * spec.obs_size + quantised + (3 + 6 + spec.slots + 1) * units + _padded(len(spec.actions))
-    models = 2 * (59 + len(spec.blocks))  # fields of kd_model, and a word for each block
+    models = 2 * (60 + len(spec.blocks))  # fields of kd_model, and a word for each block
     return 4 * (words + working + models + design.hidden)
-
-
-def _padded(outputs: int) -> int:
-    return -(-outputs // 8) * 8

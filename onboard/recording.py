@@ -2,8 +2,8 @@
 
 A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite, and
 where satellites flew networks that were made for others, by satellite whose they are. Each further line is a question
-with its answer, or a reset or a resumption. Observations (float32) and health (float64) are base64 of their little-
-endian bytes, so that a replay is asked to the bit what the flight was asked.
+with its answer, a message that was sent, or a reset or a resumption. Observations (float32) and health (float64) are
+base64 of their little-endian bytes, so that a replay is asked to the bit what the flight was asked.
 """
 
 from __future__ import annotations
@@ -39,6 +39,16 @@ class Asked:
     action: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sent:
+    """A message that was broadcast before a decision."""
+
+    time_s: float  # mission time
+    satellite: str
+    obs: FloatArray  # [O] as the sensors gave it
+    message: int
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A reset of all satellites (no name) or a resumption of one."""
@@ -66,6 +76,10 @@ class Recorder:
             }
         )
 
+    def sent(self, sent: Sent) -> None:
+        obs = _packed(sent.obs.astype("<f4"))
+        self._lines.append({"sent_s": sent.time_s, "satellite": sent.satellite, "obs": obs, "message": sent.message})
+
     def reset(self, time_s: float) -> None:
         self._lines.append({"reset_s": time_s})
 
@@ -91,7 +105,7 @@ class Recording:
     """A flight as it was asked and answered, in order."""
 
     limits: dict[str, Limits] | None
-    entries: tuple[Asked | Told, ...]
+    entries: tuple[Asked | Sent | Told, ...]
     networks: dict[str, str] | None = None  # by satellite, whose network it flew; None: each flew its own
 
     @property
@@ -124,16 +138,18 @@ def read(path: str | Path) -> Recording:
         raise RecordingError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
-def _entry(line: dict[str, Any]) -> Asked | Told:
+def _entry(line: dict[str, Any]) -> Asked | Sent | Told:
     if "reset_s" in line:
         return Told(float(line["reset_s"]), None)
     if "resumed_s" in line:
         return Told(float(line["resumed_s"]), str(line["satellite"]))
+    obs = np.array(list(_unpacked(line["obs"], "<f4")), np.float32)
+    if "sent_s" in line:
+        return Sent(float(line["sent_s"]), str(line["satellite"]), obs, int(line["message"]))
     health = None if line["health"] is None else Health(*_unpacked(line["health"], "<f8"))
     mask = np.array([sign == "1" for sign in line["mask"]], bool)
     if set(line["mask"]) - {"0", "1"}:
         raise ValueError(f"mask {line['mask']!r} holds more than 0 and 1")
-    obs = np.array(list(_unpacked(line["obs"], "<f4")), np.float32)
     return Asked(float(line["time_s"]), str(line["satellite"]), obs, mask, health, int(line["action"]))
 
 

@@ -47,6 +47,22 @@ def step(
         return _opportunity(network, spec, obs, mask, hidden)
 
 
+def send(network: Network, spec: AgentSpec, obs: FloatArray, hidden: FloatArray) -> int:
+    """The message of a ``prepared`` network that has one, before it decides: bit k of the B is 1 where a_k >= 0.
+
+    obs [O], of which the last block, what is heard, is not read; hidden [H].
+
+    Raises ValueError: a_k is not a number.
+    """
+    own = np.append(obs[: -spec.blocks[-1].columns], np.zeros(spec.blocks[-1].columns, np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):
+        encoded = _relu(_linear(network, "encoder", _flush(own)))
+        a = _linear(network, "sender", np.concatenate((encoded, hidden)))
+    if not np.isfinite(a).all():
+        raise ValueError("a message is not finite")
+    return sum(1 << k for k in np.flatnonzero(a >= 0).tolist())
+
+
 def choose(logits: FloatArray, mask: BoolArray) -> int:
     """The legal action of the largest logit, the first of equals; the mask is not empty."""
     return int(np.argmax(np.where(mask, logits, np.float32(-np.inf))))

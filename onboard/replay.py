@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 
 from onboard.bundle import Bundle
 from onboard.executor import Executor, ExecutorError, MakeRunner, make_reference
-from onboard.recording import Asked, Recording, RecordingError, Told
+from onboard.recording import Asked, Recording, RecordingError, Sent, Told
 
 PATIENCE_MS = 1e9  # a replay waits for every answer: what was late in flight shows as a difference
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first decision that a replay decides otherwise."""
+    """The first decision that a replay decides otherwise, or message that it does not send so."""
 
-    index: int  # of the question, from 0
-    asked: Asked
-    action: int  # the replay's
+    index: int  # of the question, from 0; of a message, that of the decision after it
+    asked: Asked | Sent
+    action: int | None  # the replay's, or its message; None: it sends none
     said: tuple[str, ...]  # what the replay's flight log says of it
 
 
@@ -40,16 +40,24 @@ def replay(recording: Recording, bundle: Bundle, make_runner: MakeRunner = make_
                 _tell(executor, entry)
                 continue
             known = len(executor.log.events)
+            if isinstance(entry, Sent):
+                message = executor.send(entry.satellite, entry.obs, entry.time_s)
+                if message != entry.message:
+                    return Difference(index, entry, message, _said(executor, known))
+                continue
             action = executor.decide(entry.satellite, entry.obs, entry.mask, entry.time_s, entry.health)
             if action != entry.action:
-                said = tuple(f"{event.kind}: {event.detail}" for event in executor.log.events[known:])
-                return Difference(index, entry, action, said)
+                return Difference(index, entry, action, _said(executor, known))
             index += 1
     except ExecutorError as error:
         raise RecordingError(f"the recording does not fit the bundle: {error}") from error
     finally:
         executor.close()
     return None
+
+
+def _said(executor: Executor, known: int) -> tuple[str, ...]:
+    return tuple(f"{event.kind}: {event.detail}" for event in executor.log.events[known:])
 
 
 def _as_flown(bundle: Bundle, networks: dict[str, str] | None) -> Bundle:

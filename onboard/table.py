@@ -81,7 +81,7 @@ def _describe(design: Design, spec: AgentSpec) -> bytes:
         spec.slots,
         len(spec.fixed_actions),
         len(spec.blocks),
-        0,
+        design.message_bits,
     )
     pairs = [block.size.to_bytes(2, "little") + block.slots.to_bytes(2, "little") for block in spec.blocks]
     return words + b"".join(pairs)

@@ -122,6 +122,11 @@ REQUIREMENTS = (
         "What a network costs (parameters, MACs, bytes, RAM) is what torch and the engine count.",
         ("onboard/network.py",),
     ),
+    Requirement(
+        "EX-22",
+        "A message is computed to the same bits by every runner, and never from upset weights.",
+        ("onboard/reference.py", "onboard/engine/kd_engine.c"),
+    ),
 )
 
 

@@ -82,6 +82,12 @@ BLIND = AgentSpec(
 # No slots at all, for the recurrent architecture: O = 7, A = 3.
 PLAIN = AgentSpec("probe", "deep", (Block("all", 7, "1", 1.0),), ("charge", "drift", "point"), 0)
 
+# Of its O = 11 columns the last 6 are what two others sent, 3 bits each; A = 3.
+TALKER = AgentSpec(
+    "talker", "deep", (Block("own", 5, "1", 1.0), Block("heard", 6, "1", 1.0)), ("charge", "drift", "point"), 0
+)
+TALK = Design(6, Architecture.RECURRENT, message_bits=3)
+
 
 class TorchActor(nn.Module):
     """The opportunity actor in torch.nn, written from its definition and from nothing in onboard."""
@@ -221,6 +227,16 @@ def make_bundle() -> Bundle:
     return Bundle("sample", (scout, make_satellite(BLIND, 6, 32), probe), PROVENANCE)
 
 
+def make_talker(seed: int = 34, design: Design = TALK, spec: AgentSpec = TALKER) -> SatelliteBundle:
+    """A network that sends messages, and its golden decisions with what it heard: -1, 0 or 1 for each bit."""
+    network = draw_network(spec, design, seed)
+    obs, mask = make_inputs(spec, 12, seed + 1)
+    heard = spec.blocks[-1].columns
+    obs[:, -heard:] = np.random.default_rng(seed).integers(-1, 2, (len(obs), heard))
+    recorded = golden.record(network, spec, obs, mask)
+    return SatelliteBundle(spec, network, recorded, BUDGET, ("charge",), bits_per_decision=design.message_bits)
+
+
 def write_sample(folder: Path) -> Path:
     bundle = make_bundle()
     write_bundle(folder, bundle.scenario, bundle.satellites, bundle.provenance)
@@ -252,4 +268,5 @@ def edit(folder: Path, change: Callable[[Any], None]) -> None:
 
 
 if __name__ == "__main__":
-    write_sample(Path(sys.argv[1]))
+    kept = make_bundle()
+    write_bundle(Path(sys.argv[1]), kept.scenario, (*kept.satellites, make_talker()), kept.provenance)

@@ -20,7 +20,7 @@ from onboard.processors import PROCESSORS, Processor, find
 INSTRUCTIONS = 2 * (closed_form.instructions("cortex-m7", TINY, Design(4)) + 10 * 60)
 MOST = 2 * (closed_form.bound("cortex-m7", TINY, Design(4)) + 10 * 60)  # of the longest decision
 LONGEST_MS = MOST * 4 / 10e3
-RAM = 4 * (353 + 127 + 2 * 62 + 4)  # storage, working memory, two models, a hidden state
+RAM = 4 * (353 + 127 + 2 * 63 + 4)  # storage, working memory, two models, a hidden state
 EXACT = Budget(194, 776, RAM, 208, MOST, LONGEST_MS, 2 * LONGEST_MS, 99.0, 3, ROUND, 12, 10)
 
 
@@ -61,7 +61,7 @@ def test_costs_of_int8_by_hand() -> None:
     cost = measure(satellite)
     assert (cost.parameters, cost.bytes) == (200 + 38, 200 + 8 * 38)
     # Storage: encoder 8*7/4 + 16, GRU twice 16*5/4 + 32, head 8*5/4 + 16. Working: 14 + 4 + 10 rows of 8 units + 8.
-    assert cost.ram_bytes == 4 * ((14 + 16) + 2 * (20 + 32) + (10 + 16) + (14 + 4 + 80 + 8) + 2 * 60 + 5)
+    assert cost.ram_bytes == 4 * ((14 + 16) + 2 * (20 + 32) + (10 + 16) + (14 + 4 + 80 + 8) + 2 * 61 + 5)
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
@@ -82,11 +82,11 @@ def test_a_budget_is_checked_before_training() -> None:
     with pytest.raises(BudgetError) as caught:
         wide = (dataclasses.replace(TINY, name="wide"), Design(9))
         check([(TINY, Design(4)), (TINY, Design(3)), wide], EXACT, bits_per_decision=12)
-    granted = ("MACs of sensing per decision", "intent bits per decision")
+    granted = ("MACs of sensing per decision", "bits sent per decision")
     for quantity in (each for each in QUANTITIES if each not in granted):
         assert str(caught.value).count(f"satellite 'wide': {quantity} ") == 1
     assert "'scout'" not in str(caught.value)
-    with pytest.raises(BudgetError, match=r"'scout': intent bits per decision 13 exceeds the limit 12$"):
+    with pytest.raises(BudgetError, match=r"'scout': bits sent per decision 13 exceeds the limit 12$"):
         check([(TINY, Design(4))], EXACT, bits_per_decision=13)
     with pytest.raises(BudgetError) as both:
         check([(TINY, Design(4)), (BLIND, Design(6))], dataclasses.replace(BUDGET, max_parameters=100))
@@ -102,7 +102,7 @@ QUANTITIES = (
     "most instructions on round",
     "longest latency on round",
     "most energy on round",
-    "intent bits per decision",
+    "bits sent per decision",
 )
 
 
@@ -129,8 +129,8 @@ def test_within_budget() -> None:
         ({"deadline_ms": 0.05}, f"longest latency on round {LONGEST_MS:.6g} exceeds the limit 0.05 ms"),
         ({"max_energy_mj": 3}, f"most energy on round {2 * LONGEST_MS:.6g} exceeds the limit 3 mJ"),
         ({"max_sensing_macs": 9}, "MACs of sensing per decision 10 exceeds the limit 9"),
-        ({"max_bits_per_decision": 11}, "intent bits per decision 12 exceeds the limit 11"),
-        ({"max_bits_per_decision": 0}, "intent bits per decision 12 exceeds the limit 0"),
+        ({"max_bits_per_decision": 11}, "bits sent per decision 12 exceeds the limit 11"),
+        ({"max_bits_per_decision": 0}, "bits sent per decision 12 exceeds the limit 0"),
     ],
 )
 def test_each_violation_is_named_with_number_and_limit(limit: dict[str, Any], said: str) -> None:

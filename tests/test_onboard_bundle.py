@@ -26,6 +26,7 @@ from onboard_samples import (
     edit,
     make_bundle,
     make_satellite,
+    make_talker,
     resign,
     rewrite,
     write_sample,
@@ -141,7 +142,7 @@ def test_version_1_still_reads_and_flies() -> None:
     fly(bundle)
 
 
-def test_version_1_is_written_as_version_4(tmp_path: Path) -> None:
+def test_version_1_is_written_as_version_5(tmp_path: Path) -> None:
     old = read_bundle(KEPT / "bundle_v1")
     satellite = old.satellites[0]
     recorded = golden.record(satellite.network, satellite.spec, satellite.golden.obs, satellite.golden.mask)
@@ -199,6 +200,28 @@ def test_version_4_still_reads_and_flies() -> None:
     assert [satellite.budget.max_sensing_macs for satellite in bundle.satellites] == [15, 15, 15]
     assert same(bundle, make_bundle())
     fly(bundle)
+
+
+def test_version_5_still_reads_and_flies() -> None:
+    folder = KEPT / "bundle_v5"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 30_000
+    bundle = read_bundle(folder)
+    assert [each.network.design.message_bits for each in bundle.satellites] == [0, 0, 0, 3]
+    talker, plain = make_talker(), make_bundle()
+    assert same(bundle, dataclasses.replace(plain, satellites=(*plain.satellites, talker)))
+    assert talker.golden.message is not None
+    assert np.array_equal(bundle.satellites[3].golden.message, talker.golden.message)
+    fly(bundle)
+
+
+def test_before_version_5_no_messages(tmp_path: Path) -> None:
+    """Its key is refused in a manifest that says 4, and so is its lack in one that says 5."""
+    four = Path(shutil.copytree(KEPT / "bundle_v4", tmp_path / "4"))
+    edit(four, lambda manifest: manifest["satellites"][0]["network"].update(message_bits=0))
+    assert "network=" in refusal(four) and "is not allowed: it must be an object with" in refusal(four)
+    five = Path(shutil.copytree(KEPT / "bundle_v5", tmp_path / "5"))
+    edit(five, lambda manifest: manifest["satellites"][0]["network"].pop("message_bits"))
+    assert "'message_bits'" in refusal(five)
 
 
 def test_before_version_4_nothing_was_computed(tmp_path: Path) -> None:
@@ -325,7 +348,7 @@ def test_damaged_manifest(folder: Path) -> None:
     assert "not the manifest of a bundle" in refusal(folder)
 
 
-@pytest.mark.parametrize("version", [0, 5, "2", True, None, 10**400])
+@pytest.mark.parametrize("version", [0, 6, "2", True, None, 10**400])
 def test_other_version(folder: Path, version: object) -> None:
     edit(folder, lambda manifest: manifest.update(version=version))
     assert "cannot be read here; readable: 1, 2, 3" in refusal(folder)

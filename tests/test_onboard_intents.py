@@ -52,7 +52,7 @@ def test_a_message_never_has_more_bits_than_the_bundle_grants() -> None:
 
 
 def test_a_bundle_over_its_limit_does_not_fly() -> None:
-    with pytest.raises(BudgetError, match=r"satellite 'scout': intent bits per decision 17 exceeds the limit 16$"):
+    with pytest.raises(BudgetError, match=r"satellite 'scout': bits sent per decision 17 exceeds the limit 16$"):
         executor_of(17, 16)
     executor_of(16, 16)
     with pytest.raises(ExecutorError, match="satellite 'sat-9' is not in the bundle"):

@@ -832,9 +832,9 @@ def test_intent_bits_are_reported(result, tmp_path):
 
 def test_of_a_limit_of_0_nothing_is_used(result, tmp_path):
     """A satellite that may send nothing, and sends nothing."""
-    rows = (*result.budget[:1], BudgetRow("KD-MARL", SATELLITES[0], "intent bits per decision", "", 0, 0))
+    rows = (*result.budget[:1], BudgetRow("KD-MARL", SATELLITES[0], "bits sent per decision", "", 0, 0))
     page = write_report(dataclasses.replace(result, budget=rows), tmp_path).read_text()
-    assert "intent bits per decision" in page and rows[1].used == 0.0
+    assert "bits sent per decision" in page and rows[1].used == 0.0
     assert BudgetRow("KD-MARL", SATELLITES[0], "parameters", "", 30, 40).used == 0.75
 
 

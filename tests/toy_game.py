@@ -44,11 +44,11 @@ class ToyGame:
         self.deaths, self.truncated, self.cue_always = deaths, truncated, cue_always
         self.state_size = 3 + agents
         blocks = (
-            FeatureBlock("cue", 2, "", 1.0),
+            FeatureBlock("cue", 2, "1", 1.0),
             FeatureBlock("clock", 1, "rounds", float(rounds)),
-            FeatureBlock("own", 1, "", 1.0),
+            FeatureBlock("own", 1, "1", 1.0),
         )
-        noise = (FeatureBlock("noise", 2, "", 1.0),)
+        noise = (FeatureBlock("noise", 2, "1", 1.0),)
         self.specs = tuple(
             AgentSpec(
                 name=f"toy_{i}",

@@ -37,6 +37,10 @@ _EQUATIONS = {
         "logits: W_o h' + b_o",
     ),
 }
+_SENDING = (
+    "a = W_m [relu(W_e o* + b_e), h] + b_m, o* being o with its last block, what is heard, at 0",
+    "message, sent before the decision: bit k is 1 where a_k >= 0",
+)
 
 
 def describe(folder: Path) -> str:
@@ -93,6 +97,8 @@ def _satellite(satellite: SatelliteBundle) -> list[str]:
     spec, design, golden = satellite.spec, satellite.network.design, satellite.golden
     sizes = {"H (hidden units)": design.hidden, "O (observation)": spec.obs_size, "K (slots)": spec.slots,
              "M (fixed actions)": len(spec.fixed_actions), "A (actions)": len(spec.actions)}  # fmt: skip
+    if design.message_bits:
+        sizes["B (bits of a message)"] = design.message_bits
     dumped = hashlib.sha256(table.dump(satellite.network, spec)).hexdigest()
     kind = f"{design.architecture.value}, {design.dtype.value}, {design.activation.value}"
     return [
@@ -102,6 +108,7 @@ def _satellite(satellite: SatelliteBundle) -> list[str]:
         "",
         "```",
         *_EQUATIONS[design.architecture],
+        *(_SENDING if design.message_bits else ()),
         "```",
         "",
         *_rows(

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hydra import compose, initialize_config_module
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,9 +29,10 @@ from rich.progress import (
 from envs.tether import tethered
 from kdmarl_sat.console import plain_console
 from kdmarl_sat.games.records import GameRecord, read_all, settings
+from scenarios.compose import composed_game
 from scenarios.games import schema
 from scenarios.ranges import ConfigError
-from scenarios.schema import load, to_dict
+from scenarios.schema import to_dict
 
 # What is off, or otherwise, in each variant of a distilled method.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -105,9 +105,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     Raises:
         ConfigError, or one of ``scenarios.messages.COMPOSITION_ERRORS``.
     """
-    schema.register()
-    with initialize_config_module("scenarios.games", version_base="1.3"):
-        return to_dict(load(compose("config", list(overrides))))
+    return to_dict(composed_game(*overrides))
 
 
 def missing(jobs: Iterable[Job], folder: Path) -> list[Job]:

@@ -24,6 +24,7 @@ from kdmarl_sat.games import records as game_records
 from kdmarl_sat.games.context import Benchmark, Taught, Trained
 from kdmarl_sat.games.evaluation import evaluated
 from kdmarl_sat.games.methods import BY_NAME, DISTILS, TEACHER, Method, message_bits
+from kdmarl_sat.games.package import package, packaged
 from kdmarl_sat.games.records import GameRecord
 from kdmarl_sat.games.report import entry, write_figures, write_tables
 from kdmarl_sat.games.stage import PLAY, SHARED, STUDENTS, VALUES, evaluations, fresh
@@ -100,11 +101,14 @@ def _methods(benchmark: Benchmark, folder: Path) -> list[GameRecord]:
     taught = _teach(benchmark) if distilled or named or TEACHER in config.methods else None
     for name in config.methods:
         started = time.monotonic()
-        record = evaluated(benchmark, name, _train(benchmark, name, taught), taught, started)
+        trained = _train(benchmark, name, taught)
+        record = evaluated(benchmark, name, trained, taught, started)
         game_records.write(record, folder / "records")
         if config.output.records_dir is not None:
             game_records.write(record, Path(config.output.records_dir))
         records.append(record)
+        if packaged(name):
+            package(benchmark, name, trained, folder)
     return records
 
 

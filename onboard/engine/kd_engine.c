@@ -11,7 +11,7 @@
 #define ACTIONS ((((uint32_t)KD_MAX_ACTIONS + KD_BLOCK - 1u) / KD_BLOCK) * KD_BLOCK)
 
 enum { CONTEXT, SLOT, FROM_INPUT, FROM_HIDDEN, QUERY, KEY, FIXED };      /* of KD_OPPORTUNITY */
-enum { ENCODER, RECURRENT_FROM_INPUT, RECURRENT_FROM_HIDDEN, HEAD };     /* of KD_RECURRENT */
+enum { ENCODER, RECURRENT_FROM_INPUT, RECURRENT_FROM_HIDDEN, HEAD, SENDER }; /* of KD_RECURRENT */
 
 /* The working memory of the one decision that is under way. */
 static float context_in[KD_MAX_OBS];
@@ -229,6 +229,55 @@ int32_t kd_step(const kd_model *model, const float *obs, const uint8_t *mask, co
         }
     }
     return best;
+}
+
+/* Before anything is heard: the last block counts as 0. The gates' memory is free until the decision. */
+static int32_t compose(const kd_model *m, const float *obs, const float *hidden, uint32_t *message)
+{
+    const uint32_t own = m->obs - m->block_size[m->blocks - 1u];
+    uint32_t bits = 0u;
+    uint32_t j;
+    if (!are_finite(obs, own)) {
+        return KD_ERR_OBSERVATION;
+    }
+    if (!is_state(hidden, m->hidden)) {
+        return KD_ERR_STATE;
+    }
+    for (j = 0u; j < own; j++) {
+        context_in[j] = kd_flush(obs[j]);
+    }
+    for (j = own; j < m->obs; j++) {
+        context_in[j] = 0.0f;
+    }
+    kd_linear_apply(m, ENCODER, context_in, unit_a);
+    for (j = 0u; j < m->hidden; j++) {
+        gate_input[j] = relu(unit_a[j]);
+        gate_input[m->hidden + j] = hidden[j];
+    }
+    kd_linear_apply(m, SENDER, gate_input, gate_hidden);
+    if (!are_finite(gate_hidden, m->messages)) {
+        return KD_ERR_OUTPUT;
+    }
+    for (j = 0u; j < m->messages; j++) {
+        bits |= ((gate_hidden[j] >= 0.0f) ? 1u : 0u) << j;
+    }
+    *message = bits;
+    return KD_OK;
+}
+
+int32_t kd_send(const kd_model *model, const float *obs, const float *hidden, uint32_t *message)
+{
+    int32_t status = kd_check(model);
+    int32_t upset;
+    if (status != KD_OK) {
+        return status;
+    }
+    if ((model->messages == 0u) || (obs == NULL) || (hidden == NULL) || (message == NULL)) {
+        return KD_ERR_ARGUMENT;
+    }
+    status = compose(model, obs, hidden, message);
+    upset = kd_verify(model); /* upset weights may be why it failed, so they are named first */
+    return (upset == KD_OK) ? status : upset;
 }
 
 int32_t kd_decide(kd_model *model, const float *obs, const uint8_t *mask, const float *hidden, float *next,

@@ -35,6 +35,7 @@
 #error "beyond these maxima sizes and int8 sums would overflow"
 #endif
 
+#define KD_MAX_MESSAGE 32u /* bits of a message: one word */
 #define KD_BLOCK 8u /* outputs that are accumulated side by side */
 
 #define KD_OK 0
@@ -95,6 +96,7 @@ typedef struct {
     uint32_t fixed;
     uint32_t actions;
     uint32_t blocks;
+    uint32_t messages; /* bits that are sent before a decision; the last block is what others sent. 0: none */
     uint16_t block_size[KD_MAX_BLOCKS];
     uint16_t block_slots[KD_MAX_BLOCKS]; /* 0: about the satellite itself */
     kd_linear linear[KD_MAX_LINEARS];
@@ -123,6 +125,11 @@ int32_t kd_load(kd_model *model, const uint8_t *table, uint32_t length, kd_word 
  * Returns the legal action of the largest logit, the first of equals; on an error `next` is not to be used. */
 int32_t kd_step(const kd_model *model, const float *obs, const uint8_t *mask, const float *hidden, float *next,
                 float *logits);
+
+/* The message that is sent before a decision, bit k of B in bit k: from obs [O], of which the last block, what is heard,
+ * is not read, and hidden [H]. kd_check before, kd_verify after: no message from upset weights is returned.
+ * KD_ERR_ARGUMENT where the network sends none. */
+int32_t kd_send(const kd_model *model, const float *obs, const float *hidden, uint32_t *message);
 
 /* Whether the model's own dimensions and offsets are still those loaded: a step would leave its memory by others. */
 int32_t kd_check(const kd_model *model);

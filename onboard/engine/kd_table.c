@@ -15,7 +15,7 @@
  * flight FPUs trap on those, or take hundreds of cycles (kd_math.h has the other half of the argument). */
 #define SMALLEST_WEIGHT 1e-12f
 
-enum { LINEARS_OPPORTUNITY = 7, LINEARS_RECURRENT = 4 };
+enum { LINEARS_OPPORTUNITY = 7, LINEARS_RECURRENT = 4 }; /* and one more where messages are sent */
 
 /* Where in the table the next tensor is, and where in the storage it goes. */
 typedef struct {
@@ -212,7 +212,19 @@ static int32_t take_tensors(cursor *c, kd_model *m)
             }
         }
     }
+    if (m->messages > 0u) {
+        return take_linear(c, &m->linear[LINEARS_RECURRENT], m->dtype, m->messages, 2u * h, 1);
+    }
     return KD_OK;
+}
+
+/* Whether a network of these dimensions can send messages: a small one as it is trained. A message is computed in the
+ * memory of the gates, which have three times as many outputs as there are units. */
+static int may_send(const kd_model *m)
+{
+    return (m->architecture == (uint32_t)KD_RECURRENT) && (m->dtype == (uint32_t)KD_FLOAT32) &&
+           (m->activation == (uint32_t)KD_RELU) && (m->messages <= KD_MAX_MESSAGE) &&
+           (m->messages <= (3u * padded(m->hidden))) && (m->blocks > 1u);
 }
 
 /* The header's dimensions, each within its maximum before it is multiplied. */
@@ -226,6 +238,7 @@ static int32_t take_dimensions(kd_model *m, const uint8_t *table, uint32_t lengt
     m->slots = read32(&table[32]);
     m->fixed = read32(&table[36]);
     m->blocks = read32(&table[40]);
+    m->messages = read32(&table[44]);
     m->obs = 0u;
     m->context = 0u;
     m->slot_size = 0u;
@@ -234,7 +247,7 @@ static int32_t take_dimensions(kd_model *m, const uint8_t *table, uint32_t lengt
         ((m->activation != (uint32_t)KD_RELU) && (m->activation != (uint32_t)KD_TANH)) ||
         (m->hidden == 0u) || (m->hidden > (uint32_t)KD_MAX_UNITS) || (m->slots > (uint32_t)KD_MAX_SLOTS) ||
         (m->fixed > (uint32_t)KD_MAX_ACTIONS) || (m->blocks == 0u) || (m->blocks > (uint32_t)KD_MAX_BLOCKS) ||
-        (read32(&table[44]) != 0u)) {
+        ((m->messages > 0u) && !may_send(m))) {
         return KD_ERR_SHAPE;
     }
     m->actions = m->fixed + m->slots;
@@ -267,7 +280,8 @@ static int32_t take_dimensions(kd_model *m, const uint8_t *table, uint32_t lengt
             m->slot_size += size;
         }
     }
-    return KD_OK;
+    /* What is heard is not repeated for slots. */
+    return ((m->messages > 0u) && (m->block_slots[m->blocks - 1u] != 0u)) ? KD_ERR_SHAPE : KD_OK;
 }
 
 /* Every check of a table, and what it says of the model: all but its storage and sums. */
@@ -349,7 +363,7 @@ static uint32_t sum_of_fields(const kd_model *m)
     const uint64_t storage = (uint64_t)(uintptr_t)m->storage;
     uint32_t sum = (uint32_t)(storage & 0xFFFFFFFFu) + (uint32_t)(storage >> 32) + m->words + m->architecture +
                    m->dtype + m->activation + m->obs + m->hidden + m->context + m->slots + m->slot_size + m->fixed +
-                   m->actions + m->blocks + m->score;
+                   m->actions + m->blocks + m->messages + m->score;
     uint32_t i;
     for (i = 0u; (i < m->blocks) && (i < (uint32_t)KD_MAX_BLOCKS); i++) {
         sum += (uint32_t)m->block_size[i] + (uint32_t)m->block_slots[i];

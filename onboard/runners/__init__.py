@@ -40,6 +40,12 @@ class Runner(Protocol):
         Raises RunnerError: no usable answer; an answer computed from upset weights is never returned.
         """
 
+    def send(self, obs: FloatArray, hidden: FloatArray) -> int:
+        """The message before a decision, the lowest bit first: of obs [O] without its last block, and hidden [H].
+
+        Raises RunnerError: as of ``step``, or the network sends no messages.
+        """
+
     def reload(self) -> None:
         """Take the weights anew from the copy that was loaded first, in a new process where there is one."""
 
@@ -50,9 +56,9 @@ class Runner(Protocol):
 
 
 # What the C engine says (engine/kd_engine.h).
-UPSET = -13
+SILENT, NOT_FINITE, UPSET = -1, -12, -13
 STATUS = {
-    -1: "a null pointer",
+    SILENT: "a null pointer, or a message of a network that sends none",
     -2: "the table is shorter or longer than its header says",
     -3: "not a weight table",
     -4: "a table version that this engine does not read",
@@ -63,7 +69,7 @@ STATUS = {
     -9: "an observation column is not finite",
     -10: "no action is legal",
     -11: "the hidden state is not finite or leaves [-1, 1]",
-    -12: "a logit or the hidden state of the answer is not finite, or the latter leaves [-1, 1]",
+    NOT_FINITE: "a logit or the hidden state of the answer is not finite, or the latter leaves [-1, 1]",
     UPSET: "the weights in memory have changed",
     -14: "the table's signature is not the key's",
     -15: "the table was signed before the one that was accepted last",

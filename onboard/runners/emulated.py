@@ -21,7 +21,7 @@ from onboard.runners.native import SCRUB_WORDS
 from onboard.spec import AgentSpec, BoolArray, FloatArray
 
 START_MS = 30000.0  # wall clock, on a busy machine: to start an emulator, and then to load weights
-LOAD, DECIDE, VERIFY, QUIT, STEP, FLIP = range(1, 7)  # engine/targets/driver.c
+LOAD, DECIDE, VERIFY, QUIT, STEP, FLIP, SEND = range(1, 8)  # engine/targets/driver.c
 _REQUEST = struct.Struct("<II")  # opcode, bytes that follow
 _ANSWER = struct.Struct("<iI")  # status, bytes that follow
 
@@ -56,6 +56,10 @@ class EmulatedRunner:
         answer = self._ask(DECIDE, decision(obs, mask, hidden, SCRUB_WORDS))
         values = np.frombuffer(answer, "<f4").astype(np.float32, copy=False)
         return values[: self._actions], values[self._actions :]
+
+    def send(self, obs: FloatArray, hidden: FloatArray) -> int:
+        """Raises RunnerError: as of ``step``."""
+        return int.from_bytes(self._ask(SEND, np.concatenate((obs, hidden)).astype("<f4").tobytes()), "little")
 
     def reload(self) -> None:
         self.close()

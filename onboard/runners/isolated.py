@@ -41,7 +41,7 @@ LIMITS = (
     "system calls",
 )
 START_MS = 2000.0  # to start a worker, and then to load its weights
-_LOAD, _DECIDE = 1, 2
+_LOAD, _DECIDE, _SEND = 1, 2, 7  # engine/targets/driver.c
 _HEADER = struct.Struct("<iI")  # of an answer: status, bytes that follow
 _LONGEST_MS = 1e9  # poll counts milliseconds in an int
 _LONGEST = 4096  # bytes of an answer; the engine's maxima allow 1544, which a pipe passes in one piece
@@ -85,19 +85,29 @@ class IsolatedRunner:
         """Raises BrokenError: there is no worker."""
         return self._running().pid
 
+    def send(self, obs: FloatArray, hidden: FloatArray) -> int:
+        """Raises RunnerError: as of ``step``."""
+        asked = np.concatenate((obs, hidden)).astype("<f4", copy=False).tobytes()
+        answer = self._ask(_start(_SEND, len(asked)) + asked)
+        return int.from_bytes(answer[_HEADER.size :], "little")
+
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Raises RunnerError: a DeadlineError or BrokenError has ended the worker, another has left it as it was."""
         self._obs[:] = obs
         self._mask[:] = mask
         self._hidden[:] = hidden
+        values = np.frombuffer(self._ask(self._request), self._values, offset=_HEADER.size)
+        return values[: self._actions], values[self._actions :]
+
+    def _ask(self, request: bytes | bytearray) -> bytes:
+        """The answer with its header."""
         worker = self._running()
         if self._core is None and (here := self._here()) != worker.core:
             worker.move(here)
-        status, answer = worker.ask(self._request, self._deadline_ms)
+        status, answer = worker.ask(request, self._deadline_ms)
         if status < 0:
             raise failure(status)
-        values = np.frombuffer(answer, self._values, offset=_HEADER.size)
-        return values[: self._actions], values[self._actions :]
+        return answer
 
     def reload(self) -> None:
         self.close()

@@ -75,6 +75,15 @@ class NativeRunner:
             raise failure(status)
         return self._logits.copy(), self._next.copy()
 
+    def send(self, obs: FloatArray, hidden: FloatArray) -> int:
+        self._obs[...] = obs
+        self._hidden[...] = hidden
+        request, message = self._request, ctypes.c_uint32(0)
+        status = self._engine.kd_send(request.model, request.obs, request.hidden, ctypes.byref(message))
+        if status < 0:
+            raise failure(status)
+        return message.value
+
     def reload(self) -> None:
         arguments = (
             self._model.ctypes.data, self._table, len(self._table), self._storage.ctypes.data, len(self._storage)
@@ -106,6 +115,7 @@ def _engine() -> ctypes.PyDLL:
         "kd_load": [pointer, ctypes.c_char_p, number, pointer, number],
         "kd_load_sealed": [pointer, ctypes.c_char_p, number, pointer, number, pointer, pointer],
         "kd_serve": None,  # it is given a byref, which needs no conversion
+        "kd_send": [pointer, pointer, pointer, pointer],
         "kd_model_bytes": [],
     }.items():
         function = getattr(library, name)

@@ -8,7 +8,7 @@ import numpy as np
 
 from onboard import reference
 from onboard.network import Network
-from onboard.runners import UPSET, failure
+from onboard.runners import NOT_FINITE, SILENT, UPSET, failure
 from onboard.spec import AgentSpec, BoolArray, FloatArray
 
 
@@ -22,6 +22,17 @@ class ReferenceRunner:
         if self._checksum() != self._expected:
             raise failure(UPSET)
         return answer
+
+    def send(self, obs: FloatArray, hidden: FloatArray) -> int:
+        if not self._network.design.message_bits:
+            raise failure(SILENT)
+        try:
+            message = reference.send(self._network, self._spec, obs, hidden)
+        except ValueError as error:
+            raise failure(UPSET) if self._checksum() != self._expected else failure(NOT_FINITE) from error
+        if self._checksum() != self._expected:
+            raise failure(UPSET)
+        return message
 
     def reload(self) -> None:
         self._network = reference.prepared(self._golden)

@@ -147,7 +147,7 @@ class GameStudentConfig:
     def __post_init__(self) -> None:
         within("student", 1, 4096, hidden=self.hidden, hidden_small=self.hidden_small)
         within("student", 0, 1, small_below=self.small_below, message_loss=self.message_loss)
-        within("student", 0, 64, message_bits=self.message_bits)
+        within("student", 0, 32, message_bits=self.message_bits)  # what a bundle holds
 
 
 @dataclass

@@ -55,7 +55,7 @@ def evaluate(
     won: list[bool] = []
     same = decided = 0
     while len(returns) < episodes:
-        key = int(np.random.SeedSequence([_EVALUATION, seed, len(returns)]).generate_state(1)[0] >> 1)
+        key = episode_key(seed, len(returns))
         generator = torch.Generator().manual_seed(key)
         players = [p for p in (team, teacher) if p is not None]
         frame, size = game.reset(key), game.environments
@@ -92,6 +92,11 @@ def evaluate(
         won += victory[:most].tolist()
     share = same / decided if decided else None
     return Evaluation(returns, lengths, won, counts, counts.sum(1).tolist(), share)
+
+
+def episode_key(seed: int, behind: int) -> int:
+    """Seed of the next episodes of an evaluation, ``behind`` of which are over."""
+    return int(np.random.SeedSequence([_EVALUATION, seed, behind]).generate_state(1)[0] >> 1)
 
 
 def _random(frame: Frame, generator: torch.Generator) -> Tensor:

@@ -44,10 +44,20 @@ class Sight:
         masks = self.obs_size if self.random else 0
         return self.obs_size + masks + self.identities * self.agents + self.last_action * self.actions
 
+    def reads(self, agent: int) -> Tensor:
+        """Which input columns can be other than 0 for this agent, [I] bool: what a network of its own needs."""
+        own = torch.arange(self.obs_size) < self._own[agent]
+        # Where masks are drawn: what is sensed, and which columns those are.
+        parts = [own, own] if isinstance(self._masks, RandomMasks) else [self._masks[agent]]
+        if self.identities:
+            parts.append(torch.ones(self.agents, dtype=torch.bool))
+        if self.last_action:
+            parts.append(torch.arange(self.actions) < self.own_actions[agent])
+        return torch.cat(parts)
+
     def columns(self, agent: int) -> int:
-        """Input columns that can be other than 0 for this agent: what its network costs when it is cut to them."""
-        sensed = 2 * self._own[agent] if isinstance(self._masks, RandomMasks) else int(self._masks[agent].sum())
-        return sensed + self.identities * self.agents + self.last_action * self.own_actions[agent]
+        """How many columns its network reads when it is cut to them: what that costs."""
+        return int(self.reads(agent).sum())
 
     def draw(self, environments: int, generator: torch.Generator) -> Tensor:
         """What each agent senses in a new episode, [E, N, O] bool."""

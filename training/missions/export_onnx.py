@@ -1,8 +1,10 @@
 """One satellite's network as an ONNX graph, for runtimes that have nothing of ours; needs the extra ``onnx``.
 
 Inputs obs [O] float32, mask [A] bool and hidden [H] float32; outputs logits [A], of illegal actions too, and
-next_hidden [H]. With a batch each of them has one more dimension in front, [B, O] and so on: B decisions that know
-nothing of one another. An int8 network's inputs are rounded as the engine rounds them.
+next_hidden [H]. A network that sends messages has one output more, message [B] bool, of what is its own in obs and of
+hidden: it is asked twice in a step, to send and, with what was heard, to decide. With a batch each of them has one more
+dimension in front, [B, O] and so on: B decisions that know nothing of one another. An int8 network's inputs are rounded
+as the engine rounds them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from onboard.spec import AgentSpec, BoolArray, FloatArray
 from training.missions.export import TOLERANCE
 
 ANY = "batch"  # a batch of any size, and the name of that dimension
+_ANSWER, _MESSAGE = ("logits", "next_hidden"), "message"
 OPSET, IR_VERSION = 17, 8  # of 2022: older runtimes read it too
 
 
@@ -42,7 +45,7 @@ def export_onnx(satellite: SatelliteBundle, batch: int | str | None = None) -> b
     content = bytes(model.SerializeToString(deterministic=True))
     expected = golden.record(satellite.network, satellite.spec, satellite.golden.obs, satellite.golden.mask)
     tolerance = TOLERANCE[satellite.network.design.dtype]
-    logits = fly(content, satellite.network.design.hidden, expected, 2 if batch == ANY else batch)
+    logits, messages = fly(content, satellite.network.design.hidden, expected, 2 if batch == ANY else batch)
     expected_logits = expected.logits if batch is None else expected.logits[:, None]
     off = np.abs(logits - expected_logits) / np.maximum(1, np.abs(expected_logits))
     if not float(off.max()) <= tolerance:
@@ -50,22 +53,29 @@ def export_onnx(satellite: SatelliteBundle, batch: int | str | None = None) -> b
             f"satellite {satellite.spec.name!r}: onnxruntime gives logits {float(off.max()):.3g} off those of the "
             f"reference, allowed {tolerance:g}"
         )
+    if expected.message is not None:
+        recorded = (expected.message[:, None] >> np.arange(messages.shape[-1])) & 1
+        wrong = messages != (recorded if batch is None else recorded[:, None])
+        if wrong.any():
+            at = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(1))[0])
+            raise OnnxError(f"satellite {satellite.spec.name!r}: onnxruntime sends another message at decision {at}")
     return content
 
 
-def fly(content: bytes, hidden: int, asked: Golden, batch: int | str | None = None) -> FloatArray:
-    """logits [T, A] of onnxruntime, which carries its own hidden state from one decision to the next.
+def fly(content: bytes, hidden: int, asked: Golden, batch: int | str | None = None) -> tuple[FloatArray, BoolArray]:
+    """logits [T, A] and messages [T, B] of onnxruntime, which carries its own hidden state from decision to decision.
 
-    With a batch [T, B, A], of the same decisions B times.
+    With a batch of D the same decisions D times, [T, D, A] and [T, D, B]. Without messages B is 0.
     """
     session = Session(content)
     lead = () if batch is None else (int(batch),)
-    state, logits = np.zeros((*lead, hidden), np.float32), []
+    state, logits, messages = np.zeros((*lead, hidden), np.float32), [], []
     for obs, mask in zip(asked.obs, asked.mask, strict=True):
         rows, legal = np.broadcast_to(obs, (*lead, *obs.shape)), np.broadcast_to(mask, (*lead, *mask.shape))
+        messages.append(session.send(rows, legal, state))
         out, state = session.step(rows, legal, state)
         logits.append(out)
-    return np.stack(logits)
+    return np.stack(logits), np.stack(messages)
 
 
 class Session:
@@ -78,8 +88,16 @@ class Session:
 
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
         """obs [O], mask [A], hidden [H] to logits [A] and the next hidden [H]; [B, O] and so on with a batch."""
-        logits, state = self._session.run(None, {"obs": obs, "mask": mask, "hidden": hidden})
+        logits, state = self._session.run(_ANSWER, {"obs": obs, "mask": mask, "hidden": hidden})
         return logits, state
+
+    def send(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> BoolArray:
+        """The same to the message [B]; [0] where the network sends none."""
+        if len(self._session.get_outputs()) == len(_ANSWER):
+            return np.zeros((*obs.shape[:-1], 0), np.bool_)
+        (message,) = self._session.run([_MESSAGE], {"obs": obs, "mask": mask, "hidden": hidden})
+        sent: BoolArray = message
+        return sent
 
 
 def graph(network: Network, spec: AgentSpec, batch: int | str | None = None) -> onnx.ModelProto:
@@ -91,6 +109,13 @@ def graph(network: Network, spec: AgentSpec, batch: int | str | None = None) -> 
         logits, state = _opportunity(build, network, spec)
     build.add("Identity", [logits], name="logits")
     build.add("Identity", [state], name="next_hidden")
+    outputs = [
+        ("logits", TensorProto.FLOAT, len(spec.actions)),
+        ("next_hidden", TensorProto.FLOAT, network.design.hidden),
+    ]
+    if network.design.message_bits:
+        build.add("Identity", [_message(build, network, spec)], name=_MESSAGE)
+        outputs.append((_MESSAGE, TensorProto.BOOL, network.design.message_bits))
     actions, units = len(spec.actions), network.design.hidden
     lead = [] if batch is None else [batch]
     made = helper.make_graph(
@@ -101,10 +126,7 @@ def graph(network: Network, spec: AgentSpec, batch: int | str | None = None) -> 
             helper.make_tensor_value_info("mask", TensorProto.BOOL, [*lead, actions]),
             helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [*lead, units]),
         ],
-        [
-            helper.make_tensor_value_info("logits", TensorProto.FLOAT, [*lead, actions]),
-            helper.make_tensor_value_info("next_hidden", TensorProto.FLOAT, [*lead, units]),
-        ],
+        [helper.make_tensor_value_info(name, kind, [*lead, size]) for name, kind, size in outputs],
         build.initializers,
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -231,3 +253,12 @@ def _recurrent(build: _Builder, network: Network) -> tuple[str, str]:
     encoded = build.add(kind, [build.linear("encoder", "obs")])
     state = build.gru(encoded, network.design.hidden)
     return build.linear("head", state), state
+
+
+def _message(build: _Builder, network: Network, spec: AgentSpec) -> str:
+    """[B] bool: sender([relu(encoder(o without what is heard)), h]) >= 0."""
+    own = np.arange(spec.obs_size) < spec.obs_size - spec.blocks[-1].columns
+    alone = build.add("Where", [build.constant(own), "obs", build.constant(np.float32(0))])
+    encoded = build.add("Relu", [build.linear("encoder", alone)])
+    a = build.linear("sender", build.add("Concat", [encoded, "hidden"], axis=-1))
+    return build.add("GreaterOrEqual", [a, build.constant(np.float32(0))])

@@ -24,7 +24,7 @@ class DelayedRunner:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.delay_s = 0.0
-        self.reload, self.flip, self.close = runner.reload, runner.flip, runner.close
+        self.send, self.reload, self.flip, self.close = runner.send, runner.reload, runner.flip, runner.close
 
     def step(self, obs: FloatArray, mask: BoolArray, hidden: FloatArray) -> tuple[FloatArray, FloatArray]:
         delay_s, self.delay_s = self.delay_s, 0.0

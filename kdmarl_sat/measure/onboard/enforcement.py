@@ -35,7 +35,7 @@ LIMITS = {
     "max_instructions": ("most_instructions", "most instructions on .+"),
     "max_latency_ms": ("longest_ms", "longest latency on .+"),
     "max_energy_mj": ("most_energy_mj", "most energy on .+"),
-    "max_bits_per_decision": ("bits_per_decision", "intent bits per decision"),
+    "max_bits_per_decision": ("bits_per_decision", "bits sent per decision"),
 }
 
 

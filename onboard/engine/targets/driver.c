@@ -4,11 +4,12 @@
  *   LOAD    a weight table                                      -> status of kd_load
  *   DECIDE  u32 words to scrub, obs f32[O], mask u8[A], hidden f32[H]
  *                                  -> action or error; without an error also logits f32[A], next hidden f32[H]
+ *   SEND    obs f32[O], hidden f32[H]                           -> status of kd_send; without an error also u32 message
  *   VERIFY  nothing                                             -> status of kd_verify
  *   QUIT    nothing                                             -> no answer
  *   STEP    as DECIDE; kd_step alone, so that its instructions can be counted
  *   FLIP    u32 bit, counted modulo the number of them          -> 0; inverts a bit of the weights in memory
- * The last two are for tests on the ground: a build has them if KD_DRIVER_TESTS is defined.
+ * STEP and FLIP are for tests on the ground: a build has them if KD_DRIVER_TESTS is defined.
  */
 #include "../kd_engine.h"
 #include "port.h"
@@ -20,7 +21,7 @@
 #define KD_DRIVER_STORAGE_WORDS (KD_DRIVER_TABLE_BYTES / 4u)
 #endif
 
-enum { LOAD = 1, DECIDE = 2, VERIFY = 3, QUIT = 4, STEP = 5, FLIP = 6 };
+enum { LOAD = 1, DECIDE = 2, VERIFY = 3, QUIT = 4, STEP = 5, FLIP = 6, SEND = 7 };
 
 #define HEADER_BYTES 8u
 
@@ -97,6 +98,23 @@ static int32_t decide(uint32_t opcode, uint32_t given, uint8_t *results, uint32_
     return action;
 }
 
+static int32_t send(uint32_t given, uint8_t *results, uint32_t *length)
+{
+    uint32_t message = 0u;
+    int32_t status;
+    if (given != 4u * (model.obs + model.hidden)) {
+        return KD_ERR_LENGTH;
+    }
+    get_floats(request, obs, model.obs);
+    get_floats(&request[4u * model.obs], hidden, model.hidden);
+    status = kd_send(&model, obs, hidden, &message);
+    if (status == KD_OK) {
+        put(results, message);
+        *length = 4u;
+    }
+    return status;
+}
+
 #ifdef KD_DRIVER_TESTS
 static int32_t test(uint32_t opcode, uint32_t given, uint8_t *results, uint32_t *length)
 {
@@ -130,6 +148,9 @@ static int32_t answer_to(uint32_t opcode, uint32_t given, uint8_t *results, uint
     }
     if (opcode == (uint32_t)DECIDE) {
         return decide(opcode, given, results, length);
+    }
+    if (opcode == (uint32_t)SEND) {
+        return send(given, results, length);
     }
     if (opcode == (uint32_t)VERIFY) {
         return kd_verify(&model);

@@ -1,0 +1,239 @@
+"""``kdmarl-sat play``: a bundle plays a game under the onboard executor, one executor for each agent's network.
+
+Nothing is trained. Where students send messages, each step has two rounds: all that live send, then each decides with
+what arrived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from envs.files import write_json, write_whole
+from envs.games.api import Game
+from envs.games.make import always_visible, make_evaluation_game
+from envs.games.sensing import RandomMasks, fixed
+from kdmarl_sat.arguments import Parser, whole
+from kdmarl_sat.command import sentences
+from kdmarl_sat.console import Console
+from kdmarl_sat.games.evaluation import FINAL_SEED
+from kdmarl_sat.provenance import code_versions
+from onboard.admission import measure
+from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle
+from onboard.executor import Executor
+from onboard.flightlog import Kind
+from onboard.recording import Recorder
+from onboard.runners import Runner, choose
+from scenarios.compose import composed_game
+from scenarios.folders import check_folder, own_folder
+from scenarios.games.schema import GameRunConfig
+from scenarios.ranges import ConfigError, positive, within
+from training.games.appended import AppendedGame, AppendedSight
+from training.games.evaluate import episode_key
+from training.games.export import HEARD, LAST_ACTION, SENSED, wiring_of
+from training.games.messages import Links
+from training.games.networks import Sight
+from training.games.play import Played, play
+
+RUNNERS = tuple(kind for kind in choose.KINDS if kind != choose.BEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be played."""
+
+    bundle: Path
+    scenario: str | None  # None: the one that the bundle was made for
+    config_dir: Path | None  # of the user's own scenarios
+    episodes: int
+    runner: str
+    target: str  # what the emulated runner emulates
+    message_loss: float  # share of messages that are lost, on each link by itself
+    deadline_ms: float | None  # None: the bundle's
+    record: bool  # keep every question and answer of the first episode, for kdmarl-sat replay
+
+    def __post_init__(self) -> None:
+        within("", 0, 1, message_loss=self.message_loss)
+        if self.deadline_ms is not None:
+            positive("", deadline_ms=self.deadline_ms)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = Parser(prog="kdmarl-sat play", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="folder; a run on a game writes it")
+    parser.add_argument("--scenario", help="the game; left out: the one that the bundle was made for")
+    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=20, help="held-out ones")
+    parser.add_argument("--runner", default="native", choices=RUNNERS, help="what computes")
+    parser.add_argument("--target", default="cortex-m7", help="what runner=emulated emulates")
+    parser.add_argument("--message-loss", type=float, default=0.0, help="share of the messages that are lost, 0 to 1")
+    parser.add_argument("--deadline-ms", type=float, help="of each answer; left out: the bundle's")
+    parser.add_argument("--record", action="store_true", help="keep the first episode for kdmarl-sat replay")
+    parser.add_argument("--out", type=Path, help="folder of play.json and the flight log; left out: outputs/play_TIME")
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl-sat run")
+    given = vars(parser.parse_args(arguments))
+    out = given.pop("out")
+    with sentences(parser.prog):
+        wanted = out or Path("outputs") / time.strftime("play_%Y-%m-%d_%H-%M-%S")
+        check_folder(f"out={wanted}", wanted)
+        run(Order(**given), wanted)
+
+
+def run(order: Order, wanted: Path) -> dict[str, Any]:
+    """Play the episodes; write play.json and the first episode's log into the folder, and show what came out.
+
+    Raises:
+        ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
+    """
+    bundle = read_bundle(order.bundle)
+    config = composed_game(f"scenario={order.scenario or bundle.scenario}", config_dir=order.config_dir)
+    game = make_evaluation_game(config.scenario, 1)
+    sight, bits = sight_of(bundle, config, game), _bits(bundle)
+    wiring = wiring_of(game.specs, sight, bits)
+    read_bundle(order.bundle, expect=[each.spec for each in wiring])
+    if order.message_loss and not bits:
+        raise ConfigError(
+            f"message_loss={order.message_loss} is not allowed: it must be 0, the bundle sends no messages"
+        )
+    kind = order.runner
+    with Console() as console:
+        if kind == "native" and (fault := choose.native_fault()):
+            console.say(f"{fault}; playing with the reference runner")
+            kind = "reference"
+
+        def make(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
+            return choose.make(kind, satellite, deadline_ms, order.target)
+
+        recorder = Recorder() if order.record else None
+        executor = Executor(bundle, order.deadline_ms, make_runner=make, recorder=recorder)
+        played_on = AppendedGame(game, Links(order.message_loss)) if bits else game
+        played: list[Played] = []
+        folder = own_folder(wanted)
+        try:
+            with console.stage(f"play {game.name}") as progress:
+                for episode in range(order.episodes):
+                    played.append(play(played_on, sight, wiring, executor, episode_key(FINAL_SEED, episode)))
+                    if episode == 0:
+                        executor.log.write(folder / "flight_log_0.jsonl")
+                        if recorder is not None:
+                            write_whole(folder / "flight_record_0.jsonl", recorder.text(None).encode())
+                    progress((episode + 1) / order.episodes, _told(played, game))
+        finally:
+            executor.close()
+            game.close()
+        result = {
+            "run": {**code_versions(), "runner": kind, "bundle": bundle.provenance},
+            "scenario": config.scenario.name,
+            "backend": game.backend,
+            "message_loss": order.message_loss,
+            **summary(bundle, executor, played, game.has_victory),
+        }
+        write_json(folder / "play.json", result)
+        console.show(table(result))
+        console.say(f"play.json, the first episode's log: {folder}")
+    return result
+
+
+def sight_of(bundle: Bundle, config: GameRunConfig, game: Game) -> Sight:
+    """What the bundle's networks read of the game, as their blocks say.
+
+    Raises:
+        BundleError: they read what the game's agents do not have.
+    """
+    blocks = [[block.name for block in each.spec.blocks] for each in bundle.satellites]
+    if len(blocks) != len(game.specs):
+        raise BundleError(f"the bundle has {len(blocks)} networks, and {game.name!r} has {len(game.specs)} agents")
+    known = [{block.name for block in spec.blocks} for spec in game.specs]
+    always, random = always_visible(config.scenario, game), config.scenario.random_mask
+    if any(SENSED in names for names in blocks):
+        if random is None:
+            raise BundleError(f"the bundle's networks sense columns that change, and those of {game.name!r} do not")
+        masks: Any = RandomMasks(game.specs, (random.visible[0], random.visible[1]), always)
+    else:
+        sensed = [[name for name in names if name in own] for names, own in zip(blocks, known, strict=True)]
+        masks = fixed(game.specs, sensed)
+    last_action = any(LAST_ACTION in names for names in blocks)
+    kind = AppendedSight if any(HEARD in names for names in blocks) else Sight
+    return kind(game.specs, masks, identities=False, last_action=last_action)
+
+
+def _bits(bundle: Bundle) -> int:
+    return bundle.satellites[0].bits_per_decision
+
+
+def _told(played: Sequence[Played], game: Game) -> str:
+    won = f", {np.mean([each.won for each in played]):.0%} won" if game.has_victory else ""
+    return f"return {np.mean([each.reward for each in played]):.2f}{won}"
+
+
+def summary(bundle: Bundle, executor: Executor, played: Sequence[Played], victory: bool) -> dict[str, Any]:
+    """What the episodes came to; latency is this machine's wall clock."""
+    decisions, sent = sum(each.decisions for each in played), sum(each.messages for each in played)
+    bits = _bits(bundle)
+    return {
+        "returns": [round(each.reward, 4) for each in played],
+        "wins": [each.won for each in played] if victory else None,
+        "decisions": decisions,
+        "messages": {
+            "bits": bits,
+            "sent": sent,
+            "heard": sum(each.heard for each in played),
+            "bits_per_decision": bits * sent / decisions,
+        },
+        "events": {kind.value: count for kind, count in executor.log.counts().items()},
+        "agents": [
+            {
+                "name": each.spec.name,
+                "hidden": each.network.design.hidden,
+                "macs": measure(each).macs,
+                "bytes": measure(each).bytes,
+                "latency_us": _median_us(executor.latencies_ms(each.spec.name)),
+            }
+            for each in bundle.satellites
+        ],
+    }
+
+
+def _median_us(latencies_ms: Sequence[float]) -> float | None:
+    return round(1e3 * float(np.median(latencies_ms)), 1) if latencies_ms else None
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The episodes in a few rows."""
+    messages, events = result["messages"], result["events"]
+    shown = Table(
+        title=f"{result['scenario']} on {result['backend']}: {len(result['returns'])} episodes, "
+        f"runner={result['run']['runner']}",
+        title_justify="left",
+        caption="latency: median wall clock of one answer on this machine",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_header=False,
+    )
+    shown.add_column("")
+    shown.add_column("", justify="right")
+    if result["wins"] is not None:
+        shown.add_row("won", f"{np.mean(result['wins']):.1%}")
+    shown.add_row("return per episode", f"{np.mean(result['returns']):.2f}")
+    shown.add_row("decisions by the networks", str(events[Kind.DECISION.value]))
+    shown.add_row("missed deadlines", str(events[Kind.LATE.value]))
+    shown.add_row("fallback actions", str(events[Kind.FALLBACK.value]))
+    if messages["bits"]:
+        shown.add_row("messages sent, heard", f"{messages['sent']}, {messages['heard']}")
+        shown.add_row("bits sent per decision", f"{messages['bits_per_decision']:.2f}")
+    for agent in result["agents"]:
+        latency = "–" if agent["latency_us"] is None else f"{agent['latency_us']:.0f} µs"
+        size = f"{agent['hidden']} units, {agent['macs']} MACs, {agent['bytes']} bytes, {latency}"
+        shown.add_row(agent["name"], size)
+    return shown
+
+
+if __name__ == "__main__":
+    main()
