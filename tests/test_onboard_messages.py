@@ -40,6 +40,7 @@ from onboard.runners.reference import ReferenceRunner
 from onboard.spec import AgentSpec, Block
 
 WIDE = AgentSpec("crier", "deep", (Block("own", 20, "1", 1.0), Block("heard", 64, "1", 1.0)), ("a", "b", "c", "d"), 0)
+SILENT = Design(5, Architecture.RECURRENT)
 SIZES = [(TALKER, TALK), (WIDE, Design(16, Architecture.RECURRENT, message_bits=32))]
 
 
@@ -166,6 +167,24 @@ def test_the_engine_refuses_what_it_cannot_send() -> None:
     runner.send(deaf, hidden)
     with pytest.raises(RunnerError, match="the hidden state is not finite"):
         runner.send(satellite.golden.obs[0], np.full(6, 1.5, np.float32))
+
+
+def test_the_engine_refuses_null_pointers_and_models_without_messages() -> None:
+    library = ctypes.CDLL(str(build.shared_library()))
+    pointer = ctypes.c_void_p
+    obs, hidden, message = np.zeros(11, np.float32), np.zeros(6, np.float32), np.zeros(1, np.uint32)
+    given = [pointer(each.ctypes.data) for each in (obs, hidden, message)]
+    for satellite, wanted in ((make_talker(), 0), (fly_golden(PLAIN, draw_network(PLAIN, SILENT, 3), 3), -1)):
+        content = table.dump(satellite.network, satellite.spec)
+        model = ctypes.create_string_buffer(library.kd_model_bytes())
+        assert library.kd_send(model, *given) == -1  # nothing is loaded
+        storage = np.zeros(library.kd_required_words(content, len(content)), np.uint32)
+        place = pointer(storage.ctypes.data)
+        assert library.kd_load(model, content, len(content), place, len(storage)) == 0
+        assert library.kd_send(model, *given) == wanted
+        for k in range(3):
+            assert library.kd_send(model, *given[:k], None, *given[k + 1 :]) == -1
+    assert library.kd_send(None, *given) == -1
 
 
 def described(content: bytes, at: int, word: int) -> bytes:

@@ -20,6 +20,7 @@ static uint8_t mask[KD_MAX_ACTIONS];
 static float hidden[KD_MAX_UNITS];
 static float next[KD_MAX_UNITS];
 static float logits[KD_MAX_ACTIONS];
+static uint32_t message;
 
 int main(void)
 {
@@ -37,6 +38,7 @@ int main(void)
     Frama_C_make_unknown((char *)&model.sum, sizeof model.sum);
     Frama_C_make_unknown((char *)&model.crc, sizeof model.crc);
     Frama_C_make_unknown((char *)&model.check, sizeof model.check);
+    (void)kd_send(&model, obs, hidden, &message);
     (void)kd_decide(&model, obs, mask, hidden, next, logits, 7u);
     if (model.scrubbed == 7u) { /* to the end of the pass; the analysis relates no two variables, so it is told where */
         (void)kd_decide(&model, obs, mask, next, next, logits, 0xFFFFFFFFu);

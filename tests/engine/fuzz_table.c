@@ -62,6 +62,19 @@ static float *drawn(const uint8_t *data, size_t size, uint32_t count, uint32_t *
     return values;
 }
 
+/* What is heard is not read: its bits may be any. */
+static void send(const kd_model *model, const float *obs, const float *hidden)
+{
+    uint32_t message = 0u;
+    const int32_t status = kd_send(model, obs, hidden, &message);
+    if (model->messages == 0u) {
+        fuzz_require(status == KD_ERR_ARGUMENT);
+    } else {
+        fuzz_require((status == KD_ERR_OBSERVATION) || (status == KD_ERR_OUTPUT) || (status == KD_OK));
+        fuzz_require((model->messages == 32u) || ((message >> model->messages) == 0u));
+    }
+}
+
 static void fly(kd_model *model, const uint8_t *data, size_t size)
 {
     float *hidden = calloc(model->hidden, sizeof *hidden);
@@ -77,6 +90,7 @@ static void fly(kd_model *model, const uint8_t *data, size_t size)
         for (j = 0u; j < model->actions; j++) {
             mask[j] = (uint8_t)(((uint32_t)data[(at + j) % size] >> (t + 1)) & 1u);
         }
+        send(model, obs, hidden);
         action = kd_decide(model, obs, mask, hidden, hidden, logits, 7u);
         fuzz_require((action == KD_ERR_OBSERVATION) || (action == KD_ERR_MASK) || (action == KD_ERR_OUTPUT) ||
                      ((action >= 0) && (action < (int32_t)model->actions) && (mask[action] != 0u)));

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from onboard import build, table
 from onboard.network import Activation, Architecture, Design, Dtype, count_storage_words
-from tests.onboard_samples import BLIND, PLAIN, TINY, draw_network
+from tests.onboard_samples import BLIND, PLAIN, TALK, TALKER, TINY, draw_network
 
 DESIGNS = {
     "tiny": (TINY, Design(4)),
@@ -20,6 +20,7 @@ DESIGNS = {
     "plain": (PLAIN, Design(5, Architecture.RECURRENT)),
     "plain8": (PLAIN, Design(8, Architecture.RECURRENT, Activation.TANH, Dtype.INT8)),
     "slots": (TINY, Design(2, Architecture.RECURRENT, Activation.TANH)),
+    "talker": (TALKER, TALK),
 }
 
 
@@ -48,10 +49,10 @@ def _model(data: bytes, words: int) -> str:
     if engine.kd_load(memory, data, len(data), storage, words) != 0:
         raise ValueError("the engine refuses a seed")
     at = ctypes.sizeof(ctypes.c_void_p)
-    scalars = struct.unpack_from("=12I", memory, at)
-    sizes = struct.unpack_from("=64H", memory, at + 48)
-    slots = struct.unpack_from("=64H", memory, at + 48 + 128)
-    maps = struct.unpack_from("=41I", memory, at + 48 + 256)
+    scalars = struct.unpack_from("=13I", memory, at)
+    sizes = struct.unpack_from("=64H", memory, at + 52)
+    slots = struct.unpack_from("=64H", memory, at + 52 + 128)
+    maps = struct.unpack_from("=41I", memory, at + 52 + 256)
     linears = ", ".join(f"{{{_list(maps[5 * n : 5 * n + 5])}}}" for n in range(8))
     blocks = scalars[11]
     return f"{_list(scalars)}, {{{_list(sizes[:blocks])}}}, {{{_list(slots[:blocks])}}}, {{{linears}}}, {maps[40]}u"

@@ -61,7 +61,7 @@ def measure() -> list[Covered]:
         seeds = sorted(str(path) for path in (folder / "seeds").iterdir())
         _run([str(check), str(MUTATIONS), *seeds])
         _run([str(replay), *seeds, *(sorted(map(str, CORPUS.iterdir())) if CORPUS.is_dir() else ())])
-        files = ["tests/test_onboard_engine.py", "tests/test_onboard_authentic.py"]
+        files = [f"tests/test_onboard_{name}.py" for name in ("engine", "messages", "authentic")]
         tests = [*files, "-k", _UNFIT, "-p", "tests.engine.instrumented"]
         _run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests], KD_LIBRARY=str(library))
         found = folder / "coverage.json"
