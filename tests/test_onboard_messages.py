@@ -208,6 +208,14 @@ def test_the_engine_refuses_a_table_that_cannot_send(at: int, word: int) -> None
         table.load(wrong, TALKER, TALK)
 
 
+def test_the_engine_refuses_what_is_heard_for_each_slot() -> None:
+    slotted = AgentSpec("x", "y", (Block("own", 5, "1", 1.0), Block("heard", 3, "1", 1.0, slots=2)), ("a",), 2)
+    content = table.dump(draw_network(slotted, SILENT, 1), slotted)
+    library = ctypes.CDLL(str(build.shared_library()))
+    assert library.kd_validate(content, len(content)) == 0
+    assert library.kd_validate(described(content, 44, 3), len(content)) == -6
+
+
 @pytest.mark.parametrize(
     ("design", "told"),
     [
