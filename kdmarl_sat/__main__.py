@@ -22,7 +22,7 @@ VERBS = {
         "fly bundle=results/bundles/imaging_constellation-lh_a faults.flip=0.05",
     ),
     "play": (
-        "kdmarl_sat.games.play:main",
+        "kdmarl_sat.games.doors:play",
         "play a game with a bundle under the onboard executor",
         "play bundle=outputs/.../bundles/kd_lh_m message_loss=0.1",
     ),

@@ -11,7 +11,7 @@ import torch
 
 from envs.games.sensing import RandomMasks, everything, fixed
 from kdmarl_sat.bundles.replay import replay
-from kdmarl_sat.games import play as door
+from kdmarl_sat.games import doors
 from kdmarl_sat.games.package import GRANTED
 from kdmarl_sat.games.pipeline import run
 from onboard.budget import Budget
@@ -135,7 +135,7 @@ def test_a_run_packages_its_students_and_play_plays_them(
     assert read_bundle(bundles / "kd_lh_m").satellites[0].network.design.message_bits == 8
     monkeypatch.chdir(tmp_path)
     for method in ("kd_lh", "kd_lh_m"):
-        door.main(
+        doors.play(
             [f"bundle={bundles / method}", "episodes=16", f"out={method}", "record=true", "--config-dir", str(mission)]
         )
         result = json.loads((tmp_path / method / "play.json").read_text())
@@ -157,6 +157,6 @@ def test_a_run_packages_its_students_and_play_plays_them(
         ([f"bundle={bundles / 'kd_lh'}", "runner=warp"], "runner='warp' is not allowed"),
     ):
         with pytest.raises(SystemExit):
-            door.main([*arguments, "--config-dir", str(mission), "out=never"])
+            doors.play([*arguments, "--config-dir", str(mission), "out=never"])
         assert told in capsys.readouterr().err
     assert not (tmp_path / "never").exists()

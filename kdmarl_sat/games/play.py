@@ -6,7 +6,6 @@ what arrived.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,6 @@ from envs.files import write_json, write_whole
 from envs.games.api import Game
 from envs.games.make import always_visible, make_evaluation_game
 from envs.games.sensing import RandomMasks, fixed
-from kdmarl_sat.arguments import Parser, whole
-from kdmarl_sat.command import sentences
 from kdmarl_sat.console import Console
 from kdmarl_sat.games.evaluation import FINAL_SEED
 from kdmarl_sat.provenance import code_versions
@@ -32,7 +29,7 @@ from onboard.flightlog import Kind
 from onboard.recording import Recorder
 from onboard.runners import Runner, choose
 from scenarios.compose import composed_game
-from scenarios.folders import check_folder, own_folder
+from scenarios.folders import own_folder
 from scenarios.games.schema import GameRunConfig
 from scenarios.ranges import ConfigError, positive, within
 from training.games.appended import AppendedGame, AppendedSight
@@ -41,8 +38,6 @@ from training.games.export import HEARD, LAST_ACTION, SENSED, wiring_of
 from training.games.messages import Links
 from training.games.networks import Sight
 from training.games.play import Played, play
-
-RUNNERS = tuple(kind for kind in choose.KINDS if kind != choose.BEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +58,6 @@ class Order:
         within("", 0, 1, message_loss=self.message_loss)
         if self.deadline_ms is not None:
             positive("", deadline_ms=self.deadline_ms)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = Parser(prog="kdmarl-sat play", description=__doc__)
-    parser.add_argument("--bundle", type=Path, required=True, help="folder; a run on a game writes it")
-    parser.add_argument("--scenario", help="the game; left out: the one that the bundle was made for")
-    parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=20, help="held-out ones")
-    parser.add_argument("--runner", default="native", choices=RUNNERS, help="what computes")
-    parser.add_argument("--target", default="cortex-m7", help="what runner=emulated emulates")
-    parser.add_argument("--message-loss", type=float, default=0.0, help="share of the messages that are lost, 0 to 1")
-    parser.add_argument("--deadline-ms", type=float, help="of each answer; left out: the bundle's")
-    parser.add_argument("--record", action="store_true", help="keep the first episode for kdmarl-sat replay")
-    parser.add_argument("--out", type=Path, help="folder of play.json and the flight log; left out: outputs/play_TIME")
-    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="as for kdmarl-sat run")
-    given = vars(parser.parse_args(arguments))
-    out = given.pop("out")
-    with sentences(parser.prog):
-        wanted = out or Path("outputs") / time.strftime("play_%Y-%m-%d_%H-%M-%S")
-        check_folder(f"out={wanted}", wanted)
-        run(Order(**given), wanted)
 
 
 def run(order: Order, wanted: Path) -> dict[str, Any]:
@@ -233,7 +208,3 @@ def table(result: dict[str, Any]) -> Table:
         size = f"{agent['hidden']} units, {agent['macs']} MACs, {agent['bytes']} bytes, {latency}"
         shown.add_row(agent["name"], size)
     return shown
-
-
-if __name__ == "__main__":
-    main()
