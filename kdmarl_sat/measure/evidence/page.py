@@ -17,13 +17,15 @@ ROOT = build.ENGINE.parents[1]
 RECORD = ROOT / "results" / "evidence.json"
 ONBOARD = ROOT / "results" / "benchmark_onboard.json"
 NOT_MEASURED = "Not measured."
+# Parts that are about the C engine's sources; kills and processors are about the whole program.
+_OF_THE_ENGINE = ("analysis", "coverage", "eva", "bound", "generator", "forged")
 
 
 def page(record: Path = RECORD, onboard: Path = ONBOARD) -> str:
     """Raises ValueError: a record is damaged."""
     found: Mapping[str, Any] = read_json(record) if record.exists() else {}
     parts: Mapping[str, Any] = read_json(onboard)["parts"] if onboard.exists() else {}
-    engines = sorted({str(each["engine"])[:8] for each in found.values()})
+    engines = sorted({str(each["engine"])[:8] for name, each in found.items() if name in _OF_THE_ENGINE})
     sections = [
         _HEAD,
         f"\nEngine measured: sources with SHA-256 {', '.join(engines) or '(none)'}.\n",
