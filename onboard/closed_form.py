@@ -1,5 +1,7 @@
 """Instructions of one decision without an emulator: closed forms of the mean and of the bound.
 
+A message before it is a call of the engine like the decision, and costs by the same form.
+
 closed_form.json has the coefficients of the mean for each core and weight type, fitted to counts on emulated
 processors; ``make onboard-emulated ARGS=--fit`` writes it. bound_form.json has those of the bound: the form lies above
 the longest path through the linked engine (docs/onboard.md); ``kdmarl-sat measure evidence forms`` writes it.
@@ -24,7 +26,7 @@ _BLOCK = 8  # outputs that the engine accumulates side by side; it pads to whole
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the engine does in one decision, padding included."""
+    """What the engine does in one call, padding included."""
 
     macs: int
     gates: int  # non-linearities of the GRU, 3H
@@ -32,36 +34,36 @@ class Terms:
     inputs: int  # likewise
     calls: int  # applications of linear maps
     elements: int  # observation columns and hidden units of slots, each handled by itself
-    words: int  # of weights in memory: their sum is checked in every decision
+    words: int  # of weights in memory: their sum is checked in every call
     actions: int  # each is looked at, and at the worst is the best so far; only the bound has a coefficient for it
 
 
-def terms(spec: AgentSpec, design: Design) -> Terms:
+def terms(spec: AgentSpec, design: Design, message: bool = False) -> Terms:
+    """Of kd_decide; or, with ``message``, of kd_send, which has no gates and looks at no actions."""
     linears = network.linears(spec, design)
-    rows = [(linear, -(-linear.outputs // _BLOCK) * _BLOCK) for linear in linears]
+    rows = [
+        (linear, -(-linear.outputs // _BLOCK) * _BLOCK, linear.sends if message else linear.uses) for linear in linears
+    ]
     scored = design.architecture is Architecture.OPPORTUNITY
     packed, kept = (1, 1) if design.dtype is Dtype.FLOAT32 else (4, 2)  # weights in a word, floats with each output
-    words = sum(padded * linear.inputs // packed + padded * kept for linear, padded in rows)
+    words = sum(padded * linear.inputs // packed + padded * kept for linear, padded, _ in rows)
+    # A message is made of the units of the encoder and of the memory, and each of its bits is looked at.
+    more = 2 * design.hidden + design.message_bits if message else spec.slots * design.hidden if scored else 0
     return Terms(
-        macs=sum(padded * linear.inputs * linear.uses for linear, padded in rows),
-        gates=3 * design.hidden,
-        outputs=sum(padded * linear.uses for linear, padded in rows),
-        inputs=sum(linear.inputs * linear.uses for linear in linears),
-        calls=sum(linear.uses for linear in linears),
-        elements=_elements(spec, design) + (spec.slots * design.hidden if scored else 0),
+        macs=sum(padded * linear.inputs * times for linear, padded, times in rows),
+        gates=0 if message else 3 * design.hidden,
+        outputs=sum(padded * times for _, padded, times in rows),
+        inputs=sum(linear.inputs * times for linear, _, times in rows),
+        calls=sum(times for _, _, times in rows),
+        elements=spec.obs_size + more,
         words=words + (-(-design.hidden // _BLOCK) * _BLOCK + 1 if scored else 0),
-        actions=len(spec.actions),
+        actions=0 if message else len(spec.actions),
     )
-
-
-def _elements(spec: AgentSpec, design: Design) -> int:
-    """Observation columns; before a message they are handled once more, and so are the units that it is made of."""
-    return 2 * (spec.obs_size + design.hidden) if design.message_bits else spec.obs_size
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """Instructions of kd_decide: a coefficient for each of the terms, and a constant."""
+    """Instructions of kd_decide or kd_send: a coefficient for each of the terms, and a constant."""
 
     macs: float
     gates: float
@@ -109,10 +111,17 @@ def find(core: str, dtype: Dtype, file: Path = FILE) -> ClosedForm:
 
 
 def instructions(core: str, spec: AgentSpec, design: Design) -> float:
-    """Modelled: of one decision with the check of its weights, in the mean over decisions."""
-    return find(core, design.dtype)(terms(spec, design))
+    """Modelled: of one decision with the check of its weights and the message before it, in the mean over decisions."""
+    return _step(find(core, design.dtype), spec, design)
 
 
 def bound(core: str, spec: AgentSpec, design: Design) -> float:
-    """Modelled: no decision of such a network takes more."""
-    return find(core, design.dtype, BOUNDS)(terms(spec, design))
+    """Modelled: no decision of such a network, with the message before it, takes more."""
+    return _step(find(core, design.dtype, BOUNDS), spec, design)
+
+
+def _step(form: ClosedForm, spec: AgentSpec, design: Design) -> float:
+    """kd_send applies the same maps, and checks all weights and enters the engine as kd_decide does: it has a constant
+    and words of its own."""
+    sent = form(terms(spec, design, message=True)) if design.message_bits else 0.0
+    return form(terms(spec, design)) + sent

@@ -202,8 +202,8 @@ class Executor:
         Raises ExecutorError: no such satellite, an observation or a mask of the wrong shape or type.
         """
         station = self._station(satellite)
-        station.told, station.sent, station.overruled = False, False, None
         observed, legal = _checked(station.satellite, obs, mask, time_s)
+        station.told, station.sent, station.overruled = False, False, None  # a refused call was no decision
         action = self._guarded(station, self._decided(station, observed, legal, time_s), legal, time_s, health)
         if self._recorder is not None:
             self._recorder.asked(Asked(time_s, satellite, observed, legal, health, action))

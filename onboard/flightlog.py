@@ -25,9 +25,7 @@ class Kind(StrEnum):
     BAD_OUTPUT = "bad_output"  # the answer was not finite, or out of bounds
     FALLBACK = "fallback"  # the action taken instead
     SENT = "sent"  # a message was broadcast before the decision
-    UNSENT = (
-        "unsent"  # an intent that does not fit into the bundle's bits, or a message without an answer, was not sent
-    )
+    UNSENT = "unsent"  # an intent that does not fit into the bundle's bits, or a message that had no answer in time
     OVERRIDE = "override"  # the guard's action, taken instead of the network's or the fallback
     AGREED = "agreed"  # in shadow: the policy that flies took the same action
     DIFFERED = "differed"  # in shadow: it took another

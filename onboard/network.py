@@ -47,9 +47,8 @@ class Design:
     architecture: Architecture = Architecture.OPPORTUNITY
     activation: Activation = Activation.RELU  # of the recurrent network's first layer
     dtype: Dtype = Dtype.FLOAT32
-    message_bits: int = (
-        0  # sent before each decision; 0: nothing. What others send is the last block of the observation
-    )
+    # Sent before each decision; 0: nothing. What others send is the last block of the observation.
+    message_bits: int = 0
 
     def __post_init__(self) -> None:
         fields.integer("network.hidden", self.hidden, 1, LARGEST)
@@ -111,7 +110,8 @@ class Linear:
     outputs: int
     inputs: int
     bias: bool = True
-    uses: int = 1  # times that one decision applies it
+    uses: int = 1  # times that one decision applies it,
+    sends: int = 0  # and the message before it, where there is one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +131,9 @@ class Network:
                 self.design.message_bits,
                 "0 where the observation has no block but the last one",
             )
+        if self.design.message_bits and spec.blocks[-1].columns % self.design.message_bits:
+            heard = f"a divisor of the last block's {spec.blocks[-1].columns} columns, which are what is heard"
+            fields.refuse("network.message_bits", self.design.message_bits, heard)
         if self.design.message_bits and spec.blocks[-1].slots:
             fields.refuse(
                 "network.message_bits", self.design.message_bits, "0 where the last block, what is heard, has slots"
@@ -152,11 +155,12 @@ def linears(spec: AgentSpec, design: Design) -> tuple[Linear, ...]:
     units, slots, fixed = design.hidden, spec.slots, len(spec.fixed_actions)
     recurrence = (Linear("gru_input", 3 * units, units), Linear("gru_hidden", 3 * units, units))
     if design.architecture is Architecture.RECURRENT:
+        head, bits = Linear("head", len(spec.actions), units), design.message_bits
+        if not bits:
+            return (Linear("encoder", units, spec.obs_size), *recurrence, head)
         # A message is computed before anything is heard, so the encoder runs once for it and once for the decision.
-        encoder = Linear("encoder", units, spec.obs_size, uses=2 if design.message_bits else 1)
-        head = Linear("head", len(spec.actions), units)
-        sender = (Linear("sender", design.message_bits, 2 * units),) if design.message_bits else ()
-        return (encoder, *recurrence, head, *sender)
+        encoder = Linear("encoder", units, spec.obs_size, sends=1)
+        return (encoder, *recurrence, head, Linear("sender", bits, 2 * units, uses=0, sends=1))
     return (
         Linear("context", units, spec.context_size),
         Linear("slot", units, spec.slot_size, bias=False, uses=slots),
@@ -195,9 +199,10 @@ def count_bytes(spec: AgentSpec, design: Design) -> int:
 
 
 def count_macs(spec: AgentSpec, design: Design) -> int:
-    """Multiply-accumulates of one decision: the matrix products; no biases, relu or gate non-linearities."""
+    """Multiply-accumulates of one decision and the message before it: the matrix products; no biases, relu or gate
+    non-linearities."""
     score = spec.slots * design.hidden if design.architecture is Architecture.OPPORTUNITY else 0
-    return score + sum(linear.outputs * linear.inputs * linear.uses for linear in linears(spec, design))
+    return score + sum(each.outputs * each.inputs * (each.uses + each.sends) for each in linears(spec, design))
 
 
 def count_storage_words(spec: AgentSpec, design: Design) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 from onboard.guard import Health, Limits
 from onboard.spec import BoolArray, FloatArray
 
-FORMAT, VERSION = "kdmarl_sat.flight_record", 1
+FORMAT, SILENT, TALKING = "kdmarl_sat.flight_record", 1, 2  # versions: without messages, and with them
 
 
 class RecordingError(ValueError):
@@ -94,7 +94,8 @@ class Recorder:
             networks: by satellite, the satellite of the bundle whose network it flew; None: each flew its own.
         """
         guards = None if limits is None else {name: asdict(each) for name, each in limits.items()}
-        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "limits": guards}
+        version = TALKING if any("sent_s" in line for line in self._lines) else SILENT
+        header: dict[str, Any] = {"format": FORMAT, "version": version, "limits": guards}
         if networks is not None:
             header["networks"] = dict(networks)
         return "".join(json.dumps(line, allow_nan=False) + "\n" for line in (header, *self._lines))
@@ -122,10 +123,9 @@ def read(path: str | Path) -> Recording:
     try:
         lines = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
         header = lines[0]
-        if (header["format"], header["version"]) != (FORMAT, VERSION):
-            raise RecordingError(
-                f"{path} is {header['format']!r} version {header['version']!r}: it must be {FORMAT} version {VERSION}"
-            )
+        if header["format"] != FORMAT or header["version"] not in (SILENT, TALKING):
+            known = f"{FORMAT} version {SILENT} or {TALKING}"
+            raise RecordingError(f"{path} is {header['format']!r} version {header['version']!r}: it must be {known}")
         guards = header["limits"]
         limits = None if guards is None else {name: Limits(**each) for name, each in guards.items()}
         networks = header.get("networks")

@@ -43,6 +43,23 @@ def test_terms_of_an_opportunity_network_counted_by_hand() -> None:
     )
 
 
+def test_a_message_is_a_call_of_its_own_counted_by_hand() -> None:
+    # Linear maps 3 x 9, 9 x 3, 9 x 3, 2 x 3 and the sender's 4 x 6, padded to 8 outputs.
+    blocks = (Block("own", 5, "1", 1.0), Block("heard", 4, "1", 1.0))
+    spec = AgentSpec("small", "any", blocks, ("wait", "image"), 0)
+    design = Design(3, Architecture.RECURRENT, message_bits=4)
+    decided, sent = closed_form.terms(spec, design), closed_form.terms(spec, design, message=True)
+    macs = 8 * 9 + 16 * 3 + 16 * 3 + 8 * 3
+    words = macs + 8 * 6 + 56  # the check of a decision is of the sender's weights too
+    assert decided == Terms(macs, gates=9, outputs=48, inputs=18, calls=4, elements=9, words=words, actions=2)
+    # The encoder with its 9 columns and the sender with 3 units of each kind, which are handled one by one, as 4 bits.
+    macs = 8 * 9 + 8 * 6
+    assert sent == Terms(macs, gates=0, outputs=16, inputs=15, calls=2, elements=9 + 6 + 4, words=words, actions=0)
+    for form, file in ((closed_form.instructions, closed_form.FILE), (closed_form.bound, closed_form.BOUNDS)):
+        of_core = closed_form.find("leon3", Dtype.FLOAT32, file)
+        assert form("leon3", spec, design) == of_core(decided) + of_core(sent)
+
+
 @pytest.mark.parametrize("dtype", Dtype)
 def test_words_are_those_that_the_engine_asks_for(dtype: Dtype) -> None:
     try:

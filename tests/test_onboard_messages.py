@@ -24,18 +24,18 @@ from onboard_samples import (
     make_talker,
 )
 
-from onboard import budget, build, emulation, export_c, golden, network, recording, reference, table
+from onboard import budget, build, closed_form, emulation, export_c, golden, network, recording, reference, table
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle, write_bundle
-from onboard.executor import Executor
+from onboard.executor import Executor, ExecutorError
 from onboard.flightlog import Kind
 from onboard.golden_check import GoldenError
 from onboard.network import Activation, Architecture, Design, Dtype
 from onboard.recording import Recorder
 from onboard.replay import replay
-from onboard.runners import Runner, RunnerError, UpsetError
-from onboard.runners.emulated import EmulatedRunner
+from onboard.runners import BuildError, Runner, RunnerError, UpsetError
+from onboard.runners.emulated import DECIDE, LOAD, SEND, START_MS, EmulatedRunner, Machine, decision
 from onboard.runners.isolated import IsolatedRunner
-from onboard.runners.native import NativeRunner
+from onboard.runners.native import SCRUB_WORDS, NativeRunner
 from onboard.runners.reference import ReferenceRunner
 from onboard.spec import AgentSpec, Block
 
@@ -248,6 +248,37 @@ def test_costs_by_hand() -> None:
     assert network.count_macs(TALKER, silent) == 11 * 6 + 2 * 18 * 6 + 3 * 6
 
 
+@pytest.mark.parametrize("target", list(emulation.TARGETS))
+def test_sending_and_deciding_take_no_more_than_the_bound(target: str, tmp_path: Path) -> None:
+    """Admission's bound is of both: what the engine executes for a message and its decision, at the most."""
+    found = emulation.find(target)
+    if found.missing:
+        pytest.skip(f"not installed: {' '.join(found.missing)}")
+    try:
+        emulation.counter()
+    except BuildError as error:
+        pytest.skip(str(error))
+    for spec, design in (*SIZES, (WIDE, Design(64, Architecture.RECURRENT, message_bits=8))):
+        counts = tmp_path / f"counts_{design.hidden}"
+        machine = Machine(emulation.command(found, counts, ("kd_send", "kd_decide")))
+        weights = table.dump(draw_network(spec, design, 12), spec)
+        assert machine.ask(LOAD, weights, START_MS)[0] == 0
+        hidden = np.zeros(design.hidden, np.float32)
+        for obs, mask in zip(*make_inputs(spec, 20, 13), strict=True):
+            assert machine.ask(SEND, obs.tobytes() + hidden.tobytes(), START_MS)[0] == 0
+            status, answer = machine.ask(DECIDE, decision(obs, mask, hidden, SCRUB_WORDS), START_MS)
+            assert status >= 0
+            hidden = np.frombuffer(answer, "<f4", design.hidden, 4 * len(spec.actions))
+        machine.close()
+        executed: dict[str, list[int]] = {"kd_send": [], "kd_decide": []}
+        for line in counts.read_text().splitlines():
+            name, _, number = line.partition(" ")
+            executed[name].append(int(number))
+        both = [sum(pair) for pair in zip(executed["kd_send"], executed["kd_decide"], strict=True)]
+        assert len(both) == 20
+        assert max(both) <= closed_form.bound(target, spec, design) < 1.35 * max(both)
+
+
 def test_bits_over_budget_are_refused(tmp_path: Path) -> None:
     tight = dataclasses.replace(
         make_talker(), budget=dataclasses.replace(make_talker().budget, max_bits_per_decision=2)
@@ -294,6 +325,16 @@ def test_one_message_for_each_decision() -> None:
         assert executor.intent("talker", 1, float(t)) is None  # its bits are the message's
     sent = [event.detail for event in executor.log.events if event.kind is Kind.SENT]
     assert sent == [f"{message:03b}" for message in satellite.golden.message[:3]]
+
+
+def test_a_refused_call_grants_no_second_message() -> None:
+    satellite = make_talker()
+    executor = Executor(Bundle("sample", (satellite,), {}))
+    obs, mask = satellite.golden.obs[0], satellite.golden.mask[0]
+    assert executor.send("talker", obs, 0.0) is not None
+    with pytest.raises(ExecutorError, match="the observation has shape"):
+        executor.decide("talker", obs[:-1], mask, 0.0)
+    assert executor.send("talker", obs, 0.0) is None
 
 
 @pytest.mark.requirement("EX-16")

@@ -104,8 +104,8 @@ def test_networks_flown_by_other_satellites_are_found_again(tmp_path: Path) -> N
     [
         (lambda text: "", "is damaged"),
         (
-            lambda text: text.replace('"version": 1', '"version": 2', 1),
-            "version 2: it must be kdmarl_sat.flight_record",
+            lambda text: text.replace('"version": 1', '"version": 3', 1),
+            "version 3: it must be kdmarl_sat.flight_record",
         ),
         (lambda text: text.replace('"mask": "', '"mask": "x', 1), "is damaged .*holds more than 0 and 1"),
         (lambda text: text.replace('"obs": "', '"obs": "!', 1), "is damaged"),
