@@ -24,7 +24,7 @@ VERBS = {
     "play": (
         "kdmarl_sat.games.doors:play",
         "play a game with a bundle under the onboard executor",
-        "play bundle=outputs/.../bundles/kd_lh_m message_loss=0.1",
+        "play bundle=results/bundles/smac_3m-lh_m message_loss=0.1",
     ),
     "replay": (
         "kdmarl_sat.bundles.doors:replay",
