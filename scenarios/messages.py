@@ -23,7 +23,7 @@ from omegaconf.errors import (
 from yaml import YAMLError
 
 from scenarios.ranges import ConfigError, cut, shown
-from scenarios.roots import packaged
+from scenarios.roots import GAME, packaged
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
@@ -47,7 +47,9 @@ def explain(error: BaseException) -> str:
         where = "" if place == "In 'config'" else f", named {place.lower()}"
         if group == "scenario" and name in packaged() and name not in (error.options or ()):
             wanted = f"it must be one of {', '.join(error.options or ())}"
-            return f"scenario={name} is a game, and this is for missions{where}: {wanted}"
+            game = name in packaged(GAME)
+            kinds = ("game", "missions") if game else ("mission", "games")
+            return f"scenario={name} is a {kinds[0]}, and this is for {kinds[1]}{where}: {wanted}"
         options = {*(error.options or ()), *(packaged() if group == "scenario" else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
         return f"{group}={shown(name)} is not known{_meant(name, options)}{where}: it must be {known}"

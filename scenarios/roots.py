@@ -17,9 +17,10 @@ FOLDERS = {CONSTELLATION: Path(__file__).parent, GAME: Path(__file__).parent / "
 _GAMES = FOLDERS[GAME] / "scenario"
 
 
-def packaged() -> list[str]:
-    """Names of all scenarios that come with the project, of both roots."""
-    return sorted(path.stem for folder in FOLDERS.values() for path in (folder / "scenario").glob("*.yaml"))
+def packaged(*roots: str) -> list[str]:
+    """Names of all scenarios that come with the project, of these roots or of both."""
+    folders = [FOLDERS[root] for root in roots or FOLDERS]
+    return sorted(path.stem for folder in folders for path in (folder / "scenario").glob("*.yaml"))
 
 
 def root_of(arguments: Sequence[str]) -> str:

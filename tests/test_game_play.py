@@ -154,6 +154,11 @@ def test_a_run_packages_its_students_and_play_plays_them(
         ([f"bundle={bundles / 'kd_lh_m'}", "message_loss=1.5"], "message_loss=1.5 is not allowed"),
         ([f"bundle={bundles / 'kd_lh'}", "episodes=0"], "episodes=0 is not allowed: it must be at least 1"),
         ([f"bundle={bundles / 'kd_lh'}", "scenario=mpe_spread"], "the bundle has 2 networks"),
+        ([f"bundle={bundles / 'kd_lh'}", "target=z80"], "target='z80' is not allowed: it must be one of cortex-m7"),
+        (
+            [f"bundle={bundles / 'kd_lh'}", "scenario=walker_cities"],
+            "scenario=walker_cities is a mission, and this is for games: it must be one of guess, mpe_",
+        ),
         ([f"bundle={bundles / 'kd_lh'}", "runner=warp"], "runner='warp' is not allowed"),
     ):
         with pytest.raises(SystemExit):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
+from onboard.emulation import TARGETS
 from onboard.runners import choose
 from scenarios.folders import check_folder
 
@@ -26,7 +27,7 @@ def play(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenario", help="the game; left out: the one that the bundle was made for")
     parser.add_argument("--episodes", type=whole("episodes", 1, 10**6), default=20, help="held-out ones")
     parser.add_argument("--runner", default="native", choices=RUNNERS, help="what computes")
-    parser.add_argument("--target", default="cortex-m7", help="what runner=emulated emulates")
+    parser.add_argument("--target", default="cortex-m7", choices=tuple(TARGETS), help="what runner=emulated emulates")
     parser.add_argument("--message-loss", type=float, default=0.0, help="share of the messages that are lost, 0 to 1")
     parser.add_argument("--deadline-ms", type=float, help="of each answer; left out: the bundle's")
     parser.add_argument("--record", action="store_true", help="keep the first episode for kdmarl-sat replay")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from torch import Tensor
 
 from envs.files import write_json, write_whole
 from envs.games.api import Game
@@ -69,15 +70,15 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
     bundle = read_bundle(order.bundle)
     config = composed_game(f"scenario={order.scenario or bundle.scenario}", config_dir=order.config_dir)
     game = make_evaluation_game(config.scenario, 1)
-    sight, bits = sight_of(bundle, config, game), _bits(bundle)
+    sight, bits = sight_of_bundle(bundle, config, game), _bits(bundle)
     wiring = wiring_of(game.specs, sight, bits)
     read_bundle(order.bundle, expect=[each.spec for each in wiring])
     if order.message_loss and not bits:
         raise ConfigError(
             f"message_loss={order.message_loss} is not allowed: it must be 0, the bundle sends no messages"
         )
-    kind = order.runner
     with Console() as console:
+        kind = order.runner
         if kind == "native" and (fault := choose.native_fault()):
             console.say(f"{fault}; playing with the reference runner")
             kind = "reference"
@@ -87,18 +88,16 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
 
         recorder = Recorder() if order.record else None
         executor = Executor(bundle, order.deadline_ms, make_runner=make, recorder=recorder)
-        played_on = AppendedGame(game, Links(order.message_loss)) if bits else game
-        played: list[Played] = []
+        heard_on = AppendedGame(game, Links(order.message_loss)) if bits else game
         folder = own_folder(wanted)
+        played: list[Played] = []
         try:
             with console.stage(f"play {game.name}") as progress:
                 for episode in range(order.episodes):
-                    played.append(play(played_on, sight, wiring, executor, episode_key(FINAL_SEED, episode)))
-                    if episode == 0:
-                        executor.log.write(folder / "flight_log_0.jsonl")
-                        if recorder is not None:
-                            write_whole(folder / "flight_record_0.jsonl", recorder.text(None).encode())
+                    played.append(play(heard_on, sight, wiring, executor, episode_key(FINAL_SEED, episode)))
                     progress((episode + 1) / order.episodes, _told(played, game))
+                    if episode == 0:
+                        _keep_first(folder, executor, recorder)
         finally:
             executor.close()
             game.close()
@@ -115,7 +114,14 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
     return result
 
 
-def sight_of(bundle: Bundle, config: GameRunConfig, game: Game) -> Sight:
+def _keep_first(folder: Path, executor: Executor, recorder: Recorder | None) -> None:
+    """The first episode's flight log, and its recording where there is one."""
+    executor.log.write(folder / "flight_log_0.jsonl")
+    if recorder is not None:
+        write_whole(folder / "flight_record_0.jsonl", recorder.text(None).encode())
+
+
+def sight_of_bundle(bundle: Bundle, config: GameRunConfig, game: Game) -> Sight:
     """What the bundle's networks read of the game, as their blocks say.
 
     Raises:
@@ -129,7 +135,7 @@ def sight_of(bundle: Bundle, config: GameRunConfig, game: Game) -> Sight:
     if any(SENSED in names for names in blocks):
         if random is None:
             raise BundleError(f"the bundle's networks sense columns that change, and those of {game.name!r} do not")
-        masks: Any = RandomMasks(game.specs, (random.visible[0], random.visible[1]), always)
+        masks: RandomMasks | Tensor = RandomMasks(game.specs, (random.visible[0], random.visible[1]), always)
     else:
         sensed = [[name for name in names if name in own] for names, own in zip(blocks, known, strict=True)]
         masks = fixed(game.specs, sensed)
