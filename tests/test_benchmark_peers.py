@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from toy_game import ToyGame
 from kdmarl_sat.games.records import RecordError
 from kdmarl_sat.games.report.peers import peers, read
 from kdmarl_sat.measure import doors
-from kdmarl_sat.measure.peers import benchmark, cost, programs
+from kdmarl_sat.measure.peers import benchmark, cost, programs, smax
 from kdmarl_sat.measure.peers.benchmark import compared, costs, ratios, record
 from kdmarl_sat.measure.peers.cost import FailedError, Point, Run, averaged, compare, measure
 from kdmarl_sat.measure.peers.ours import Watched, composed, macs_per_step, train
@@ -89,7 +90,7 @@ def test_logs_are_read(reader: Reader, log: str, reports: list[tuple[int, float 
 
 def test_the_doubles_print_what_is_read() -> None:
     space: dict[str, object] = {}
-    exec(programs._WANDB, space)
+    exec(programs.WANDB, space)
     assert callable(space["init"]) and callable(space["log"])
 
 
@@ -263,7 +264,7 @@ def test_too_short_a_training_is_refused(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_the_record_is_plain_json_without_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "_processor", lambda: "none")
+    monkeypatch.setattr(benchmark, "processor", lambda: "none")
     settings = {"steps": 60_000, "seeds": [0], "threads": 1}
     made = [fake(BURN, name=name) for name in ("ours", "ours, as JaxMARL", "JaxMARL")]
     plain = json.loads(json.dumps(record(made, RUNS, {"EPyMARL": "away"}, settings), allow_nan=False))
@@ -333,3 +334,68 @@ def test_our_trainer_reports_its_own_play(capsys: pytest.CaptureFixture[str]) ->
     assert all(0 <= line["return"] <= 4.5 for line in lines[1:])
     # Three agents of 18 columns and an identity of 3; a critic of 54 columns, two layers and a value.
     assert macs_per_step(config) == 3 * (21 * 8 + 6 * 8**2 + 8 * 5) + 54 * 8 + 8**2 + 8
+
+
+JAXMARL_SMAX = """\
+{"event": "start"}
+{"returns": NaN, "win_rate": NaN, "env_step": 0.0, "total_loss": 0.1}
+{"returns": 0.9, "win_rate": 0.25, "env_step": 16384.0, "total_loss": 0.1}
+"""
+OURS_SMAX = """\
+{"event": "start"}
+{"steps": 4096, "return": null, "won": null, "episodes": 0}
+{"steps": 8192, "return": 1.5, "won": 0.5, "episodes": 10}
+"""
+
+
+def test_wins_are_read_of_both_programs() -> None:
+    theirs, ours = smax.TheirWins(), smax.OurWins()
+    started, *reports = [theirs(line) for line in JAXMARL_SMAX.splitlines()]
+    assert isinstance(started, Started) and reports == [Report(16384, None), Report(32768, 0.25)]
+    started, *reports = [ours(line) for line in OURS_SMAX.splitlines()]
+    assert isinstance(started, Started) and reports == [Report(4096, None), Report(8192, 0.5)]
+    assert theirs("Importing submoduled environments...") is None
+
+
+def test_our_phases_are_shortened_in_proportion() -> None:
+    program = smax.ours("3m", threads=1)
+    words = [word for word in program.command(1000, 3) if not word.startswith(("-", "/"))]
+    config = composed([word for word in words if "=" in word])
+    whole = composed(["scenario=smac_3m", "budget=equal"]).mappo.phases
+    assert [phase.steps for phase in config.mappo.phases] == [phase.steps * 1000 // 2_000_000 for phase in whole]
+    assert [phase.learning_rate for phase in config.mappo.phases] == [phase.learning_rate for phase in whole]
+    assert (config.seed, config.compute.threads) == (3, 1)
+
+
+def test_wins_against_cpu_seconds_are_kept_and_drawn(tmp_path: Path) -> None:
+    curve = tuple(Point(20_000 * n, 10.0 * n, 0.3 * n) for n in (1, 2, 3))
+    runs = [Run(name, 0, curve, 31.0, 2.0, 33.0) for name in (smax.OURS, smax.THEIRS)]
+    stored = smax.record([], runs, {"map": "3s5z", "steps": 60_000, "seeds": [0], "threads": 1})
+    assert stored["runs"][0]["curve (steps, CPU seconds, share won)"] == [
+        [20_000, 10.0, 0.3],
+        [40_000, 20.0, 0.6],
+        [60_000, 30.0, 0.9],
+    ]
+    json.dumps(stored, allow_nan=False)
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(smax.table(runs, "3s5z"))
+    text = console.export_text()
+    assert "never" in text and "20" in text  # 95 % never, 50 % after 20 CPU-seconds
+    axes = smax.figure(runs).axes[0]
+    assert [line.get_label() for line in axes.lines] == ["ours", "JaxMARL"]
+    assert list(axes.lines[0].get_xdata()) == [10.0, 20.0, 30.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["map=3s5z"], "map=3s5z needs jaxmarl=FOLDER: a checkout of JaxMARL, with .venv in it"),
+        (["map=3s5z", "jaxmarl=nowhere"], "nowhere/baselines/MAPPO/mappo_rnn_smax.py is not there"),
+        (["map=9m"], "map='9m' is not allowed: it must be one of 3m, 3s5z, 5m_vs_6m, 8m"),
+    ],
+)
+def test_what_wins_need_is_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        doors.peers([*arguments, "out=never/x.json"])
+    assert told in capsys.readouterr().err
+    assert not Path("never").exists()

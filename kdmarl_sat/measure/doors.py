@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Console
+
 from kdmarl_sat.arguments import Parser, whole
 from kdmarl_sat.command import sentences
 from kdmarl_sat.console import plain_console
@@ -19,6 +21,10 @@ from kdmarl_sat.measure.sizes import SHAPES, sized
 from scenarios.compose import composed
 from scenarios.folders import check_file, check_writable
 from scenarios.memory import available_bytes, check_workers
+from scenarios.ranges import ConfigError
+from scenarios.roots import GAME, packaged
+
+SMAX_MAPS = tuple(name.removeprefix("smac_") for name in packaged(GAME) if name.startswith("smac_"))
 
 SIMULATION = """``kdmarl-sat measure simulation``: our simulation against plain BSK-RL, and its memory over many resets.
 
@@ -78,6 +84,9 @@ environments and minibatches too.
 
 Returns are per agent, as mpe2 gives them, of training, averaged over the episodes of the latest 20,000 environment
 steps. The common return of a peer and ours is the best that the one which learns less reaches: both reach it.
+
+With map=3s5z, or another map of SMAX, JaxMARL's MAPPO and ours train there with their own settings: wins against CPU
+seconds, as a record and a figure.
 
 A peer is a checkout of its repository (BenchMARL: any folder) with a virtual environment ``.venv`` in it, where what
 the peer needs is installed. Where one is missing, the rest is compared.
@@ -247,6 +256,22 @@ def evidence(arguments: Sequence[str] | None = None) -> None:
         gather(options.parts, options.record)
 
 
+def _wins(options: argparse.Namespace, console: Console) -> None:
+    """
+    Raises:
+        ConfigError: JaxMARL is not named.
+        MissingError: it is not where it was said to be.
+    """
+    if options.jaxmarl is None:
+        raise ConfigError(f"map={options.map} needs jaxmarl=FOLDER: a checkout of JaxMARL, with .venv in it")
+
+    from kdmarl_sat.measure.peers import smax
+
+    programs = [smax.ours(options.map, options.threads), smax.jaxmarl(options.jaxmarl.resolve(), options.map)]
+    settings = {name: getattr(options, name) for name in ("map", "steps", "seeds", "threads")}
+    smax.benchmark(programs, settings, options.out, console)
+
+
 def peers(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="kdmarl-sat measure peers", description=PEERS_TEXT)
     for peer in PEERS:
@@ -257,11 +282,19 @@ def peers(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=steps, default=200_000, help="environment steps of each training")
     parser.add_argument("--seeds", type=whole("seeds", 0, 2**31 - 1), nargs="+", default=[0])
     parser.add_argument("--threads", type=threads, default=1, help="threads of each program, and cores that it may use")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmark_peers.json"))
+    parser.add_argument(
+        "--map", choices=SMAX_MAPS, help="a map of SMAX in place of simple_spread; needs jaxmarl=FOLDER"
+    )
+    parser.add_argument("--out", type=Path, help="record (results/benchmark_peers.json, or with _MAP)")
     options = parser.parse_args(arguments)
+    named = f"results/benchmark_peers{'' if options.map is None else f'_{options.map}'}.json"
+    options.out = options.out or Path(named)
     with sentences(parser.prog):
         check_file("out", options.out)
         console = plain_console()
+        if options.map is not None:
+            _wins(options, console)
+            return
         found, missing = find({peer: getattr(options, peer.lower()) for peer in PEERS})
         for peer, reason in missing.items():
             console.print(f"{peer} is not compared: {reason}", style="yellow", highlight=False, soft_wrap=True)

@@ -81,7 +81,7 @@ def record(
         "format": FORMAT,
         "version": VERSION,
         "run": code_versions(),
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "load": list(os.getloadavg())},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "load": list(os.getloadavg())},
         "settings": {**settings, "window_steps": WINDOW_STEPS},
         "programs": {
             program.name: {
@@ -177,7 +177,7 @@ def _command(program: Program, steps: int, seed: int) -> list[str]:
     return program.command(round(steps * program.share), seed)
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         found = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     except OSError:

@@ -30,7 +30,7 @@ from training.games.training import Evaluations, train_mappo
 
 
 class Watched:
-    """A game that remembers the returns of the episodes that ended."""
+    """A game that remembers the returns of the episodes that ended, and how many were won."""
 
     def __init__(self, game: Game) -> None:
         self.game = game
@@ -39,6 +39,7 @@ class Watched:
         self.has_victory, self.backend = game.has_victory, game.backend
         self._return = torch.zeros(game.environments)
         self._ended: list[Tensor] = []
+        self._won = 0
 
     def reset(self, seed: int) -> Frame:
         self._return.zero_()
@@ -51,16 +52,18 @@ class Watched:
         if bool(over.any()):
             self._ended.append(self._return[over])
             self._return[over] = 0.0
+            self._won += int(step.won.sum())
         return step
 
     def close(self) -> None:
         self.game.close()
 
-    def ended(self) -> list[float]:
-        """Returns of the episodes that ended since the last call."""
-        returns = [float(value) for part in self._ended for value in part]
+    def ended(self) -> tuple[list[float], int]:
+        """Returns of the episodes that ended since the last call, and how many were won."""
+        returns, won = [float(value) for part in self._ended for value in part], self._won
         self._ended.clear()
-        return returns
+        self._won = 0
+        return returns, won
 
 
 def composed(overrides: list[str]) -> GameRunConfig:
@@ -83,9 +86,10 @@ def train(config: GameRunConfig, game: Watched) -> None:
     per_update = mappo.steps_per_update(config.mappo)
 
     def progress(share: float, text: str) -> None:
-        returns = game.ended()
-        mean = sum(returns) / len(returns) if returns else None
-        _tell({"steps": learner.updates * per_update, "return": mean, "episodes": len(returns)})
+        returns, won = game.ended()
+        number = len(returns)
+        shares = {"return": sum(returns) / number, "won": won / number} if number else {"return": None, "won": None}
+        _tell({"steps": learner.updates * per_update, **shares, "episodes": number})
 
     _tell({"event": "start"})
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 WINDOW_STEPS = 20_000  # environment steps over whose episodes a return is averaged
 AGENTS = 3
 HORIZON = 25
-_ROOT = str(Path(__file__).resolve().parents[3])
+ROOT = str(Path(__file__).resolve().parents[3])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def ours(threads: int, origin: dict[str, Any], macs: Callable[[list[str]], int])
 
         share = BENCHMARL_SHARE if "BenchMARL" in name else 1.0
         own = macs(overrides(values, 1, 0, threads))
-        programs.append(Program(name, command, OurReader, origin, own, share=share, python_path=(_ROOT,)))
+        programs.append(Program(name, command, OurReader, origin, own, share=share, python_path=(ROOT,)))
     return programs
 
 
@@ -109,7 +109,7 @@ def overrides(settings: Mapping[str, Any], steps: int, seed: int, threads: int) 
 
 def epymarl(checkout: Path) -> Program:
     """Its mappo.yaml on gymma: 10 processes, hidden 128, 4 epochs, recurrent actor."""
-    python = _python(checkout, "src/main.py")
+    python = interpreter(checkout, "src/main.py")
     # It prints the mean of its latest 5 reports.
     every = WINDOW_STEPS // 5
 
@@ -123,12 +123,12 @@ def epymarl(checkout: Path) -> Program:
 
     actor = (18 + AGENTS) * 128 + 6 * 128**2 + 128 * 5
     critic = (AGENTS * 18 + AGENTS) * 128 + 128**2 + 128
-    origin = _origin(checkout, python, ("src",), ("torch", "numpy", "gymnasium", "pettingzoo", "sacred"))
+    origin = origin_of(checkout, python, ("src",), ("torch", "numpy", "gymnasium", "pettingzoo", "sacred"))
     macs = AGENTS * (actor + critic)
     return Program("EPyMARL", command, EpymarlReader, origin, macs, averaged=True, doubles={"smaclite": ""})
 
 
-_WANDB = """import json
+WANDB = """import json
 
 
 def init(**settings):
@@ -143,7 +143,7 @@ def log(record):
 def jaxmarl(checkout: Path) -> Program:
     """Its mappo_rnn_mpe.py: 16 environments x 128 steps, FC and GRU 128, 4 epochs x 4 minibatches."""
     script = "baselines/MAPPO/mappo_rnn_mpe.py"
-    python = _python(checkout, script)
+    python = interpreter(checkout, script)
 
     def command(steps: int, seed: int) -> list[str]:
         return [
@@ -155,9 +155,9 @@ def jaxmarl(checkout: Path) -> Program:
     recurrent = 6 * 128**2 + 128**2  # GRU, and the layer behind it
     macs = AGENTS * (18 * 128 + recurrent + 128 * 5) + AGENTS * (AGENTS * 18 * 128 + recurrent + 128)
     packages = ("jax", "jaxlib", "flax", "optax", "distrax", "numpy")
-    origin = _origin(checkout, python, ("baselines", "jaxmarl"), packages)
+    origin = origin_of(checkout, python, ("baselines", "jaxmarl"), packages)
     return Program(
-        "JaxMARL", command, JaxmarlReader, origin, macs, python_path=(str(checkout),), doubles={"wandb": _WANDB}
+        "JaxMARL", command, JaxmarlReader, origin, macs, python_path=(str(checkout),), doubles={"wandb": WANDB}
     )
 
 
@@ -167,8 +167,8 @@ _FRAMES = 6000  # per iteration, its default
 
 def benchmarl(folder: Path) -> Program:
     """Its GRU actor and MLP critic, 10 environments, and 4 passes in place of its 45."""
-    python = _python(folder, "")
-    origin = _origin(folder, python, None, ("benchmarl", "torchrl", "tensordict", "torch", "numpy", "pettingzoo"))
+    python = interpreter(folder, "")
+    origin = origin_of(folder, python, None, ("benchmarl", "torchrl", "tensordict", "torch", "numpy", "pettingzoo"))
     if origin["versions"]["benchmarl"] is None:
         raise MissingError(f"benchmarl is not installed in {folder / '.venv'}")
 
@@ -189,7 +189,7 @@ def benchmarl(folder: Path) -> Program:
 
 class OurReader:
     def __call__(self, line: str) -> Report | Started | None:
-        record = _json(line)
+        record = as_json(line)
         if record.get("event") == "start":
             return Started()
         if "steps" not in record:
@@ -203,7 +203,7 @@ class JaxmarlReader:
     update = 16 * 128  # environment steps
 
     def __call__(self, line: str) -> Report | Started | None:
-        record = _json(line)
+        record = as_json(line)
         if record.get("event") == "start":
             return Started()
         if "returns" not in record:
@@ -254,7 +254,7 @@ class BenchmarlReader:
 PEERS: dict[str, Callable[[Path], Program]] = {"EPyMARL": epymarl, "JaxMARL": jaxmarl, "BenchMARL": benchmarl}
 
 
-def _json(line: str) -> dict[str, Any]:
+def as_json(line: str) -> dict[str, Any]:
     if not line.startswith("{"):
         return {}
     try:
@@ -264,7 +264,7 @@ def _json(line: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _python(checkout: Path, script: str) -> Path:
+def interpreter(checkout: Path, script: str) -> Path:
     """The interpreter of the environment in the checkout.
 
     Raises:
@@ -277,7 +277,7 @@ def _python(checkout: Path, script: str) -> Path:
     return python
 
 
-def _origin(checkout: Path, python: Path, code: tuple[str, ...] | None, packages: tuple[str, ...]) -> dict[str, Any]:
+def origin_of(checkout: Path, python: Path, code: tuple[str, ...] | None, packages: tuple[str, ...]) -> dict[str, Any]:
     """Commit, whether its code was changed, and installed versions (None: not installed)."""
     asked = (
         "import importlib.metadata as m, json, sys\n"
