@@ -6,7 +6,8 @@ a message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from envs.api import AgentSpec, BoolArray, FloatArray
 from envs.games.api import Game
-from onboard import golden, reference
+from onboard import fields, golden, reference
 from onboard.budget import Budget
 from onboard.bundle import BundleError, SatelliteBundle, write_bundle
 from onboard.network import Architecture, Design, Network
@@ -28,18 +29,37 @@ from training.games.play import Asked, Wiring, play
 
 TOLERANCE = 1e-5  # between torch's logits and the reference's, relative where they are above 1
 GOLDEN_DECISIONS = 32
-SENSED, LAST_ACTION, HEARD = "sensed", "last_action", "heard"  # blocks that a network reads behind the game's own
+APPENDED = SENSED, LAST_ACTION, HEARD = "sensed", "last_action", "heard"  # blocks behind the game's own
 
 
 def wiring_of(specs: Sequence[AgentSpec], sight: Sight, bits: int) -> tuple[Wiring, ...]:
-    """What each of N agents' networks reads, and its reduced spec; ``bits``: of each message, 0 for none."""
-    return tuple(
-        Wiring(_reduced(spec, sight, agent, bits), sight.reads(agent).nonzero().squeeze(-1).numpy(), bits)
-        for agent, spec in enumerate(specs)
-    )
+    """What each of N agents' networks reads, and its reduced spec; ``bits``: of each message, 0 for none.
+
+    Raises:
+        BundleError: a name or a size that a bundle cannot hold.
+    """
+    with _refused():
+        return tuple(
+            Wiring(_reduced(spec, sight, agent, bits), sight.reads(agent).nonzero().squeeze(-1).numpy(), bits)
+            for agent, spec in enumerate(specs)
+        )
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """What the onboard classes refuse, each in a sentence, is a BundleError."""
+    try:
+        yield
+    except ValueError as error:
+        raise BundleError(str(error)) from error
 
 
 def _reduced(spec: AgentSpec, sight: Sight, agent: int, bits: int) -> OnboardSpec:
+    for block in spec.blocks:
+        if block.name in APPENDED:
+            fields.refuse(
+                f"agent {spec.name!r} block name", block.name, f"none of {', '.join(APPENDED)}: a bundle appends these"
+            )
     reads = sight.reads(agent)
     blocks = [
         Block(block.name, block.columns, block.unit, block.scale)
@@ -130,23 +150,30 @@ def export_students(
 
     Raises:
         onboard.bundle.BundleError: the folder exists, cannot be written, or the content is not a valid bundle; or the
-            reference does not agree with torch.
+            reference does not agree with torch, or is never asked for an agent.
     """
     bits = team.bits if isinstance(team, MessagingTeam) else 0
     wiring = wiring_of(game.specs, sight, bits)
-    networks = [onboard_network(team, sight, agent) for agent in range(team.agents)]
     asked: list[Asked] = []
-    play(game, sight, wiring, _OnTheGround(wiring, networks), seed=0, note=asked.append)
-    satellites = []
-    for agent, (each, network) in enumerate(zip(wiring, networks, strict=True)):
-        mine = [question for question in asked if question.agent == agent][:GOLDEN_DECISIONS]
-        obs, mask = np.stack([question.obs for question in mine]), np.stack([question.mask for question in mine])
-        recorded = golden.record(network, each.spec, obs, mask)
-        satellites.append(
-            SatelliteBundle(each.spec, network, recorded, budget, each.spec.actions, bits_per_decision=bits)
-        )
+    with _refused():
+        networks = [onboard_network(team, sight, agent) for agent in range(team.agents)]
+        play(game, sight, wiring, _OnTheGround(wiring, networks), seed=0, note=asked.append)
+        satellites = [
+            _satellite(each, network, [question for question in asked if question.agent == agent], budget)
+            for agent, (each, network) in enumerate(zip(wiring, networks, strict=True))
+        ]
     _check_torch(team, sight, wiring, satellites, asked)
     write_bundle(folder, scenario, satellites, provenance)
+
+
+def _satellite(each: Wiring, network: Network, asked: Sequence[Asked], budget: Budget) -> SatelliteBundle:
+    """``asked``: of this agent, from the beginning of an episode on."""
+    if not asked:
+        raise BundleError(f"agent {each.spec.name!r} is asked for no decision in the episode of its golden vectors")
+    first = asked[:GOLDEN_DECISIONS]
+    obs, mask = np.stack([question.obs for question in first]), np.stack([question.mask for question in first])
+    recorded = golden.record(network, each.spec, obs, mask)
+    return SatelliteBundle(each.spec, network, recorded, budget, each.spec.actions, bits_per_decision=each.bits)
 
 
 @torch.no_grad()

@@ -3,6 +3,9 @@
 Each agent computes from its own columns alone. Where students send messages, a step has two rounds: all that live send,
 then each decides with what arrived.
 
+A frame does not tell an agent that waits for its turn, and observes meanwhile, from a dead one. So what an agent
+observes while it is not asked is kept, and its network is given it, step by step, as soon as it is asked again.
+
 Shapes: N agents, I input columns of ``Sight.prepare``, O columns of one network, A actions, B bits of a message.
 """
 
@@ -88,29 +91,32 @@ def play(
     crew.reset()
     seen = sight.draw(game.environments, torch.Generator().manual_seed(seed))
     last = torch.full((game.environments, agents), -1)
+    kept: list[list[Asked]] = [[] for _ in wiring]  # what each observed since it was last asked
     reward, step, decisions, sent, arrived = 0.0, 0, 0, 0, 0
+
+    def ask(question: Asked) -> int:
+        note(question)
+        name = wiring[question.agent].spec.name
+        return crew.decide(name, question.obs, question.mask, float(question.step))
+
     while True:
         inputs = sight.prepare(frame.obs, seen, last)[0].numpy()
         living = frame.alive[0].nonzero().squeeze(-1).tolist()
-        own = {agent: inputs[agent][wiring[agent].columns] for agent in living}
-        messages: dict[int, FloatArray] = {}
         for agent in living:
-            bits = wiring[agent].bits
-            if bits == 0:
-                continue
-            deaf = np.zeros((agents - 1) * bits, np.float32)
-            told = crew.send(wiring[agent].spec.name, np.concatenate((own[agent], deaf)), float(step))
-            if told is not None:
-                messages[agent] = signs(told, bits)
+            for question in kept[agent]:
+                ask(question)
+            kept[agent].clear()
+        own = [row[each.columns] for row, each in zip(inputs, wiring, strict=True)]
+        messages = _sent(crew, wiring, own, living, float(step))
         action = frame.action_mask.to(torch.int8).argmax(-1)
-        for agent in living:
-            obs, spec = own[agent], wiring[agent].spec
-            if wiring[agent].bits:
-                heard, count = _heard(agent, agents, wiring[agent].bits, messages, inputs[agent][sight.inputs :])
-                obs, arrived = np.concatenate((obs, heard)), arrived + count
-            mask = frame.action_mask[0, agent, : len(spec.actions)].numpy()
-            note(Asked(step, agent, obs, mask))
-            action[0, agent] = crew.decide(spec.name, obs, mask, float(step))
+        for agent, each in enumerate(wiring):
+            heard, count = _heard(agent, agents, each.bits, messages, inputs[agent][sight.inputs :])
+            mask = frame.action_mask[0, agent, : len(each.spec.actions)].numpy()
+            question = Asked(step, agent, np.concatenate((own[agent], heard)), mask)
+            if agent in living:
+                action[0, agent], arrived = ask(question), arrived + count
+            else:
+                kept[agent].append(question)
         transition = game.step(action)
         decisions, sent, step = decisions + len(living), sent + len(messages), step + 1
         reward += float(transition.reward[0])
@@ -122,6 +128,22 @@ def play(
 def signs(message: int, bits: int) -> FloatArray:
     """-1 or 1 for each bit, the lowest first, [B]."""
     return np.where((message >> np.arange(bits)) & 1, np.float32(1), np.float32(-1)).astype(np.float32)
+
+
+def _sent(
+    crew: Crew, wiring: Sequence[Wiring], own: Sequence[FloatArray], living: Sequence[int], time_s: float
+) -> dict[int, FloatArray]:
+    """The messages [B] of the agents that live and have one; ``own``: each agent's columns."""
+    messages: dict[int, FloatArray] = {}
+    for agent in living:
+        spec, bits = wiring[agent].spec, wiring[agent].bits
+        if bits == 0:
+            continue
+        deaf = np.zeros((len(wiring) - 1) * bits, np.float32)
+        told = crew.send(spec.name, np.concatenate((own[agent], deaf)), time_s)
+        if told is not None:
+            messages[agent] = signs(told, bits)
+    return messages
 
 
 def _heard(
