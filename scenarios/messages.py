@@ -49,7 +49,7 @@ def explain(error: BaseException) -> str:
             wanted = f"it must be one of {', '.join(error.options or ())}"
             game = name in packaged(GAME)
             kinds = ("game", "missions") if game else ("mission", "games")
-            return f"scenario={name} is a {kinds[0]}, and this is for {kinds[1]}{where}: {wanted}"
+            return f"scenario={name} is a {kinds[0]}, and this command is for {kinds[1]}{where}: {wanted}"
         options = {*(error.options or ()), *(packaged() if group == "scenario" else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
         return f"{group}={shown(name)} is not known{_meant(name, options)}{where}: it must be {known}"

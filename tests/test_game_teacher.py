@@ -25,7 +25,6 @@ from training.games.networks import StateCritic
 
 ROOT = Path(__file__).parents[1]
 STORED = sorted(p for p in (ROOT / "results/checkpoints").glob("*-teacher-*") if p.name.startswith(("smac", "mpe")))
-UNFINISHED = [folder for folder in STORED if "5m_vs_6m" in folder.name]
 
 
 class Stop(Exception):
@@ -274,10 +273,6 @@ def test_the_stored_teachers_load(folder: Path) -> None:
     name = folder.name.partition("-")[0]
     config, game, learner = of_game(name)
     config.teacher.load = str(folder)
-    if folder in UNFINISHED:
-        with pytest.raises(ConfigError, match="it must be a finished teacher, and this training has not ended"):
-            load_teacher(config, game, learner)
-        return
     loaded = load_teacher(config, game, learner)
     state = checkpoint.load(folder / "final.safetensors", json.loads((folder / "done.json").read_text())["digest"])
     assert all(torch.equal(value, state["team"][key]) for key, value in learner.team.state_dict().items())

@@ -401,7 +401,7 @@ def test_students_that_hear_intents_fly_from_a_bundle_that_carries_their_bits(tm
     export_students(
         *(tmp_path / "tight", "imaging_constellation", team, sensings, rollout, tight, {}), bits_per_decision=10
     )
-    with pytest.raises(BudgetError, match=r"intent bits per decision 10 exceeds the limit 9"):
+    with pytest.raises(BudgetError, match=r"bits sent per decision 10 exceeds the limit 9"):
         policy(tmp_path / "tight", 10).reset([1])
 
 

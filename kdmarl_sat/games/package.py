@@ -11,10 +11,11 @@ from onboard.admission import admit
 from onboard.budget import Budget, BudgetError
 from onboard.bundle import BundleError, read_bundle
 from onboard.processors import PROCESSORS
-from scenarios.schema import BudgetConfig
+from scenarios.schema import BudgetConfig, to_dict
 from training.games.export import export_students
 
 GRANTED = BudgetConfig()  # to each agent: what a satellite of a mission is granted
+GAME = "game"  # in a bundle's provenance: the scenario's settings that the students were trained with
 
 
 def packaged(name: str) -> bool:
@@ -26,11 +27,17 @@ def packaged(name: str) -> bool:
 def package(benchmark: Benchmark, name: str, trained: Trained, folder: Path) -> None:
     """Write ``folder/bundles/NAME``, or say why there is none, or why no executor admits it."""
     target = folder / "bundles" / name
-    provenance = {**benchmark.origin, "method": name, "config_digest": trained.artifact.digest}
+    scenario = benchmark.config.scenario
+    provenance = {
+        **benchmark.origin,
+        "method": name,
+        "config_digest": trained.artifact.digest,
+        GAME: to_dict(scenario),
+    }
     budget = Budget(**{**dataclasses.asdict(GRANTED), "processor": PROCESSORS[GRANTED.processor]})
     game = trained.played_on(benchmark.judged_on)
     try:
-        export_students(target, benchmark.config.scenario.name, game, trained.team, trained.sight, budget, provenance)
+        export_students(target, scenario.name, game, trained.team, trained.sight, budget, provenance)
         admit(read_bundle(target))
     except BundleError as error:
         benchmark.console.say(f"{name} is not packaged: {error}")

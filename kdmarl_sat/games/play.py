@@ -6,12 +6,14 @@ what arrived.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hydra.errors import MissingConfigException
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from torch import Tensor
@@ -22,6 +24,7 @@ from envs.games.make import always_visible, make_evaluation_game
 from envs.games.sensing import RandomMasks, fixed
 from kdmarl_sat.console import Console
 from kdmarl_sat.games.evaluation import FINAL_SEED
+from kdmarl_sat.games.package import GAME
 from kdmarl_sat.provenance import code_versions
 from onboard.admission import measure
 from onboard.bundle import Bundle, BundleError, SatelliteBundle, read_bundle
@@ -32,10 +35,12 @@ from onboard.runners import Runner, choose
 from scenarios.compose import composed_game
 from scenarios.folders import own_folder
 from scenarios.games.schema import GameRunConfig
-from scenarios.ranges import ConfigError, positive, within
+from scenarios.messages import explain
+from scenarios.ranges import ConfigError, check, check_name, positive, within
+from scenarios.schema import to_dict
 from training.games.appended import AppendedGame, AppendedSight
 from training.games.evaluate import episode_key
-from training.games.export import HEARD, LAST_ACTION, SENSED, wiring_of
+from training.games.export import APPENDED, HEARD, LAST_ACTION, SENSED, wiring_of
 from training.games.messages import Links
 from training.games.networks import Sight
 from training.games.play import Played, play
@@ -59,6 +64,9 @@ class Order:
         within("", 0, 1, message_loss=self.message_loss)
         if self.deadline_ms is not None:
             positive("", deadline_ms=self.deadline_ms)
+        if self.scenario is not None:
+            one = bool(self.scenario) and not set(self.scenario) & set(",(){}[]")
+            check("scenario", self.scenario, one, "the name of one game")
 
 
 def run(order: Order, wanted: Path) -> dict[str, Any]:
@@ -68,39 +76,29 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
     """
     bundle = read_bundle(order.bundle)
-    config = composed_game(f"scenario={order.scenario or bundle.scenario}", config_dir=order.config_dir)
-    game = make_evaluation_game(config.scenario, 1)
-    sight, bits = sight_of_bundle(bundle, config, game), _bits(bundle)
-    wiring = wiring_of(game.specs, sight, bits)
-    read_bundle(order.bundle, expect=[each.spec for each in wiring])
+    bits = bits_of(bundle)
     if order.message_loss and not bits:
         raise ConfigError(
             f"message_loss={order.message_loss} is not allowed: it must be 0, the bundle sends no messages"
         )
-    with Console() as console:
-        kind = order.runner
-        if kind == "native" and (fault := choose.native_fault()):
-            console.say(f"{fault}; playing with the reference runner")
-            kind = "reference"
-
-        def make(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
-            return choose.make(kind, satellite, deadline_ms, order.target)
-
+    config = _game_of(order, bundle)
+    with Console() as console, contextlib.closing(make_evaluation_game(config.scenario, 1)) as game:
+        sight = sight_of_bundle(bundle, config, game)
+        wiring = wiring_of(game.specs, sight, bits)
+        bundle = read_bundle(order.bundle, expect=[each.spec for each in wiring])
+        if told := _other_settings(bundle, config):
+            console.say(told)
         recorder = Recorder() if order.record else None
-        executor = Executor(bundle, order.deadline_ms, make_runner=make, recorder=recorder)
-        heard_on = AppendedGame(game, Links(order.message_loss)) if bits else game
-        folder = own_folder(wanted)
+        kind, executor = _executor(order, bundle, recorder, console)
         played: list[Played] = []
-        try:
-            with console.stage(f"play {game.name}") as progress:
-                for episode in range(order.episodes):
-                    played.append(play(heard_on, sight, wiring, executor, episode_key(FINAL_SEED, episode)))
-                    progress((episode + 1) / order.episodes, _told(played, game))
-                    if episode == 0:
-                        _keep_first(folder, executor, recorder)
-        finally:
-            executor.close()
-            game.close()
+        with contextlib.closing(executor), console.stage(f"play {game.name}") as progress:
+            folder = own_folder(wanted)
+            heard_on = AppendedGame(game, Links(order.message_loss)) if bits else game
+            for episode in range(order.episodes):
+                played.append(play(heard_on, sight, wiring, executor, episode_key(FINAL_SEED, episode)))
+                progress((episode + 1) / order.episodes, _told(played, game))
+                if episode == 0:
+                    _keep_first(folder, executor, recorder)
         result = {
             "run": {**code_versions(), "runner": kind, "bundle": bundle.provenance},
             "scenario": config.scenario.name,
@@ -114,6 +112,33 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
     return result
 
 
+def _game_of(order: Order, bundle: Bundle) -> GameRunConfig:
+    """
+    Raises:
+        ConfigError: the bundle was made for a scenario that is not here, or is no game.
+    """
+    if order.scenario is not None:
+        return composed_game(f"scenario={order.scenario}", config_dir=order.config_dir)
+    try:
+        check_name("scenario", bundle.scenario)
+        return composed_game(f"scenario={bundle.scenario}", config_dir=order.config_dir)
+    except MissingConfigException as error:
+        raise ConfigError(f"bundle={order.bundle} needs scenario={bundle.scenario}: {explain(error)}") from error
+
+
+def _executor(order: Order, bundle: Bundle, recorder: Recorder | None, console: Console) -> tuple[str, Executor]:
+    """The kind of its runners too: the reference where this machine cannot run the native one."""
+    kind = order.runner
+    if kind == "native" and (fault := choose.native_fault()):
+        console.say(f"{fault}; playing with the reference runner")
+        kind = "reference"
+
+    def make(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
+        return choose.make(kind, satellite, deadline_ms, order.target)
+
+    return kind, Executor(bundle, order.deadline_ms, make_runner=make, recorder=recorder)
+
+
 def _keep_first(folder: Path, executor: Executor, recorder: Recorder | None) -> None:
     """The first episode's flight log, and its recording where there is one."""
     executor.log.write(folder / "flight_log_0.jsonl")
@@ -121,31 +146,57 @@ def _keep_first(folder: Path, executor: Executor, recorder: Recorder | None) -> 
         write_whole(folder / "flight_record_0.jsonl", recorder.text(None).encode())
 
 
+def _other_settings(bundle: Bundle, config: GameRunConfig) -> str:
+    """A sentence where the game's settings are not those that its students were trained with; "" where they are, or the
+    bundle does not say."""
+    trained, here = bundle.provenance.get(GAME), to_dict(config.scenario)
+    if not isinstance(trained, dict):
+        return ""
+    differing = [f"scenario.{key}" for key in here if key != "name" and here[key] != trained.get(key)]
+    return f"the students were trained with other settings of {', '.join(differing)}" if differing else ""
+
+
 def sight_of_bundle(bundle: Bundle, config: GameRunConfig, game: Game) -> Sight:
     """What the bundle's networks read of the game, as their blocks say.
 
     Raises:
-        BundleError: they read what the game's agents do not have.
+        ConfigError: the game has other agents than the bundle.
+        BundleError: the networks read what the game's agents do not have.
     """
-    blocks = [[block.name for block in each.spec.blocks] for each in bundle.satellites]
-    if len(blocks) != len(game.specs):
-        raise BundleError(f"the bundle has {len(blocks)} networks, and {game.name!r} has {len(game.specs)} agents")
-    known = [{block.name for block in spec.blocks} for spec in game.specs]
-    always, random = always_visible(config.scenario, game), config.scenario.random_mask
+    by_agent = {each.spec.name: [block.name for block in each.spec.blocks] for each in bundle.satellites}
+    agents = [spec.name for spec in game.specs]
+    if sorted(by_agent) != sorted(agents):
+        allowed = f"a game of the bundle's agents, {', '.join(by_agent)}, and it has {', '.join(agents)}"
+        raise ConfigError(f"scenario={config.scenario.name} is not allowed: it must be {allowed}")
+    blocks = [by_agent[agent] for agent in agents]
+    known = [[block.name for block in spec.blocks] for spec in game.specs]
+    for agent, read, own in zip(agents, blocks, known, strict=True):
+        if strange := [name for name in read if name not in (*own, *APPENDED)]:
+            told = f"the network of agent {agent!r} reads a block {strange[0]!r}"
+            raise BundleError(f"{told}, and in {game.name!r} it has {', '.join(own)}")
+    random = config.scenario.random_mask
     if any(SENSED in names for names in blocks):
         if random is None:
             raise BundleError(f"the bundle's networks sense columns that change, and those of {game.name!r} do not")
+        always = always_visible(config.scenario, game)
         masks: RandomMasks | Tensor = RandomMasks(game.specs, (random.visible[0], random.visible[1]), always)
     else:
-        sensed = [[name for name in names if name in own] for names, own in zip(blocks, known, strict=True)]
-        masks = fixed(game.specs, sensed)
+        masks = fixed(game.specs, [[name for name in names if name not in APPENDED] for names in blocks])
     last_action = any(LAST_ACTION in names for names in blocks)
     kind = AppendedSight if any(HEARD in names for names in blocks) else Sight
     return kind(game.specs, masks, identities=False, last_action=last_action)
 
 
-def _bits(bundle: Bundle) -> int:
-    return bundle.satellites[0].bits_per_decision
+def bits_of(bundle: Bundle) -> int:
+    """Of each message that its networks send; 0: none do.
+
+    Raises:
+        BundleError: they send messages of unlike length.
+    """
+    found = sorted({each.network.design.message_bits for each in bundle.satellites})
+    if len(found) > 1:
+        raise BundleError(f"the bundle's networks send messages of {found} bits: all must send equally many")
+    return found[0]
 
 
 def _told(played: Sequence[Played], game: Game) -> str:
@@ -156,7 +207,7 @@ def _told(played: Sequence[Played], game: Game) -> str:
 def summary(bundle: Bundle, executor: Executor, played: Sequence[Played], victory: bool) -> dict[str, Any]:
     """What the episodes came to; latency is this machine's wall clock."""
     decisions, sent = sum(each.decisions for each in played), sum(each.messages for each in played)
-    bits = _bits(bundle)
+    bits = bits_of(bundle)
     return {
         "returns": [round(each.reward, 4) for each in played],
         "wins": [each.won for each in played] if victory else None,
@@ -206,6 +257,8 @@ def table(result: dict[str, Any]) -> Table:
     shown.add_row("decisions by the networks", str(events[Kind.DECISION.value]))
     shown.add_row("missed deadlines", str(events[Kind.LATE.value]))
     shown.add_row("fallback actions", str(events[Kind.FALLBACK.value]))
+    if events[Kind.SAFE_MODE.value]:
+        shown.add_row("agents in safe mode to the end", str(events[Kind.SAFE_MODE.value]))
     if messages["bits"]:
         shown.add_row("messages sent, heard", f"{messages['sent']}, {messages['heard']}")
         shown.add_row("bits sent per decision", f"{messages['bits_per_decision']:.2f}")

@@ -13,7 +13,8 @@ _FIRST = (TEACHER, "mappo_lh", "mappo_lh_a", "qmix_lh", "vdn_lh", "kd_lh", "kd_l
 
 def overview(results: Results) -> str:
     """Markdown: each method's score with its interval, seeds, random play and cost."""
-    places = results.places
+    shown = set(_FIRST) - {TEACHER}
+    places = [place for place in results.places if shown & set(results.methods(place))]
     methods = in_order(method for place in places for method in results.methods(place) if method in _FIRST)
     rows = [(label(method), *(_score(results, place, method) for place in places)) for method in methods]
     rows.append(("times fewer MACs, KD-MARL LH", *(_macs(results, place) for place in places)))
