@@ -411,6 +411,16 @@ def test_the_overview_by_hand() -> None:
     assert found["times fewer MACs, KD-MARL LH"] == ["30.0", "–"]
 
 
+def test_a_teacher_alone_in_a_second_budget_has_no_row_and_no_column() -> None:
+    """Where only a method that the paper does not have has run in another budget."""
+    other = dataclasses.replace(smax_record("kd_lh_m", wins(18), 0), budget="converged")
+    records = [*toy(), other]
+    named = [row[0] for row in found(records, "Table I: ").rows if row[1].startswith("ours, win rate")]
+    assert named == ["3m (equal steps)"]
+    head = overview.overview(grouped(records)).splitlines()[0]
+    assert "3m (equal steps)" in head and "teacher" not in head
+
+
 def test_the_readme_holds_what_the_records_say() -> None:
     readme, text = (ROOT / "README.md").read_text(), overview.overview(grouped(read_all(ROOT / RECORDS)))
     assert inserted(readme, text, overview.BEGIN, overview.END) == readme
