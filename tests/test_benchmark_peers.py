@@ -19,7 +19,7 @@ from kdmarl_sat.measure import doors
 from kdmarl_sat.measure.peers import benchmark, cost, programs, smax
 from kdmarl_sat.measure.peers.benchmark import compared, costs, ratios, record
 from kdmarl_sat.measure.peers.cost import FailedError, Point, Run, averaged, compare, measure
-from kdmarl_sat.measure.peers.ours import Watched, composed, macs_per_step, train
+from kdmarl_sat.measure.peers.ours import Watched, macs_per_step, train
 from kdmarl_sat.measure.peers.programs import (
     BenchmarlReader,
     EpymarlReader,
@@ -32,6 +32,7 @@ from kdmarl_sat.measure.peers.programs import (
     find,
     overrides,
 )
+from scenarios.compose import composed_game
 
 # As the programs print them, shortened.
 EPYMARL = """\
@@ -325,7 +326,7 @@ def test_ours_is_set_as_a_user_would() -> None:
 def test_our_trainer_reports_its_own_play(capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {"hidden": 8, "critic_hidden": 8, "environments": 4, "window": 5, "epochs": 1, "minibatches": 1}
     learning = {"learning_rate": 1e-3, "entropy": [0.0, 0.0], "last_action": "false"}
-    config = composed(overrides(sizes | learning, 60, 0, 1))
+    config = composed_game(*overrides(sizes | learning, 60, 0, 1))
     train(config, Watched(ToyGame(4, rounds=3)))
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == {"event": "start"}
@@ -360,8 +361,8 @@ def test_wins_are_read_of_both_programs() -> None:
 def test_our_phases_are_shortened_in_proportion() -> None:
     program = smax.ours("3m", threads=1)
     words = [word for word in program.command(1000, 3) if not word.startswith(("-", "/"))]
-    config = composed([word for word in words if "=" in word])
-    whole = composed(["scenario=smac_3m", "budget=equal"]).mappo.phases
+    config = composed_game(*[word for word in words if "=" in word])
+    whole = composed_game("scenario=smac_3m", "budget=equal").mappo.phases
     assert [phase.steps for phase in config.mappo.phases] == [phase.steps * 1000 // 2_000_000 for phase in whole]
     assert [phase.learning_rate for phase in config.mappo.phases] == [phase.learning_rate for phase in whole]
     assert (config.seed, config.compute.threads) == (3, 1)

@@ -1,4 +1,4 @@
-"""``kdmarl-sat play``: a bundle plays a game under the onboard executor, one executor for each agent's network.
+"""``kdmarl-sat play``: a bundle plays a game under the onboard executor.
 
 Nothing is trained. Where students send messages, each step has two rounds: all that live send, then each decides with
 what arrived.

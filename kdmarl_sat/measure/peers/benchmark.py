@@ -15,9 +15,10 @@ from rich.table import Table
 from envs.files import write_json
 from kdmarl_sat.games.report.peers import FORMAT, VERSION
 from kdmarl_sat.measure.peers.cost import Comparison, FailedError, Run, compare, measure
-from kdmarl_sat.measure.peers.ours import composed, macs_per_step
+from kdmarl_sat.measure.peers.ours import macs_per_step
 from kdmarl_sat.measure.peers.programs import PEERS, WINDOW_STEPS, Program, ours
 from kdmarl_sat.provenance import code_versions
+from scenarios.compose import composed_game
 
 WANTED = {"EPyMARL": 5.0, "JaxMARL": 1.0}  # ratio of environment steps per CPU second, with its widths and epochs
 RETURNS = (-24.0, -22.0, -20.0)  # of which the table tells what they cost; random play has about -27
@@ -38,7 +39,7 @@ def benchmark(
         missing: of the other peers, why each is not compared.
     """
     failed = dict(missing)
-    own = ours(threads, code_versions(), lambda overrides: macs_per_step(composed(overrides)))
+    own = ours(threads, code_versions(), lambda overrides: macs_per_step(composed_game(*overrides)))
     own = [program for program in own if all(peer not in program.name or peer in found for peer in PEERS)]
     out.parent.mkdir(parents=True, exist_ok=True)
     # Each peer right behind ours that is set like it: the machine's load is more alike.
@@ -81,7 +82,7 @@ def record(
         "format": FORMAT,
         "version": VERSION,
         "run": code_versions(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "load": list(os.getloadavg())},
+        "machine": machine(),
         "settings": {**settings, "window_steps": WINDOW_STEPS},
         "programs": {
             program.name: {
@@ -175,6 +176,11 @@ def _plain(run: Run) -> dict[str, Any]:
 
 def _command(program: Program, steps: int, seed: int) -> list[str]:
     return program.command(round(steps * program.share), seed)
+
+
+def machine() -> dict[str, Any]:
+    """What the measurements were made on, as plain JSON."""
+    return {"processor": processor(), "cores": os.cpu_count(), "load": list(os.getloadavg())}
 
 
 def processor() -> str:

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
 from torch import Tensor
 
 from envs.games.api import Frame, Game, Transition
 from envs.games.make import make_game
 from envs.games.sensing import everything
 from kdmarl_sat.games.methods import BY_NAME, sight_of, team_of
-from scenarios.games import schema
+from scenarios.compose import composed_game
 from scenarios.games.schema import GameRunConfig
-from scenarios.schema import load
 from training.artifact import Place
 from training.games import mappo
 from training.games.networks import StateCritic
@@ -66,14 +64,6 @@ class Watched:
         return returns, won
 
 
-def composed(overrides: list[str]) -> GameRunConfig:
-    schema.register()
-    with initialize_config_module("scenarios.games", version_base="1.3"):
-        config = load(compose("config", overrides))
-    assert isinstance(config, GameRunConfig)
-    return config
-
-
 def macs_per_step(config: GameRunConfig) -> int:
     """Multiply-accumulates of one forward pass of actors and critic over one step of one environment."""
     learner = _made(config, make_game(config.scenario, 1))
@@ -112,6 +102,6 @@ def _tell(record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _config = composed(sys.argv[1:])
+    _config = composed_game(*sys.argv[1:])
     torch.set_num_threads(_config.compute.threads)
     train(_config, Watched(make_game(_config.scenario, _config.mappo.environments)))

@@ -7,7 +7,6 @@ given. Wins are those of training: ours are on jaxmarl's SMAX too.
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from envs.files import write_json, write_whole
-from kdmarl_sat.measure.peers.benchmark import processor
+from kdmarl_sat.measure.peers.benchmark import machine
 from kdmarl_sat.measure.peers.cost import Run, measure
-from kdmarl_sat.measure.peers.ours import composed
 from kdmarl_sat.measure.peers.programs import (
     ROOT,
     WANDB,
@@ -35,6 +33,7 @@ from kdmarl_sat.measure.peers.programs import (
 from kdmarl_sat.provenance import code_versions
 from kdmarl_sat.report.render import png
 from kdmarl_sat.report.style import GRID, family_colour, styled
+from scenarios.compose import composed_game
 
 FORMAT, VERSION = "kdmarl_sat.benchmark_wins", 1
 LEVELS = (0.5, 0.8, 0.95)  # shares of battles won, whose cost the table tells
@@ -44,7 +43,7 @@ OURS, THEIRS = "ours", "JaxMARL"
 def ours(map_name: str, threads: int) -> Program:
     """MAPPO FO of ``scenario=smac_MAP``, its phases shortened in proportion."""
     asked = (f"scenario=smac_{map_name}", "budget=equal")  # as many steps as the tables' baselines, then shortened
-    phases = composed(list(asked)).mappo.phases
+    phases = composed_game(*asked).mappo.phases
     planned = sum(phase.steps for phase in phases)
 
     def command(steps: int, seed: int) -> list[str]:
@@ -128,7 +127,7 @@ def record(programs: Sequence[Program], runs: Sequence[Run], settings: dict[str,
         "format": FORMAT,
         "version": VERSION,
         "run": code_versions(),
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "load": list(os.getloadavg())},
+        "machine": machine(),
         "settings": {**settings, "window_steps": WINDOW_STEPS},
         "programs": {program.name: program.origin for program in programs},
         "runs": [
