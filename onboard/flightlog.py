@@ -55,6 +55,10 @@ class FlightLog:
         counted = Counter(event.kind for event in self._events if satellite in (None, event.satellite))
         return {kind: counted[kind] for kind in Kind}
 
+    def clear(self) -> None:
+        """Forget all events."""
+        self._events.clear()
+
     def write(self, path: str | Path) -> None:
         """One JSON object per line; whole or not at all.
 

@@ -86,6 +86,10 @@ class Recorder:
     def resumed(self, satellite: str, time_s: float) -> None:
         self._lines.append({"resumed_s": time_s, "satellite": satellite})
 
+    def clear(self) -> None:
+        """Forget all that was kept."""
+        self._lines.clear()
+
     def text(self, limits: Mapping[str, Limits] | None, networks: Mapping[str, str] | None = None) -> str:
         """The file's content.
 

@@ -17,7 +17,7 @@ from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.episode_result import EpisodeResult
 from envs.basilisk.heuristics import GreedyPolicy
 from envs.basilisk.support_data import parse_epoch
-from envs.basilisk.tasks import CAPTURED, DUPLICATE, IMAGES, MISSED, Tasks
+from envs.basilisk.tasks import CAPTURED, DUPLICATE, IMAGES, MISSED, TIMED_OUT, Tasks
 from kdmarl_sat.missions.report.metrics import json_ready
 from scenarios.compose import composed
 from scenarios.files.mission import names_from_file
@@ -151,7 +151,7 @@ def test_the_example_is_flown() -> None:
         assert tasks.target_name[k] == f"task {task['id']}"
         assert task["release_time"] <= tasks.end_s[k] - config.sim_step_s <= task["due_time"]
         assert tasks.held_s[k] == task["duration"] <= tasks.end_s[k] - begun_s(tasks, int(k))
-    missed = tasks.outcome == MISSED
+    missed = np.isin(tasks.outcome, (MISSED, TIMED_OUT))
     dwell_s = np.array([task["duration"] for task in wanted])[tasks.target]
     assert (tasks.held_s[missed] <= dwell_s[missed] + config.sim_step_s).all()
     assert result.completion is not None

@@ -252,10 +252,12 @@ def test_a_run_packages_its_students_and_play_plays_them(
             [f"bundle={bundles / method}", "episodes=16", f"out={method}", "record=true", "--config-dir", str(mission)]
         )
         result = json.loads((tmp_path / method / "play.json").read_text())
-        assert result["decisions"] == 16 * 5 * 2
+        assert result["decisions"] == 16 * 5 * 2 == result["events"]["decision"]  # counted over all episodes
         assert result["messages"]["bits_per_decision"] == (8 if method == "kd_lh_m" else 0)
         # Both are greedy play of the same networks, on other episodes.
         assert sum(result["returns"]) / 16 == pytest.approx(sum(records[method].final["returns"]) / 16, abs=1.5)
+    flown = [json.loads(line) for line in Path("kd_lh_m/flight_log_0.jsonl").read_text().splitlines()]
+    assert sum(event["kind"] == "decision" for event in flown) == 5 * 2  # of the first episode alone
     again, same = replay(Path("kd_lh_m/flight_record_0.jsonl"), bundles / "kd_lh_m", "reference")
     assert same and again == "10 decisions, all as they were flown (reference runner)"
     said = capsys.readouterr().out

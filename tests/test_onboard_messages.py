@@ -187,6 +187,28 @@ def test_the_engine_refuses_null_pointers_and_models_without_messages() -> None:
     assert library.kd_send(None, *given) == -1
 
 
+def test_no_message_of_upset_weights_is_given_out() -> None:
+    """One bit of every word of the weights in turn is flipped; the caller's word stays as it was."""
+    library, satellite = ctypes.CDLL(str(build.shared_library())), make_talker()
+    content = table.dump(satellite.network, satellite.spec)
+    obs, hidden = satellite.golden.obs[0].copy(), np.zeros(6, np.float32)
+    message = np.full(1, 0xDEADBEEF, np.uint32)
+    given = [ctypes.c_void_p(each.ctypes.data) for each in (obs, hidden, message)]
+    storage = np.zeros(library.kd_required_words(content, len(content)), np.uint32)
+    model = ctypes.create_string_buffer(library.kd_model_bytes())
+    assert library.kd_load(model, content, len(content), ctypes.c_void_p(storage.ctypes.data), len(storage)) == 0
+    refused = 0
+    for word in range(len(storage)):
+        storage[word] ^= 1 << 20
+        status = library.kd_send(model, *given)
+        storage[word] ^= 1 << 20
+        refused += status != 0
+        assert message[0] == 0xDEADBEEF or status == 0, f"word {word}"
+        message[0] = 0xDEADBEEF
+    assert refused == len(storage)
+    assert library.kd_send(model, *given) == 0 and message[0] != 0xDEADBEEF
+
+
 def described(content: bytes, at: int, word: int) -> bytes:
     """A table with another word in its header, and a CRC that agrees."""
     changed = content[:at] + word.to_bytes(4, "little") + content[at + 4 :]

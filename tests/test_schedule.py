@@ -105,6 +105,16 @@ def test_a_satellites_tasks_follow_one_another(plain: Flown) -> None:
     assert ((tasks.target_name != "") == images).all()
 
 
+def test_an_image_without_success_times_out_while_its_window_is_open_and_is_missed_when_it_closes(plain: Flown) -> None:
+    """The scenario's timeout is 120 s; windows are those that BSK-RL found."""
+    [tasks], timeout_s = plain.tasks, 120.0
+    lasted_s = tasks.end_s - tasks.start_s
+    missed, timed_out = (tasks.outcome == OUTCOMES.index(name) for name in ("missed", "timed_out"))
+    assert missed.any() and timed_out.any()
+    assert (np.abs(lasted_s[timed_out] - timeout_s) <= 1).all()
+    assert (lasted_s[missed] <= timeout_s + 1).all() and (lasted_s[missed] < timeout_s - 1).any()
+
+
 def starved(*more: str) -> tuple[str, ...]:
     hardware = ("wide", "narrow", "slow")
     low = (f"scenario.hardware.{name}.initial_charge=[0.1,0.2]" for name in hardware)

@@ -77,6 +77,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
         self._checked_ns = -1  # upstream asks several times per step; the state only changes with time
         self._read_ns = -1
         self.deadline_s = np.inf  # when the running action ends at the latest
+        self.window_closes_s = np.inf  # of the target that it images
         self.running: str | Target | None = None  # "charge", ..., a target, or None before the first action
 
     def calculate_additional_windows(self, duration: float) -> None:
@@ -191,6 +192,7 @@ class Imager(sats.ImagingSatellite):  # type: ignore[misc]  # bsk_rl is untyped
 
     def image(self, target: Target, close_s: float, timeout_s: float) -> None:
         """Track a target until it is captured, its window closes or the timeout passes."""
+        self.window_closes_s = close_s
         self.deadline_s = min(close_s, self.simulator.sim_time + timeout_s)
         self.requires_retasking = False
         if self.running is not target:

@@ -83,7 +83,14 @@ class TaskLog:
             elif not satellite.is_alive():
                 self._end(row, now.time_s, record.LOST)
             elif satellite.requires_retasking and nanoseconds(satellite.deadline_s) <= nanoseconds(now.time_s):
-                self._end(row, now.time_s, record.MISSED if satellite.imaging else record.DONE)
+                self._end(row, now.time_s, self._without_image(satellite))
+
+    @staticmethod
+    def _without_image(satellite: Imager) -> int:
+        """The outcome of an action that ran its time."""
+        if not satellite.imaging:
+            return record.DONE
+        return record.TIMED_OUT if satellite.deadline_s < satellite.window_closes_s else record.MISSED
 
     def _hold(self, row: int, held_s: float) -> None:
         task = self._tasks[self._running[row]]

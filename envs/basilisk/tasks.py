@@ -14,7 +14,7 @@ from envs.files import read_arrays, write_arrays
 OUTCOMES = (
     "done",  # it ran its time: no image
     "captured",  # the first image of its target
-    "missed",  # the window or the timeout ended before an image was taken
+    "missed",  # the window closed before an image was taken
     "duplicate",  # an image of a target that had been imaged
     "clouded",  # an image that shows nothing but clouds
     "guard",  # the guard's action, in place of the policy's
@@ -22,8 +22,9 @@ OUTCOMES = (
     "late",  # the decision is under way: the satellite charges meanwhile
     "lost",  # the satellite was lost within it
     "unfinished",  # the episode ended within it
+    "timed_out",  # the timeout passed before an image was taken, and the window was still open
 )
-DONE, CAPTURED, MISSED, DUPLICATE, CLOUDED, GUARD, NOT_RECEIVED, LATE, LOST, UNFINISHED = range(len(OUTCOMES))
+DONE, CAPTURED, MISSED, DUPLICATE, CLOUDED, GUARD, NOT_RECEIVED, LATE, LOST, UNFINISHED, TIMED_OUT = range(len(OUTCOMES))
 IMAGES = (CAPTURED, DUPLICATE, CLOUDED)  # an image was taken
 
 

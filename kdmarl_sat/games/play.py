@@ -7,7 +7,8 @@ what arrived.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
         recorder = Recorder() if order.record else None
         kind, executor = _executor(order, bundle, recorder, console)
         played: list[Played] = []
+        events: Counter[Kind] = Counter()
         with contextlib.closing(executor), console.stage(f"play {game.name}") as progress:
             folder = own_folder(wanted)
             heard_on = AppendedGame(game, Links(order.message_loss)) if bits else game
@@ -99,12 +101,16 @@ def run(order: Order, wanted: Path) -> dict[str, Any]:
                 progress((episode + 1) / order.episodes, _told(played, game))
                 if episode == 0:
                     _keep_first(folder, executor, recorder)
+                events.update(executor.log.counts())
+                executor.log.clear()  # so that memory does not grow with the episodes
+                if recorder is not None:
+                    recorder.clear()
         result = {
             "run": {**code_versions(), "runner": kind, "bundle": bundle.provenance},
             "scenario": config.scenario.name,
             "backend": game.backend,
             "message_loss": order.message_loss,
-            **summary(bundle, executor, played, game.has_victory),
+            **summary(bundle, executor, events, played, game.has_victory),
         }
         write_json(folder / "play.json", result)
         console.show(table(result))
@@ -204,8 +210,10 @@ def _told(played: Sequence[Played], game: Game) -> str:
     return f"return {np.mean([each.reward for each in played]):.2f}{won}"
 
 
-def summary(bundle: Bundle, executor: Executor, played: Sequence[Played], victory: bool) -> dict[str, Any]:
-    """What the episodes came to; latency is this machine's wall clock."""
+def summary(
+    bundle: Bundle, executor: Executor, events: Mapping[Kind, int], played: Sequence[Played], victory: bool
+) -> dict[str, Any]:
+    """What the episodes came to, with the number of events of each kind; latency is this machine's wall clock."""
     decisions, sent = sum(each.decisions for each in played), sum(each.messages for each in played)
     bits = bits_of(bundle)
     return {
@@ -218,7 +226,7 @@ def summary(bundle: Bundle, executor: Executor, played: Sequence[Played], victor
             "heard": sum(each.heard for each in played),
             "bits_per_decision": bits * sent / decisions,
         },
-        "events": {kind.value: count for kind, count in executor.log.counts().items()},
+        "events": {kind.value: events[kind] for kind in Kind},
         "agents": [
             {
                 "name": each.spec.name,

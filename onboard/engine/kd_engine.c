@@ -269,15 +269,22 @@ int32_t kd_send(const kd_model *model, const float *obs, const float *hidden, ui
 {
     int32_t status = kd_check(model);
     int32_t upset;
+    uint32_t composed = 0u;
     if (status != KD_OK) {
         return status;
     }
     if ((model->messages == 0u) || (obs == NULL) || (hidden == NULL) || (message == NULL)) {
         return KD_ERR_ARGUMENT;
     }
-    status = compose(model, obs, hidden, message);
+    status = compose(model, obs, hidden, &composed);
     upset = kd_verify(model); /* upset weights may be why it failed, so they are named first */
-    return (upset == KD_OK) ? status : upset;
+    if (upset != KD_OK) {
+        status = upset;
+    }
+    if (status == KD_OK) {
+        *message = composed; /* nothing that upset weights made is given out */
+    }
+    return status;
 }
 
 int32_t kd_decide(kd_model *model, const float *obs, const uint8_t *mask, const float *hidden, float *next,
