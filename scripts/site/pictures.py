@@ -8,7 +8,7 @@ from envs.files import write_whole
 from kdmarl_sat.api import Heuristic, compose, fly_rule, plot_flight
 from scripts.site.outside import ROOT
 
-MISSIONS = ("imaging_constellation", "walker_cities", "tip_and_cue", "optical_sar")
+MISSIONS = ("imaging_constellation", "walker_cities", "tip_and_cue", "optical_sar", "bskrl_aeos")
 
 
 def main() -> None:
