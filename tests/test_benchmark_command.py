@@ -18,6 +18,7 @@ from kdmarl_sat.games import jobs as benchmark_jobs
 from kdmarl_sat.games.jobs import Job
 from kdmarl_sat.games.records import read_all, write
 from kdmarl_sat.games.report.overview import BEGIN, END
+from kdmarl_sat.games.report.summary import grouped
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,6 +87,28 @@ def test_what_is_missing(tmp_path: Path) -> None:
     on_starcraft = [Job("smac_3m", 0, ("kd_lh",), "", ("scenario.environment.backend=smac",))]
     assert benchmark_jobs.missing(on_starcraft, tmp_path) == on_starcraft
     assert benchmark_jobs.missing([Job("smac_8m", 0, ("kd_lh",))], tmp_path) == [Job("smac_8m", 0, ("kd_lh",))]
+
+
+def test_a_run_with_the_teacher_of_another_seed_is_another_run(tmp_path: Path) -> None:
+    """It overwrites no run with the seed's own teacher, stands apart in tables, and does not make that run needless."""
+    own = smax_record("kd_lh", [True], 1)
+    stranger = smax_record("kd_lh", [False], 1, teacher={"path": "there", "seed": 0, "digest": "d"})
+    same = smax_record("kd_lh", [True], 1, teacher={"path": "there", "seed": 1, "digest": "d"})
+    assert own.file_name() == same.file_name() != stranger.file_name()
+    write(stranger, tmp_path)
+    job, loaded = Job("smac_3m", 1, ("kd_lh",)), Job("smac_3m", 1, ("kd_lh",), "", ("teacher.load=there",))
+    assert benchmark_jobs.missing([job], tmp_path) == [job]
+    assert benchmark_jobs.missing([loaded], tmp_path) == []
+    other = Job("smac_3m", 1, ("kd_lh",), "", ("teacher.load=elsewhere",))
+    assert benchmark_jobs.missing([other], tmp_path) == [other]
+    write(own, tmp_path)
+    assert benchmark_jobs.missing([job, loaded], tmp_path) == []
+    second = smax_record("kd_lh", [False], 2, teacher={"path": "there", "seed": 0, "digest": "d"})
+    results = grouped([stranger, own, second])
+    [place] = results.places
+    main = results.get(place, "kd_lh")
+    assert main is not None and main.records == (own,)
+    assert [group.seeds for group, _ in results.otherwise] == [(1, 2)]
 
 
 def test_every_ablation_composes() -> None:

@@ -128,6 +128,17 @@ def test_every_method_leaves_a_record_and_a_second_run_trains_nothing(mission: P
     assert results(fresh[0]) == results(stored["kd_lh_a"])
 
 
+def test_with_as_many_steps_mappo_fo_is_the_teacher(mission: Path, tmp_path: Path) -> None:
+    """It is trained once; trained by itself it gives the same."""
+    phases = "mappo.phases=${teacher.phases}"
+    both = {r.method: r for r in run(composed(mission, tmp_path, "methods=[teacher,mappo_fo]", phases), tmp_path / "a")}
+    assert both["mappo_fo"].final == both["teacher"].final
+    assert not list((tmp_path / "cache").glob("*mappo_fo*"))
+    [alone] = run(composed(mission, tmp_path, "methods=[mappo_fo]", phases), tmp_path / "b")
+    assert alone.final["returns"] == both["teacher"].final["returns"]
+    assert list((tmp_path / "cache").glob("*mappo_fo*"))
+
+
 def test_killed_and_started_again_it_gives_the_same_record(mission: Path, tmp_path: Path) -> None:
     expected = run(composed(mission, tmp_path / "whole", "methods=[kd_lh]"), tmp_path / "out")[0]
     arguments = [

@@ -20,7 +20,15 @@ from kdmarl_sat.games.jobs import composed
 from kdmarl_sat.games.records import GameRecord, read_all
 from kdmarl_sat.games.report import formats, overview, paper, write_tables
 from kdmarl_sat.games.report.cells import Table
-from kdmarl_sat.games.report.statistics import Scores, compare, interquartile_mean, mean_score, normalised, share
+from kdmarl_sat.games.report.statistics import (
+    Scores,
+    compare,
+    difference,
+    interquartile_mean,
+    mean_score,
+    normalised,
+    share,
+)
 from kdmarl_sat.games.report.summary import grouped
 from kdmarl_sat.games.report.tables import tables
 from kdmarl_sat.games.report.teachers import teachers
@@ -33,7 +41,7 @@ def wins(number: int, of: int = 20) -> list[bool]:
 
 
 def toy() -> list[GameRecord]:
-    """Teacher 80 and 100 %, ceiling 75 %, students 70 and 80 %; random actions win 25 %."""
+    """Teacher 80 and 100 %, MAPPO LH 75 %, students 70 and 80 %; random actions win 25 %."""
     big = {"macs": {"per_decision": [40000, 80000], "per_episode": 1_200_000.0}}
     return [
         smax_record("teacher", wins(16), 0, **big),
@@ -91,7 +99,7 @@ def test_retention_by_hand() -> None:
     assert row["win rate, %"].startswith("75.0 [")
     assert row["kept of the teacher, %"].startswith("83.3 [")  # 75 / 90
     assert row["paper, plain"].startswith("96.6")  # 94.78 / 98.12
-    assert row["kept of the mask's ceiling, %"].startswith("100.0 [")  # 75 / 75
+    assert row["kept of MAPPO LH, %"].startswith("100.0 [")  # 75 / 75
     assert row["agrees with teacher"].startswith("75.0")
     normalised_cells = found(toy(), "3m: retention").rows[2]
     assert normalised_cells[4].startswith("76.9 [")  # (75 - 25) / (90 - 25)
@@ -141,12 +149,14 @@ def test_distillation_against_direct_training() -> None:
 
 def test_teachers_beside_other_numbers() -> None:
     records = [smax_record("teacher", wins(19)), mpe_record("teacher", [-9.0, -9.0]), mpe_record("kd_lh", [-9.0, -9.0])]
+    records.append(mpe_record("qmix_fo", [-9.0, -9.0]))
     [table] = teachers(grouped(records), {"simple_spread": [-8.0, -8.0], "simple_adversary": [1.0]})
-    assert [row[0] for row in table.rows] == ["3m", "Simple Spread", "Simple Spread"]
-    assert [row[1].split()[0] for row in table.rows] == ["95.00", "−9.00", "−9.00"]
-    # (-134 / 3 + 25) / 2, and a tenth less than -8.
-    assert [row[4] for row in table.rows] == ["95.00: met", "−9.83: met", "−8.80: not met"]
-    assert teachers(grouped(records[2:]), {}) == []
+    assert [row[0] for row in table.rows] == ["3m", *["Simple Spread"] * 3]
+    assert [row[1] for row in table.rows] == ["Teacher", "Teacher", "Teacher", "QMIX FO"]
+    assert [row[2].split()[0] for row in table.rows] == ["95.00", "−9.00", "−9.00", "−9.00"]
+    # (-134 / 3 + 25) / 2, a tenth less than -8, and (-127 / 3 + 25) / 2.
+    assert [row[5] for row in table.rows] == ["95.00: met", "−9.83: met", "−8.80: not met", "−8.67: not met"]
+    assert teachers(grouped(records[2:3]), {}) == []
 
 
 def test_simulators_are_never_mixed() -> None:
@@ -245,8 +255,9 @@ def test_over_all_games() -> None:
     records = [*toy(), smax_record("teacher", wins(20), 0, **second), smax_record("kd_lh", wins(20), 0, **second)]
     row = cells(found(records, "Over all games"), "KD-MARL LH")
     assert (row["games"], row["runs"]) == ("3m, 8m", "3")
-    # 45 / 65, 55 / 65 and 75 / 75
-    assert row["normalised retention, mean, %"].startswith("84.6 [")
+    # The mean of 45 / 65 and 55 / 65, and 75 / 75: each game counts once.
+    assert row["normalised retention, mean, %"].startswith("88.5 [")
+    assert cells(found(records, "Over all games"), "MAPPO LH †")["games"] == "3m"  # of one game of two
 
 
 def test_table_three() -> None:
@@ -299,13 +310,31 @@ def test_seeds_and_episodes_both_widen_the_interval() -> None:
     rng = np.random.default_rng(7)
     runs = {seed: rng.normal(mean, 4, 50) for seed, mean in enumerate([0, 1, 2, 3, 4, 5, 6, 7])}
     ours = mean_score(Scores(runs))
-    spread = np.sqrt(np.var([values.mean() for values in runs.values()]) / 8 + 16 / 400)  # of two-stage resampling
+    spread = np.sqrt(np.var([values.mean() for values in runs.values()]) / 8 + 16 / 400)
     assert (ours.high - ours.low) / (2 * 1.96) == pytest.approx(spread, rel=0.08)
 
 
+def test_seeds_that_score_alike_in_each_episode_do_not_narrow_the_interval() -> None:
+    values = np.random.default_rng(8).normal(0, 3, 60)
+    one, three = (
+        mean_score(Scores({0: values}, "here")),
+        mean_score(Scores(dict.fromkeys(range(3), values), "here")),
+    )
+    assert (three.low, three.high) == pytest.approx((one.low, one.high))
+
+
+def test_comparisons_pair_episodes() -> None:
+    """A constant difference has no spread, however much episodes differ; unpaired, this interval would be 3 wide."""
+    values = np.random.default_rng(9).normal(0, 3, 60)
+    theirs = Scores({0: values, 1: values - 1}, "here")
+    ours = Scores({0: values + 0.5, 1: values - 0.5}, "here")
+    found = compare(ours, theirs, difference)
+    assert (found.estimate, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
 def test_comparisons_pair_seeds() -> None:
-    teacher = Scores({seed: np.full(4, 10.0 * (seed + 1)) for seed in range(5)}, "teacher")
-    student = Scores({seed: np.full(4, 5.0 * (seed + 1)) for seed in range(5)}, "student")
+    teacher = Scores({seed: np.full(4, 10.0 * (seed + 1)) for seed in range(5)}, "here")
+    student = Scores({seed: np.full(4, 5.0 * (seed + 1)) for seed in range(5)}, "here")
     half = compare(student, teacher, share)
     assert (half.estimate, half.low, half.high) == pytest.approx((0.5, 0.5, 0.5))  # the same in every draw of seeds
     assert np.isnan(compare(student, Scores({9: [1.0]}), share).estimate)

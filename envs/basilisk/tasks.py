@@ -24,7 +24,9 @@ OUTCOMES = (
     "unfinished",  # the episode ended within it
     "timed_out",  # the timeout passed before an image was taken, and the window was still open
 )
-DONE, CAPTURED, MISSED, DUPLICATE, CLOUDED, GUARD, NOT_RECEIVED, LATE, LOST, UNFINISHED, TIMED_OUT = range(len(OUTCOMES))
+DONE, CAPTURED, MISSED, DUPLICATE, CLOUDED, GUARD, NOT_RECEIVED, LATE, LOST, UNFINISHED, TIMED_OUT = range(
+    len(OUTCOMES)
+)
 IMAGES = (CAPTURED, DUPLICATE, CLOUDED)  # an image was taken
 
 

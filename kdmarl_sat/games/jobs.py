@@ -28,7 +28,7 @@ from rich.progress import (
 
 from envs.tether import tethered
 from kdmarl_sat.console import plain_console
-from kdmarl_sat.games.records import GameRecord, read_all, settings
+from kdmarl_sat.games.records import TEACHER_SEED, GameRecord, depends_on_a_teacher, read_all, settings
 from scenarios.compose import composed_game
 from scenarios.games import schema
 from scenarios.ranges import ConfigError
@@ -130,9 +130,18 @@ def _recorded(job: Job, method: str, records: Sequence[GameRecord]) -> bool:
         (record.scenario, record.method, record.seed, record.variant) == (name, method, job.seed, job.variant)
         and (record.budget == job.budget or method == "teacher")
         and (record.backend == backend or backend == "auto" or record.backend not in ("smax", "smac"))
-        and record.settings() == wanted
+        and _as_asked(record, wanted, config["teacher"]["load"])
         for record in records
     )
+
+
+def _as_asked(record: GameRecord, wanted: Mapping[str, Any], load: str | None) -> bool:
+    """Whether a record has the wanted settings, and the teacher of ``load`` (None: that of its own seed)."""
+    found = record.settings()
+    if load is None or not depends_on_a_teacher(record.method):
+        return found == wanted
+    found.pop(TEACHER_SEED, None)
+    return found == wanted and record.teacher is not None and record.teacher["path"] == load
 
 
 def run(

@@ -118,6 +118,8 @@ def _train(benchmark: Benchmark, name: str, taught: Taught | None) -> Trained:
         assert taught is not None
         return taught.trained
     if algorithm == "mappo":
+        if taught is not None and taught.loaded is None and _is_the_teacher(benchmark.config, name):
+            return taught.trained
         learner = _learner(benchmark, name)
         return Trained(learner.team, learner.sight, _mappo(benchmark, name, learner))
     if algorithm in ("qmix", "vdn"):
@@ -181,6 +183,11 @@ def _mappo(benchmark: Benchmark, name: str, learner: Learner) -> Artifact:
     for network in _NETWORKS:
         getattr(learner, network).load_state_dict(state[network])
     return artifact
+
+
+def _is_the_teacher(config: GameRunConfig, name: str) -> bool:
+    """Whether a method would repeat the teacher's training to the bit, as MAPPO FO does with as many steps."""
+    return name == "mappo_fo" and config.mappo.phases == config.teacher.phases and not _curriculum_part(config)
 
 
 def _mappo_settings(config: GameRunConfig, name: str) -> MappoConfig:

@@ -39,6 +39,9 @@ _NOT_USED = {
 }
 
 
+TEACHER_SEED = "teacher.seed"  # among a record's settings
+
+
 class RecordError(ValueError):
     """A run record that cannot be made or read; the message is one sentence."""
 
@@ -77,7 +80,7 @@ class GameRecord:
     seed: int
     variant: str = ""  # name of an ablation
     budget: str = "equal"  # of training steps, see scenarios/games/budget; the teacher's stands for itself
-    teacher: dict[str, str] | None = None  # path and digest of one that was loaded; None: trained as config says
+    teacher: dict[str, Any] | None = None  # path, digest and seed of one that was loaded; None: trained as config says
     environment_steps: int  # of this method's own training, a teacher's not counted
     curve: list[Point]
     final: Final
@@ -97,9 +100,10 @@ class GameRecord:
         named = self.teacher is None or (
             isinstance(self.teacher, dict)
             and {"path", "digest"} <= set(self.teacher)
-            and all(isinstance(value, str) for value in self.teacher.values())
+            and all(isinstance(self.teacher[key], str) for key in ("path", "digest"))
+            and _whole(self.teacher.get("seed", 0))
         )
-        _require("teacher", self.teacher, named, "null or a path and a digest")
+        _require("teacher", self.teacher, named, "null, or a path, a digest and a seed")
         _require("map", self.map, isinstance(self.map, str) and bool(self.map), "the name of a map")
         _require("seed", self.seed, _whole(self.seed), "a whole number from 0")
         _require("environment_steps", self.environment_steps, _whole(self.environment_steps), "a whole number from 0")
@@ -157,8 +161,11 @@ class GameRecord:
         return self.final["wins"] is not None
 
     def settings(self) -> dict[str, Any]:
-        """What makes the run another one than those with the same game, method and seed, see ``settings``."""
-        return settings(self.config, self.method)
+        """What makes the run another one than those with the same game, method and seed, see ``settings``; also the
+        seed of its teacher, where that was loaded and is another seed's."""
+        found = settings(self.config, self.method)
+        seed = self.seed if self.teacher is None else self.teacher.get("seed", self.seed)
+        return found if seed == self.seed else {**found, TEACHER_SEED: seed}
 
     def digest(self) -> str:
         """SHA-256 of the settings, the variant, and the budget unless it is equal steps."""
@@ -222,6 +229,10 @@ def read_all(folder: Path) -> list[GameRecord]:
             raise RecordError(f"run records {earlier} and {path} are of the same run: one of them must go")
         records.append(record)
     return records
+
+
+def depends_on_a_teacher(method: str) -> bool:
+    return "teacher" not in _NOT_USED.get(method.partition("_")[0], ())
 
 
 def settings(config: Mapping[str, Any], method: str) -> dict[str, Any]:

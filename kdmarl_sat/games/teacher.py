@@ -36,6 +36,7 @@ class LoadedTeacher:
     """Where a teacher came from, and the settings that are used with it."""
 
     path: str  # as the user named it
+    seed: int  # that it was trained with
     digest: str  # of its networks and of the next two
     discount: float
     gae_lambda: float
@@ -43,9 +44,9 @@ class LoadedTeacher:
     mappo: Mapping[str, Any]  # all that it was trained with
     curriculum: Mapping[str, Any] | None
 
-    def source(self) -> dict[str, str]:
+    def source(self) -> dict[str, Any]:
         """For the run record."""
-        return {"path": self.path, "digest": self.digest}
+        return {"path": self.path, "seed": self.seed, "digest": self.digest}
 
     def config(self, config: GameRunConfig) -> dict[str, Any]:
         """The run's settings as plain JSON, with the teacher's in place of those that this run did not use."""
@@ -67,10 +68,11 @@ def load_teacher(config: GameRunConfig, game: Game, learner: Learner) -> LoadedT
     made = stored.depends_on
     if made.get("method") != "teacher":
         stored.refuse(f"a teacher of a game, and it holds {stored.kind}")
-    if "teacher" in config.methods and made.get("seed", config.seed) != config.seed:
+    seed = int(made.get("seed", config.seed))
+    if "teacher" in config.methods and seed != config.seed:
         stored.refuse(
-            f"of this run's seed where methods name the teacher too, and its seed is {made['seed']}: add "
-            f"seed={made['seed']}, or leave teacher out of methods"
+            f"of this run's seed where methods name the teacher too, and its seed is {seed}: add "
+            f"seed={seed}, or leave teacher out of methods"
         )
     scenario = to_dict(config.scenario)
     told = config.scenario.environment.leak_free  # legal actions then tell what an agent senses
@@ -92,7 +94,7 @@ def load_teacher(config: GameRunConfig, game: Game, learner: Learner) -> LoadedT
     gae_lambda = mappo.get("gae_lambda", config.mappo.gae_lambda)
     digest = stored.digest(discount=discount, gae_lambda=gae_lambda)
     artifact, curriculum = stored.artifact(digest), made.get("curriculum")
-    return LoadedTeacher(config.teacher.load, digest, discount, gae_lambda, artifact, mappo, curriculum)
+    return LoadedTeacher(config.teacher.load, seed, digest, discount, gae_lambda, artifact, mappo, curriculum)
 
 
 def open_training(config: GameRunConfig, kind: str, depends_on: Mapping[str, Any], learner: Learner) -> Unfinished:

@@ -12,14 +12,20 @@ from kdmarl_sat.report.formats import MISSING, count, number, spread
 from kdmarl_sat.report.statistics import Interval
 
 INTERVALS = (
-    f"Intervals: {CONFIDENCE:.0%} percentile bootstrap ({RESAMPLES} resamples) over seeds and, within each, episodes; "
-    "with one seed over its episodes alone, which says nothing about other seeds. The interquartile mean is over seeds "
-    "(of fewer than four it is the mean). Every run counts with its last networks, none is picked."
+    f"Intervals: {CONFIDENCE:.0%} percentile bootstrap ({RESAMPLES} resamples) over seeds and episodes, which all "
+    "seeds and methods share; with one seed over its episodes alone, which says nothing about other seeds. The "
+    "interquartile mean is over seeds (of fewer than four it is the mean). Every run counts with its last networks, "
+    "none is picked."
 )
 COUNTING = (
     "MACs of one decision: C h + 6 h² + h A, with the agent's C input columns, h hidden units and A actions; biases "
     "and non-linearities are not counted; FLOP = 2 MAC. Per decision: mean over agents. Per episode: the decisions of "
     "all agents, mean over the final evaluation."
+)
+TIMES = (
+    "Time per step: median time for the decisions of all agents in one step of one environment. Each run measures it "
+    "at its end, on this project's machine, beside other work, with its networks padded to the width of the widest; "
+    "the paper used other hardware. So it shows the order of magnitude; compare methods by their MACs."
 )
 
 

@@ -1,43 +1,49 @@
-"""Whether a learning curve has become flat."""
+"""Whether learning curves still rise at their end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from kdmarl_sat.games.records import GameRecord
-from kdmarl_sat.report.formats import MISSING
+from kdmarl_sat.games.report.statistics import CONFIDENCE, UNKNOWN, FloatArray
+from kdmarl_sat.report.statistics import Interval
 
-TOLERANCE = 0.02
-LEAST_POINTS = 8  # of a curve: two per quarter
+LEAST_POINTS = 4  # in the second half of a curve
 
-FLAT = (
-    "A learning curve is flat where the mean score in the last quarter of its steps is above that in the third by no "
-    f"more than {TOLERANCE:.0%}: of all games in games with victory, else of what the last quarter has gained over "
-    f"random actions. Curves of fewer than {LEAST_POINTS} points cannot be judged."
+LAST_GAIN = (
+    "Gain in the last quarter: a straight line is fitted to the second half of each learning curve (least squares); "
+    f"its slope times a quarter of the steps, mean over seeds, with the {CONFIDENCE:.0%} t interval from the points' "
+    "distances to the lines. Where the interval lies above 0, the curve still rises; where it is wide, the points are "
+    f"too few or too noisy to tell. Halves of fewer than {LEAST_POINTS} points are not judged."
 )
 
 
-def flat(record: GameRecord) -> bool | None:
-    """Whether a run no longer improved, as ``FLAT`` says; None where that cannot be judged."""
-    if len(record.curve) < LEAST_POINTS:
-        return None
-    steps = np.array([point["steps"] for point in record.curve], dtype=np.float64)
-    rates = [point["win_rate"] for point in record.curve]
-    victory = all(rate is not None for rate in rates)
-    scores = np.array(rates if victory else [point["return"] for point in record.curve], dtype=np.float64)
-    third, last = (
-        scores[(steps > low * steps[-1]) & (steps <= high * steps[-1])] for low, high in pairwise((0.5, 0.75, 1.0))
-    )
-    if not len(third) or not len(last):
-        return None
-    scale = 1.0 if victory else abs(float(last.mean()) - record.random_return)
-    return bool(last.mean() - third.mean() <= TOLERANCE * scale)
+def last_gain(records: Sequence[GameRecord]) -> Interval:
+    """What the last quarter of the steps gained, as ``LAST_GAIN`` says: in percent of games won, or in return."""
+    gains, variances, freedom = [], [], 0
+    for record in records:
+        steps, scores = _second_half(record)
+        if len(steps) < LEAST_POINTS:
+            continue
+        quarter, centred = record.curve[-1]["steps"] / 4, steps - steps.mean()
+        slope = float(centred @ scores / (centred @ centred))
+        residuals = scores - scores.mean() - slope * centred
+        gains.append(quarter * slope)
+        variances.append(quarter**2 * float(residuals @ residuals) / (len(steps) - 2) / float(centred @ centred))
+        freedom += len(steps) - 2
+    if not gains:
+        return UNKNOWN
+    error = np.sqrt(sum(variances)) / len(gains)
+    width = float(student_t.ppf((1 + CONFIDENCE) / 2, freedom) * error)
+    gain = float(np.mean(gains))
+    return Interval(gain, gain - width, gain + width)
 
 
-def flat_runs(records: Sequence[GameRecord]) -> str:
-    """How many of the runs whose curves can be judged are flat, for a table."""
-    judged = [found for record in records if (found := flat(record)) is not None]
-    return f"{sum(judged)} of {len(judged)}" if judged else MISSING
+def _second_half(record: GameRecord) -> tuple[FloatArray, FloatArray]:
+    """Steps and scores of the points behind half of the steps."""
+    points = [point for point in record.curve if point["steps"] > record.curve[-1]["steps"] / 2]
+    scores = [point["return"] if (rate := point["win_rate"]) is None else 100 * rate for point in points]
+    return np.array([point["steps"] for point in points], dtype=np.float64), np.array(scores, dtype=np.float64)

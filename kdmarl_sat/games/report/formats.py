@@ -182,7 +182,7 @@ _COLUMNS = (
     *("return_times_agents", "random", "confidence", "paper"),
     *(f"kept{end}" for end in _BOUNDS),
     *(f"kept_normalised{end}" for end in _BOUNDS),
-    *(f"kept_of_ceiling_normalised{end}" for end in _BOUNDS),
+    *(f"kept_of_mappo_lh_normalised{end}" for end in _BOUNDS),
     *("agreement", "macs_per_decision", "macs_per_episode", "times_fewer_per_decision", "times_fewer_per_episode"),
     *("time_per_step_ms", "paper_time_per_step_ms", "environment_steps", "cpu_s"),
 )
@@ -202,7 +202,7 @@ def _numbers(results: Results, group: Group, main: bool) -> dict[str, str]:
         "paper": stated.value if stated and row and row.target else None,
         **_bounds("kept", group.kept(teacher)),
         **_bounds("kept_normalised", group.kept_normalised(teacher)),
-        **_bounds("kept_of_ceiling_normalised", group.kept_normalised(results.ceiling(group))),
+        **_bounds("kept_of_mappo_lh_normalised", group.kept_normalised(results.masked(group))),
         "agreement": group.mean(lambda r: r.agreement),
         "macs_per_decision": group.macs_per_decision,
         "macs_per_episode": group.macs_per_episode,

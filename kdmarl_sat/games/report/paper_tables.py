@@ -8,6 +8,7 @@ from kdmarl_sat.games.report import paper
 from kdmarl_sat.games.report.cells import (
     COUNTING,
     INTERVALS,
+    TIMES,
     Table,
     flops,
     place_name,
@@ -57,11 +58,15 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
         'paper\'s form uses the buffer alone; the retention tables call it "buffer only".',
         "Budgets: with equal steps, every method but the teacher trains for the number of environment steps in the "
         "game's settings; converged, for as many as the teacher. Runs of different budgets are never averaged.",
-        "The teacher is MAPPO FO, trained for longer. The cost tables give each method's environment steps.",
+        "The teacher is MAPPO FO, trained for longer. Converged, MAPPO FO is the teacher itself, but for 5m_vs_6m, "
+        "whose teacher has a curriculum. The cost tables give each method's environment steps.",
+        "Settings were chosen by trials on seed 0; the final evaluations of these trials were seen (docs/method.md).",
+        "SMAC and SMAX: under LH too, the legal actions tell an agent which enemies are in range (docs/games.md).",
+        "MAPPO and KD-MARL lower their learning rate to 0. QMIX and VDN keep theirs, as in PyMARL.",
         training_cost(group for place in places for method in columns if (group := results.get(place, method))),
         *(paper.defects(name) if name else ()),
     )
-    return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS,))
+    return Table(title, ("game", "", *map(label, columns)), tuple(rows), notes, (INTERVALS, TIMES))
 
 
 def _paper_lines(row: paper.PaperRow, columns: Sequence[str]) -> list[tuple[str, ...]]:

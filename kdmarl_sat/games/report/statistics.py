@@ -1,9 +1,10 @@
 """Intervals over training seeds and evaluation episodes together.
 
-A bootstrap in two stages: seeds with replacement, and within each drawn seed its episodes with replacement. Over
-several games seeds are drawn within each game (stratified, Agarwal et al. 2021). With one seed only episodes are
-drawn. Methods that are compared share the drawn seeds, because a student's teacher has its seed; their episodes are
-drawn independently. Bounds are percentiles.
+The pigeonhole bootstrap (Owen 2007): training seeds and episodes are drawn with replacement, independently of each
+other. Every run of a game plays the same episodes in its final evaluation, so all seeds and methods share the drawn
+episodes. Methods that are compared share the drawn seeds too, because a student's teacher has its seed. Over several
+games, seeds and episodes are drawn within each game (stratified, Agarwal et al. 2021). With one seed, only episodes are
+drawn. Bounds are percentiles.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.stats import trim_mean
 from kdmarl_sat.report.statistics import Interval
 
 RESAMPLES = 2000
+_AT_ONCE = 500  # of the resamples
 CONFIDENCE = 0.95
 
 FloatArray = NDArray[np.float64]
@@ -32,12 +34,12 @@ def middle_half(values: FloatArray) -> FloatArray:
 class Scores:
     """Of one method's runs: per seed one value per episode.
 
-    ``name`` tells methods' draws of episodes apart, ``place`` the draws of seeds: within one place methods share them.
+    ``place`` is where they were played: within one place methods share what is drawn.
     """
 
-    def __init__(self, runs: Mapping[int, Sequence[float] | FloatArray], name: str = "", place: str = "") -> None:
+    def __init__(self, runs: Mapping[int, Sequence[float] | FloatArray], place: str = "") -> None:
         self.runs = {seed: np.asarray(runs[seed], dtype=np.float64) for seed in sorted(runs)}
-        self._salt, self._place = zlib.crc32(f"{place} {name}".encode()), zlib.crc32(place.encode())
+        self._place = zlib.crc32(place.encode())
         self._drawn: dict[tuple[int, ...], FloatArray] = {}
 
     @property
@@ -48,17 +50,21 @@ class Scores:
         return np.array([self.runs[seed].mean() for seed in seeds])
 
     def drawn(self, seeds: tuple[int, ...]) -> FloatArray:
-        """Means of drawn seeds, [RESAMPLES, seeds]; which are drawn depends on their number and the place alone."""
+        """Means of drawn seeds over drawn episodes, [RESAMPLES, seeds]; the number of seeds or episodes and the place
+        alone decide which are drawn."""
         if seeds not in self._drawn:
             choice = np.random.default_rng([0, self._place]).integers(len(seeds), size=(RESAMPLES, len(seeds)))
-            rng = np.random.default_rng([1, self._salt])
-            scores = np.empty(choice.shape)
-            for index, seed in enumerate(seeds):
-                values, at = self.runs[seed], choice == index
-                draws = rng.integers(len(values), size=(int(at.sum()), len(values)), dtype=np.int32)
-                scores[at] = values[draws].mean(-1)
-            self._drawn[seeds] = scores
+            means = np.stack([self._over_episodes(self.runs[seed]) for seed in seeds], axis=-1)
+            self._drawn[seeds] = np.take_along_axis(means, choice, axis=-1)
         return self._drawn[seeds]
+
+    def _over_episodes(self, values: FloatArray) -> FloatArray:
+        """Means of drawn episodes, [RESAMPLES]."""
+        rng, means = np.random.default_rng([1, self._place, len(values)]), np.empty(RESAMPLES)
+        for at in range(0, RESAMPLES, _AT_ONCE):  # the draws of all resamples take much memory
+            draws = rng.integers(len(values), size=(min(_AT_ONCE, RESAMPLES - at), len(values)), dtype=np.int32)
+            means[at : at + _AT_ONCE] = values[draws].mean(-1)
+        return means
 
 
 def mean_score(scores: Scores) -> Interval:

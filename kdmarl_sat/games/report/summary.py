@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from kdmarl_sat.games.records import GameRecord
+from kdmarl_sat.games.records import TEACHER_SEED, GameRecord
 from kdmarl_sat.games.report import paper
 from kdmarl_sat.games.report.statistics import (
     UNKNOWN,
@@ -28,7 +28,7 @@ from kdmarl_sat.games.report.statistics import (
 from kdmarl_sat.report.statistics import Interval
 from scenarios.games.schema import BUDGETS, METHODS
 
-TEACHER, CEILING = "teacher", "mappo_lh"  # with full sight; reinforcement learning under the mask, wide networks
+TEACHER, MASKED = "teacher", "mappo_lh"  # with full sight; reinforcement learning under the mask, wide networks
 CONTROLS = ("kd_fo_small", "kd_lh_wide")
 BACKENDS = {
     "smax": "SMAX (jaxmarl, not StarCraft II)",
@@ -105,7 +105,7 @@ class Group:
     def scores(self) -> Scores:
         """Per seed and episode: 100 or 0 for a win in games with victory, else the return."""
         runs = {record.seed: _score(record) for record in self.records}
-        return Scores(runs, f"{self.method} {self.variant}", self.place.slug)
+        return Scores(runs, self.place.slug)
 
     @cached_property
     def score(self) -> Interval:
@@ -206,9 +206,9 @@ class Results:
     def get(self, place: Place, method: str, variant: str = "") -> Group | None:
         return self.main.get((place, method, variant))
 
-    def ceiling(self, group: Group) -> Group | None:
+    def masked(self, group: Group) -> Group | None:
         """What reinforcement learning reaches under the group's mask; None for those that see everything."""
-        return None if sees_everything(group.method) else self.get(group.place, CEILING)
+        return None if sees_everything(group.method) else self.get(group.place, MASKED)
 
     def masks(self, place: Place) -> str:
         """How it is decided who senses what."""
@@ -225,7 +225,8 @@ def in_order(methods: Iterable[str]) -> list[str]:
 
 
 def grouped(records: Sequence[GameRecord]) -> Results:
-    """Runs of unlike configurations stand apart: the main group is the one with most seeds, then most steps."""
+    """Runs of unlike configurations stand apart: the main group is the one with most seeds, then most steps; runs whose
+    teacher is another seed's come last."""
     kinds: dict[tuple[Place, str, str], dict[str, list[GameRecord]]] = defaultdict(lambda: defaultdict(list))
     for place, here in _by_place(records):
         # A teacher trains as long in every budget, so it stands in each that others have run in.
@@ -238,10 +239,16 @@ def grouped(records: Sequence[GameRecord]) -> Results:
     otherwise: list[tuple[Group, Group]] = []
     for key, unlike in sorted(kinds.items(), key=lambda item: item[0]):
         groups = [Group(*key, tuple(sorted(each, key=lambda r: r.seed))) for each in unlike.values()]
-        groups.sort(key=lambda g: (-len(g.records), -sum(r.environment_steps for r in g.records)))
+        groups.sort(key=_rank)
         main[key] = groups[0]
         otherwise += [(group, groups[0]) for group in groups[1:]]
     return Results(main, tuple(otherwise))
+
+
+def _rank(group: Group) -> tuple[object, ...]:
+    """The main group of several is the first."""
+    steps = sum(record.environment_steps for record in group.records)
+    return TEACHER_SEED in group.records[0].settings(), -len(group.records), -steps
 
 
 def _by_place(records: Iterable[GameRecord]) -> Iterator[tuple[Place, list[GameRecord]]]:

@@ -13,6 +13,7 @@ from kdmarl_sat.games.report import paper
 from kdmarl_sat.games.report.cells import (
     COUNTING,
     INTERVALS,
+    TIMES,
     Table,
     flops,
     place_name,
@@ -22,11 +23,11 @@ from kdmarl_sat.games.report.cells import (
     unit,
     with_interval,
 )
-from kdmarl_sat.games.report.convergence import FLAT, flat_runs
+from kdmarl_sat.games.report.convergence import LAST_GAIN, last_gain
 from kdmarl_sat.games.report.paper_tables import paper_tables
 from kdmarl_sat.games.report.peers import peers
 from kdmarl_sat.games.report.statistics import common_seeds, interval, middle_half
-from kdmarl_sat.games.report.summary import BUDGET_LABELS, CEILING, TEACHER, Place, Results, in_order, label
+from kdmarl_sat.games.report.summary import BUDGET_LABELS, MASKED, TEACHER, Place, Results, in_order, label
 from kdmarl_sat.games.report.teachers import teachers
 from kdmarl_sat.report.formats import MISSING, count, number, percent
 from kdmarl_sat.report.statistics import Interval
@@ -34,18 +35,15 @@ from kdmarl_sat.report.statistics import Interval
 _RETENTION = (
     "Kept of the teacher: plain is R / R_teacher, and 1 - (R_teacher - R) / |R_teacher| for negative returns. "
     "Normalised is (R - R_random) / (R_teacher - R_random); R_random is the return of uniformly random legal actions. "
-    "The mask's ceiling is MAPPO LH: reinforcement learning under the mask with wide networks. Each ratio uses the "
-    "seeds that both methods have."
+    "Beside it stands what is kept of MAPPO LH: reinforcement learning under the same mask, with wide networks and no "
+    "teacher. Each ratio uses the seeds that both methods have."
 )
-_COSTS = (
-    "Time per step is the median time for the decisions of all agents in one step of one environment, on this "
-    "project's machine; the paper used other hardware. Environment steps and CPU time do not include the teacher's "
-    "training."
-)
+_COSTS = "Environment steps and CPU time do not include the teacher's training."
+_VARIANTS = "docs/methods/kd_marl.md says what each variant changes."
 _BUFFER = "the expert's buffer alone, a fifth as many steps or less, without own rollouts and last actions"
 _GAPS = (
     ("information", "wide networks under the mask, distilled", TEACHER, "kd_lh_wide"),
-    ("information, reinforcement learning", "wide networks under the mask, not distilled", TEACHER, CEILING),
+    ("information, reinforcement learning", "wide networks under the mask, not distilled", TEACHER, MASKED),
     ("capacity", "small networks with full sight, distilled", TEACHER, "kd_fo_small"),
     ("the paper's form, LH", _BUFFER, "kd_lh", "kd_buffer_lh"),
     ("the paper's form, LH+A", _BUFFER, "kd_lh_a", "kd_buffer_lh_a"),
@@ -81,7 +79,7 @@ def _retention(results: Results, place: Place) -> Table:
     rows = []
     groups = [group for method in results.methods(place) if (group := results.get(place, method))]
     for group in groups:
-        masked = results.ceiling(group)
+        masked = results.masked(group)
         digits = 1 if group.has_victory else 2
         rows.append(
             (
@@ -98,7 +96,7 @@ def _retention(results: Results, place: Place) -> Table:
         )
     head = (
         *("method", unit(groups[0]) if groups else "score", "seeds × episodes", "kept of the teacher, %"),
-        *("normalised, %", "paper, plain", "kept of the mask's ceiling, %", "normalised, %", "agrees with teacher"),
+        *("normalised, %", "paper, plain", "kept of MAPPO LH, %", "normalised, %", "agrees with teacher"),
     )
     claimed, _ = paper.headlines()
     chance = (f"Random legal actions score {number(groups[0].random, 2)} here.",) if groups else ()
@@ -152,17 +150,17 @@ def _costs(results: Results, place: Place) -> Table:
                 number(time_ms, 3),
                 stated(row.time_per_step_ms.get(method) if row else None),
                 count(group.mean(lambda r: r.environment_steps)),
-                flat_runs(group.records),
+                with_interval(last_gain(group.records), 1 if group.has_victory else 2),
                 count(group.mean(lambda r: r.run["cpu_s"])),
             )
         )
     head = (
         *("method", "MAC per decision", "FLOP per decision", "MAC per episode", "FLOP per episode"),
         *("times fewer than the teacher, per decision", "per episode", "ms per step", "paper, ms per step"),
-        *("environment steps", "learning curve flat", "CPU-seconds"),
+        *("environment steps", "gain in the last quarter", "CPU-seconds"),
     )
     _, fewer = paper.headlines()
-    common = (COUNTING, FLAT, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
+    common = (COUNTING, TIMES, LAST_GAIN, f"The paper's headline: up to {number(fewer)} times fewer FLOPs.", _COSTS)
     return Table(f"{place_name(results, place)}: costs, on {place.simulator}", head, tuple(rows), (), common)
 
 
@@ -204,7 +202,7 @@ def _ablations(results: Results, place: Place) -> list[Table]:
             )
         head = ("variant", unit(groups[0]), "seeds × episodes", "against as configured", "normalised, %", "agreement")
         title = f"{place_name(results, place)}: {label(method)} with one part changed, on {place.simulator}"
-        made.append(Table(title, head, tuple(rows), (), (INTERVALS,)))
+        made.append(Table(title, head, tuple(rows), (), (_VARIANTS, INTERVALS)))
     return made
 
 
@@ -226,7 +224,7 @@ def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
 
 def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Table]:
     """Of each method the games that it and the teacher have run on."""
-    rows = []
+    found = []
     for method in in_order(m for place in places for m in results.methods(place) if m != TEACHER):
         scores, drawn, names = [], [], []
         for place in places:
@@ -245,22 +243,25 @@ def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Ta
         if not scores:
             continue
         all_scores, all_drawn = np.concatenate(scores), np.concatenate(drawn, axis=-1)
-        mean = interval(float(all_scores.mean()), all_drawn.mean(-1))
-        middle = interval(float(middle_half(all_scores)), middle_half(all_drawn))
-        rows.append(
-            (
-                label(method),
-                ", ".join(names),
-                str(all_scores.size),
-                share_with_interval(mean),
-                share_with_interval(middle),
-            )
+        mean = interval(
+            float(np.mean([each.mean() for each in scores])), np.mean([each.mean(-1) for each in drawn], axis=0)
         )
-    if not rows:
+        middle = interval(float(middle_half(all_scores)), middle_half(all_drawn))
+        shown = (str(all_scores.size), share_with_interval(mean), share_with_interval(middle))
+        found.append((label(method), names, shown))
+    if not found:
         return []
+    most = max(len(names) for _, names, _ in found)
+    rows = tuple(
+        (f"{said}{' †' if len(names) < most else ''}", ", ".join(names), *shown) for said, names, shown in found
+    )
     head = ("method", "games", "runs", "normalised retention, mean, %", "interquartile mean, %")
-    notes = ("Seeds are drawn within each game (stratified bootstrap).",)
-    return [Table(f"Over all games{kind}, on {places[0].simulator}", head, tuple(rows), notes, (_RETENTION, INTERVALS))]
+    notes = (
+        "The mean is over games, of the mean over each game's runs; the interquartile mean is over all runs. Seeds and "
+        "episodes are drawn within each game (stratified bootstrap).",
+        *(("† Not of all games: compare this row with rows of the same games only.",) if "†" in str(rows) else ()),
+    )
+    return [Table(f"Over all games{kind}, on {places[0].simulator}", head, rows, notes, (_RETENTION, INTERVALS))]
 
 
 def _otherwise(results: Results) -> list[Table]:
