@@ -116,7 +116,7 @@ def test_an_image_on_board_is_paler_until_it_is_delivered(flown: Any) -> None:
     m = int(np.nanargmin(trace.target_imaged_s))
     late = np.full_like(trace.target_imaged_s, np.nan)
     late[m] = 500.0
-    downlinked = dataclasses.replace(trace, target_delivered_s=late)
+    downlinked = dataclasses.replace(trace, target_sent_s=late)
     packets = json.loads(czml(downlinked, [spec.name for spec in env.specs], SCENARIO.epoch_utc, "a flight"))
     by_id = {packet["id"]: packet for packet in packets}
     _, on_board, delivered = by_id[f"target-{m}"]["point"]["color"]

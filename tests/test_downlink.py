@@ -11,9 +11,10 @@ from envs.api import Policy, Step
 from envs.basilisk.environment import ConstellationEnv
 from envs.basilisk.features import PASS_SCALE
 from envs.basilisk.heuristics import GreedyPolicy
+from envs.basilisk.trace import ACTIVITIES
 from envs.basilisk.windows import merged
 from scenarios.communication import Communication, CommunicationConfig
-from scenarios.mission import FaultsConfig
+from scenarios.mission import FaultsConfig, RewardAt, RewardConfig
 from tests.test_missions import block, mission
 from training.missions.flight import GuardedPolicy, limits_of
 
@@ -98,6 +99,27 @@ def test_the_trace_tells_deliveries_apart_from_images() -> None:
     # What was first imaged by somebody and is still on board; duplicates of it are on board nowhere else.
     waiting = (trace.target_imaged_by >= 0) & ~delivered
     assert trace.target_priority[waiting].sum() == pytest.approx(result.undelivered)
+
+
+def test_images_reach_the_ground_in_downlinks_where_they_are_rewarded_when_taken_too() -> None:
+    config = mission("tip_and_cue", 2400.0)
+    env = ConstellationEnv(dataclasses.replace(config, reward=RewardConfig(at=RewardAt.image)), traced=1)
+    policy = GreedyPolicy(env.specs, global_knowledge=True)
+    step = env.reset([2])
+    while not (step.terminated | step.truncated).all():
+        step = env.step(policy.act(step))
+    [trace], [tasks] = env.traces(), env.tasks()
+    env.close()
+    assert (trace.target_delivered_by == trace.target_imaged_by).all()  # what is rewarded
+    sent = np.flatnonzero(trace.target_sent_by >= 0)
+    assert 0 < len(sent) < (trace.target_imaged_by >= 0).sum()
+    downlinks = tasks.action == ACTIVITIES.index("downlinking")
+    for m in sent:
+        own = downlinks & (tasks.satellite == trace.target_sent_by[m])
+        when_s = trace.target_sent_s[m]
+        assert when_s > trace.target_imaged_s[m]
+        assert ((tasks.start_s[own] < when_s) & (when_s <= tasks.end_s[own])).any()
+    assert np.isnan(trace.target_sent_s[trace.target_sent_by < 0]).all()
 
 
 def test_a_full_buffer_refuses_images() -> None:

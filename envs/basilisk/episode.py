@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from bsk_rl.scene.targets import Target
 from numpy.typing import NDArray
 
 from envs.api import BoolArray, FloatArray, IntArray
@@ -311,11 +312,8 @@ class Episode:
             imaged_by[index], imaged_s[index] = row, time_s
         delivered_by, delivered_s = imaged_by, imaged_s
         if self._config.reward.at is RewardAt.downlink:
-            delivered_by, delivered_s = np.full_like(imaged_by, -1), np.full_like(imaged_s, np.nan)
-            rows = {satellite.name: row for row, satellite in enumerate(self.constellation.satellites)}
-            for target, (name, time_s) in self.constellation.rewarder.first_delivery.items():
-                index = self.features.knowledge.index_of(target)
-                delivered_by[index], delivered_s[index] = rows[name], time_s
+            delivered_by, delivered_s = self._first(self.constellation.rewarder.first_delivery)
+        sent_by, sent_s = self._first(self.constellation.rewarder.first_sent)
         return Trace(
             time_s=np.array([doing.now.time_s for doing in history]),
             latitude_deg=latitude,
@@ -335,7 +333,19 @@ class Episode:
             target_delivered_by=delivered_by,
             target_delivered_s=delivered_s,
             target_accessible=self.features.accessible(float(self.constellation.time_limit)),
+            target_sent_by=sent_by,
+            target_sent_s=sent_s,
         )
+
+    def _first(self, of: Mapping[Target, tuple[str, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Of each target: the satellite's row (-1: none) and the time in s (NaN: never), from its name and the time."""
+        count = len(self.constellation.targets)
+        by, when_s = np.full(count, -1), np.full(count, np.nan)
+        rows = {satellite.name: row for row, satellite in enumerate(self.constellation.satellites)}
+        for target, (name, time_s) in of.items():
+            index = self.features.knowledge.index_of(target)
+            by[index], when_s[index] = rows[name], time_s
+        return by, when_s
 
 
 def _geocentric(r_P: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -30,7 +30,8 @@ class ImageData(UniqueImageData):  # type: ignore[misc]  # bsk_rl is untyped
     """Upstream's record of images, without copying the set of known targets at every addition, and what else
     satellites tell one another: which targets they saw under clouds, and which their scouts flag.
 
-    ``delivered`` is news of one satellite's step, not knowledge, and is not added up.
+    ``delivered`` (what is rewarded) and ``sent`` (to the ground) are news of one satellite's step, not knowledge, and
+    are not added up.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ImageData(UniqueImageData):  # type: ignore[misc]  # bsk_rl is untyped
         clouded: set[Target] | None = None,
         cued: set[Target] | None = None,
         delivered: tuple[Image, ...] = (),
+        sent: tuple[Image, ...] = (),
     ) -> None:
         self.imaged = set() if imaged is None else set(imaged)
         self.duplicates = duplicates
@@ -48,6 +50,7 @@ class ImageData(UniqueImageData):  # type: ignore[misc]  # bsk_rl is untyped
         self.clouded = set() if clouded is None else clouded
         self.cued = set() if cued is None else cued
         self.delivered = delivered
+        self.sent = sent
 
     def __add__(self, other: ImageData) -> ImageData:
         imaged = self.imaged | other.imaged
@@ -82,8 +85,8 @@ class ImageStore(UniqueImageStore):  # type: ignore[misc]
         if new_state < old_state:
             left = math.ceil(new_state / IMAGE_BITS - ROUNDING)
             sent, self.buffer = self.buffer[: len(self.buffer) - left], self.buffer[len(self.buffer) - left :]
-            at_downlink = self._at is RewardAt.downlink
-            return ImageData(delivered=tuple(image for image in sent if at_downlink and self.shows(image.target)))
+            shown = tuple(image for image in sent if self.shows(image.target))
+            return ImageData(delivered=shown if self._at is RewardAt.downlink else (), sent=shown)
         return ImageData()
 
     def _taken(self, image: Image) -> ImageData:
@@ -116,7 +119,8 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
     def reset_overwrite_previous(self) -> None:
         super().reset_overwrite_previous()
         self._delivered: Counter[Target] = Counter()
-        self.first_delivery: dict[Target, tuple[str, float]] = {}  # satellite, and when
+        self.first_delivery: dict[Target, tuple[str, float]] = {}  # satellite, and when: of what is rewarded
+        self.first_sent: dict[Target, tuple[str, float]] = {}  # likewise: of what has reached the ground
 
     def calculate_reward(self, new_data_dict: dict[str, ImageData]) -> dict[str, float]:
         """What each satellite's deliveries of a step earn; they count as delivered at its end."""
@@ -129,6 +133,8 @@ class ImageReward(data.UniqueImageReward):  # type: ignore[misc]
         for name, new in new_data_dict.items():
             for image in new.delivered:
                 self.first_delivery.setdefault(image.target, (name, self._now_s))
+            for image in new.sent:
+                self.first_sent.setdefault(image.target, (name, self._now_s))
         return rewards
 
     def undelivered(self, on_board: set[Target]) -> float:

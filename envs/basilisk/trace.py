@@ -38,10 +38,21 @@ class Trace:
     target_accessible: NDArray[np.bool_]  # [M] some satellite had a window within the episode
     # [M]; empty in files that were written before names were kept.
     target_name: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
+    # Empty in files that were written before these were kept.
+    target_sent_by: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))  # [M] satellite that was
+    # first to send an image of it to the ground; -1: nobody
+    target_sent_s: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # [M] when; NaN: never
 
     def name_of(self, target: int) -> str:
         """A target's name, or its number where the file has no names."""
         return str(self.target_name[target]) if len(self.target_name) else f"target {target}"
+
+    def sent(self, target: int) -> tuple[int, float]:
+        """The satellite that was first to send an image of a target to the ground, and when; -1 and NaN: nobody, or the
+        file does not tell."""
+        if not len(self.target_sent_by):
+            return -1, float("nan")
+        return int(self.target_sent_by[target]), float(self.target_sent_s[target])
 
     def save(self, path: Path) -> None:
         """Write an npz; the file appears whole or not at all."""

@@ -81,14 +81,16 @@ def czml(trace: Trace, satellites: Sequence[str], epoch_utc: str, title: str, ta
             }
         )
     places = _cartesian_m(trace.target_latitude_deg, trace.target_longitude_deg, EARTH_RADIUS_KM)
+    # Where nothing is sent to the ground, an image counts when it is taken.
+    down_s = trace.target_sent_s if np.isfinite(trace.target_sent_s).any() else trace.target_delivered_s
     for m, place in enumerate(places):
         by, when = int(trace.target_imaged_by[m]), float(trace.target_imaged_s[m])
         waiting = {"rgba": _WAITING if by >= 0 or trace.target_accessible[m] else _MISSED}
         colours: Any = waiting
         if by >= 0:
             colours = [{"interval": f"{at(0)}/{at(when)}", **waiting}]
-            delivered = float(np.nan_to_num(trace.target_delivered_s[m], nan=end_s))
-            spans = [(when, delivered, _ON_BOARD_ALPHA), (delivered, end_s, 255)]
+            down = float(np.nan_to_num(down_s[m], nan=end_s))
+            spans = [(when, down, _ON_BOARD_ALPHA), (down, end_s, 255)]
             paint = _rgba(satellite_colour(by))
             colours += [
                 {"interval": f"{at(start)}/{at(stop)}", "rgba": [*paint[:3], alpha]}

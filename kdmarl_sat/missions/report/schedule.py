@@ -94,11 +94,11 @@ def as_json(tasks: Tasks, flight: Flight) -> str:
 
 
 def as_geojson(trace: Trace, flight: Flight) -> str:
-    """The targets as points with who was first to image and to deliver them, and when."""
+    """The targets as points with who was first to image them and to send an image to the ground, and when."""
     features = []
     for m in range(len(trace.target_priority)):
         place = [round(float(trace.target_longitude_deg[m]), 6), round(float(trace.target_latitude_deg[m]), 6)]
-        imaged, delivered = int(trace.target_imaged_by[m]), int(trace.target_delivered_by[m])
+        imaged, (sent, sent_s) = int(trace.target_imaged_by[m]), trace.sent(m)
         features.append(
             {
                 "type": "Feature",
@@ -110,8 +110,8 @@ def as_geojson(trace: Trace, flight: Flight) -> str:
                     "imaged_by": flight.satellites[imaged] if imaged >= 0 else None,
                     "catalogue_number": flight.number_of(imaged) if imaged >= 0 else None,
                     "imaged_utc": flight.utc(float(trace.target_imaged_s[m])) if imaged >= 0 else None,
-                    "delivered_by": flight.satellites[delivered] if delivered >= 0 else None,
-                    "delivered_utc": flight.utc(float(trace.target_delivered_s[m])) if delivered >= 0 else None,
+                    "delivered_by": flight.satellites[sent] if sent >= 0 else None,
+                    "delivered_utc": flight.utc(sent_s) if sent >= 0 else None,
                 },
             }
         )
