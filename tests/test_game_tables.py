@@ -120,6 +120,9 @@ def test_gaps_and_ablations() -> None:
     assert row["win rate, %"].startswith("50.0 [")
     assert row["against as configured"].startswith("−20.0 [")  # the seed that both have: 50 - 70
     assert row["normalised, %"].startswith("45.5 [")  # (50 - 25) / (80 - 25)
+    lost = [smax_record("kd_lh", wins(10), variant=f"lost_{share}") for share in (100, 30)]
+    table = found([*toy(), *lost], "3m: KD-MARL LH with one part changed")
+    assert [row[0] for row in table.rows] == ["as configured", "lost_30", "lost_100", "no_kl"]
 
 
 def test_distillation_against_direct_training() -> None:

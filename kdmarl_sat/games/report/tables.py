@@ -185,7 +185,7 @@ def _ablations(results: Results, place: Place) -> list[Table]:
     made = []
     for method in in_order(method for method, _ in variants):
         base = results.get(place, method)
-        groups = [results.main[place, m, v] for m, v in variants if m == method]
+        groups = [results.main[place, m, v] for m, v in sorted(variants, key=_by_number) if m == method]
         rows = []
         for group in ([base] if base else []) + groups:
             digits = 1 if group.has_victory else 2
@@ -204,6 +204,12 @@ def _ablations(results: Results, place: Place) -> list[Table]:
         title = f"{place_name(results, place)}: {label(method)} with one part changed, on {place.simulator}"
         made.append(Table(title, head, tuple(rows), (), (_VARIANTS, INTERVALS)))
     return made
+
+
+def _by_number(of: tuple[str, str]) -> tuple[str, int]:
+    """lost_30 before lost_100."""
+    name, _, number = of[1].rpartition("_")
+    return (name, int(number)) if number.isdigit() else (of[1], 0)
 
 
 def _aggregate(results: Results, simulator: tuple[str, str]) -> list[Table]:
