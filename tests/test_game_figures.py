@@ -15,6 +15,7 @@ from matplotlib.text import Text
 
 from kdmarl_sat.games.records import GameRecord
 from kdmarl_sat.games.report import figures, formats, write_figures
+from kdmarl_sat.games.report.message_figure import messages
 from kdmarl_sat.games.report.summary import Results, grouped
 from scenarios.games.schema import METHODS
 
@@ -86,6 +87,7 @@ def test_figures_are_written_and_not_blank(tmp_path: Path) -> None:
         "flops-mpe-mpe2.png",
         "flops-smax.png",
         "improvement-smax.png",
+        "messages-smac_3s5z-smax.png",
         "profiles-smax.png",
     ]
     for path in paths:
@@ -153,3 +155,28 @@ def test_curves_of_seeds_that_were_evaluated_at_unlike_steps() -> None:
     [line] = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 3]
     assert np.asarray(line.get_xdata()).tolist() == [100, 200, 300]
     assert np.asarray(line.get_ydata()) == pytest.approx([0, 40, 80])  # means of 50 and 30, 100 and 60
+
+
+def test_messages_are_drawn_by_their_bits_and_by_what_is_lost() -> None:
+    def run(won: int, *overrides: str, method: str = "kd_lh_m", variant: str = "") -> GameRecord:
+        return smax_record(method, [n < won for n in range(10)], overrides=overrides, variant=variant)
+
+    lost = "evaluation.message_loss"
+    records = [
+        *(run(2, method="kd_lh"), run(5), run(9, method="teacher")),
+        *(run(4, "student.message_bits=2", variant="bits_2"), run(6, "student.message_bits=32", variant="bits_32")),
+        *(run(1, f"{lost}=1.0", variant="lost_100"), run(3, f"{lost}=0.3", variant="lost_30")),
+        run(8, "distill.kl=0", variant="no_kl"),  # something else was changed
+    ]
+    drawn = grouped(records)
+    [place] = drawn.places
+    figure = messages(drawn, place)
+    assert figure is not None
+    of_bits, of_loss = figure.axes
+    assert [[text.get_text() for text in axes.get_xticklabels()] for axes in (of_bits, of_loss)] == [
+        ["0", "2", "8", "32"],
+        ["0", "30", "100"],
+    ]
+    heights = [next(line.get_ydata() for line in axes.lines if line.get_marker() == "o") for axes in figure.axes]
+    assert [list(each) for each in heights] == [[20, 40, 50, 60], [50, 30, 10]]
+    assert messages(grouped(records[:1]), place) is None

@@ -9,7 +9,7 @@ from typing import Any
 
 from envs.files import write_whole
 from kdmarl_sat.games.records import GameRecord
-from kdmarl_sat.games.report import across_figures, figures, formats
+from kdmarl_sat.games.report import across_figures, figures, formats, message_figure
 from kdmarl_sat.games.report.summary import grouped
 from kdmarl_sat.games.report.tables import tables
 from kdmarl_sat.report.formats import number, percent
@@ -45,7 +45,7 @@ def write_figures(
     records: Sequence[GameRecord], folder: Path, maps: Sequence[str] | None = None, pair: Sequence[str] = figures.PAIR
 ) -> list[Path]:
     """flops-*.png per simulator; improvement-*.png and profiles-*.png per simulator and budget, over all its games;
-    curves-*.png and actions-*.png per game and budget, of ``maps`` alone if given.
+    curves-*.png, actions-*.png and messages-*.png per game and budget, of ``maps`` alone if given.
 
     Actions are drawn of the methods in ``pair``, where at least one has run.
     """
@@ -70,6 +70,9 @@ def write_figures(
             drawn[f"curves-{place.slug}"] = figures.curves(results, place)
         if any(method in results.methods(place) for method in pair):
             drawn[f"actions-{place.slug}"] = figures.actions(results, place, pair)
+        told = message_figure.messages(results, place)
+        if told is not None:
+            drawn[f"messages-{place.slug}"] = told
     return [write_whole(folder / f"{name}.png", png(figure)) for name, figure in drawn.items()]
 
 
