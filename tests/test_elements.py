@@ -192,6 +192,14 @@ def test_names_are_safe_and_unique(tmp_path: Path) -> None:
     assert all(name.isidentifier() and name.isascii() for name in safe)
 
 
+def test_a_name_with_its_number_is_not_another_satellites() -> None:
+    """Whatever comes first keeps its name; what comes later gets its number until nobody else is called so."""
+    for third in ("X", "x"):
+        safe = safe_names([("X_270003", 270001), ("X", 270002), (third, 270003)])
+        assert safe == ["X_270003", "X", f"{third}_270003_270003"]
+    assert safe_names([("X", 1), ("X", 2), ("X_2", 3)]) == ["X", "X_2", "X_2_3"]
+
+
 def test_nine_digits_and_what_numbers_may_be_in_json(tmp_path: Path) -> None:
     records = json.loads((EXAMPLES / "satellites.json").read_text())
     for record in records:

@@ -197,14 +197,15 @@ def safe_names(satellites: Sequence[tuple[str, int | None]]) -> list[str]:
     """Of all satellites, given their names and catalogue numbers: ASCII letters, digits and _, each one once. BSK-RL
     asks for Python identifiers, and bundles for names of files."""
     names: list[str] = []
+    taken: set[str] = set()  # without capitals, which some file systems do not know
     for told, number in satellites:
         name = re.sub(r"_+", "_", re.sub(r"\W", "_", told, flags=re.ASCII)).strip("_")[:_SAFE]
         if not name[:1].isalpha():
             name = f"sat_{name}".rstrip("_")
-        lower = [other.lower() for other in names]  # some file systems know no capitals
-        if name.lower() in lower:
+        while name.lower() in taken:  # with its number it may be another satellite's name
             name = f"{name}_{number}"
         names.append(name)
+        taken.add(name.lower())
     return names
 
 
