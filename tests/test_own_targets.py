@@ -60,6 +60,7 @@ def grid(path: Path, duration_s: float = 1200.0, degrees: float = 3.0, **asked: 
         for latitude in np.arange(-66.0, 67.0, degrees).tolist():
             for longitude in np.arange(-180.0, 180.0, degrees).tolist():
                 a, b, dwell = *np.sort(rng.uniform(0.0, duration_s, 2)), rng.integers(1, 20)
+                b = max(b, a + dwell)  # a target that can never be imaged is refused
                 release = f"{a:.3f}" if asked.get("release") and rng.random() < 0.5 else ""
                 due = f"{b:.3f}" if asked.get("due") and rng.random() < 0.5 else ""
                 held = str(dwell) if asked.get("dwell") and rng.random() < 0.5 else ""
@@ -295,8 +296,21 @@ HEAD = "name,latitude,longitude,priority,release,due,dwell,sensor\n"
         (HEAD + "A,95,10,,,,,\n", r"line 2: latitude=95 is not .* 90: are latitude and longitude=10 exchanged\?$"),
         (HEAD + "A,1,1,0,,,,\n", r"line 2: priority=0 is not allowed: it must be above 0 and at most 1"),
         (HEAD + "A,1,1,2,,,,\n", r"line 2: priority=2 is not allowed: it must be above 0"),
-        (HEAD + "A,1,1,,100,50,,\n", r"line 2: due=50.0 is not allowed: it must be later than release=100.0"),
-        (HEAD + "A,1,1,,2026-03-20T13:00:00Z,50,,\n", r"line 2: due=50.0 is not .* later than release=2026-03-20 13"),
+        (HEAD + "A,1,1,,100,50,,\n", r"line 2: due=50 is not allowed: it must be later than release=100$"),
+        (HEAD + "A,1,1,,2026-03-20T13:00:00Z,50,,\n", r"due=50 is not .* later than release=2026-03-20T13:00:00Z$"),
+        (HEAD + "A,1,1,,,20260320,,\n", r"line 2: due=20260320 is not allowed: a number must be seconds from the start"
+                                         r", at most 1e\+07; a date or a Unix time must be written as 2026-"),
+        (HEAD + "A,1,1,,,1774010000,,\n", r"line 2: due=1774010000 is not allowed: a number must be seconds from the"),
+        (HEAD + "A,1,1,,1774010000,,,\n", r"line 2: release=1774010000 is not allowed: a number must be seconds from"),
+        (feature(POINT, due=1774010000), r"feature 1: due=1774010000 is not allowed: a number must be seconds"),
+        (HEAD + "A,1,1,,,-100,,\n", r"line 2: due=-100 is not allowed: it must be later than the start of .*, 0 s$"),
+        (HEAD + "A,1,1,,-200,-100,,\n", r"line 2: due=-100 is not allowed: it must be later than the start of the epi"),
+        (HEAD + "A,1,1,,,0,,\n", r"line 2: due=0 is not allowed: it must be later than the start of the episode, 0 s$"),
+        (HEAD + "A,1,1,,,2026-03-20T12:00:00Z,,\n", r"due=2026-03-20T12:00:00Z is .* later than the start of the "
+                                                     r"episode, scenario.epoch_utc=2026-03-20T12:00:00Z$"),
+        (HEAD + "A,1,1,,100,110,60,\n", r"due=110 is not .*: it must be at least dwell=60 s later than release=100$"),
+        (HEAD + "A,1,1,,,50,60,\n", r"due=50 is not .* at least dwell=60 s later than the start of the episode$"),
+        (HEAD + "A,1,1,,-90,50,60,\n", r"due=50 is not .* at least dwell=60 s later than the start of the episode$"),
         (HEAD + "A,1,1,,,soon,,\n", r"line 2: due='soon' is not allowed: it must be seconds from the start, or a date"),
         (HEAD + "A,1,1,,,,-1,\n", r"line 2: dwell=-1 is not allowed: it must be from 0 to 3600 s"),
         (HEAD + "A,1,1,,,,120,\n", r"line 2: dwell=120 is not .* must be below scenario.actions.image_timeout_s=120"),
@@ -322,6 +336,19 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> 
     with pytest.raises(FileError, match=sentence) as caught:
         mission(tmp_path / "own")
     assert "\n" not in str(caught.value)
+
+
+def test_due_times_that_can_be_met_are_allowed(tmp_path: Path) -> None:
+    """After the episode's end (2850 s), just after its start, and where the dwell just fits."""
+    rows = (
+        "A,1,1,,,1e7,,",
+        "B,1,1,,,2026-03-21T12:00:00Z,,",
+        "C,1,1,,,0.5,,",
+        "D,1,1,,100,160,60,",
+        "E,1,1,,-90,60,60,",
+    )
+    (tmp_path / "own.csv").write_text(HEAD + "\n".join(rows))
+    assert mission(tmp_path / "own.csv").duration_s == 2850.0
 
 
 def test_no_target_in_reach_is_told_before_anything_is_flown(tmp_path: Path) -> None:
