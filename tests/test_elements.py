@@ -265,6 +265,8 @@ def wrong_checksum() -> str:
         ("KITE".encode("utf-16"), r"is not UTF-8 text \(byte 0\): save it as UTF-8"),
         (b"satellites, of course\n", r"line 1: 'satellites, of course' is not allowed: it must be the start of TLE"),
         (b"[1]", r"record 1: 1 is not allowed: it must be an object of OMM keywords"),
+        (b'[{"OBJECT_NAME": {"a": 1}, "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\{'a': 1\} is not .* must be text"),
+        (b'[{"OBJECT_NAME": [], "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\[\] is not allowed: it must be text"),
         (b"[{]", r"line 1: the text is no JSON"),
         (b"<ndm><omm>", r"line 1: the text is no XML"),
         (b"<!DOCTYPE a><ndm/>", r"line 1: a DOCTYPE is not allowed: it must be plain XML"),

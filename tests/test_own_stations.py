@@ -94,6 +94,8 @@ def point(*coordinates: Any) -> str:
         (point(19.0, 20.0, 1e5), r"feature 1: height=100000 is not allowed: it must be from -500 to 9000 m"),
         (point("a", 20.0), r"coordinates=\['a', 20.0\] is not allowed: it must be \[longitude, latitude\] or"),
         (collection({"type": "LineString"}, name="A"), r"geometry.type='LineString' is not allowed: it must be Point"),
+        (collection(NAME="A", Provider="North"), None),
+        (collection(name=["A"]), r"feature 1: name=\['A'\] is not allowed: it must be of 1 to 48 printable characters"),
         (collection(), r"feature 1: name=None is not allowed: it must be of 1 to 48 printable characters"),
         ("name;latitude\n", r"line 1: the header 'name;latitude' is not allowed: it must have name, lat"),
         ("name,latitude,longitude\nA,1\n", r"line 2: a row of another length is not allowed: it must have 3 values"),

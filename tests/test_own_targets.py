@@ -318,6 +318,14 @@ HEAD = "name,latitude,longitude,priority,release,due,dwell,sensor\n"
         (HEAD + "A,1,1,,,,,radar\n", r"line 2: sensor='radar' is not allowed: it must be a hardware that flies: narr"),
         (HEAD + "A,1,1,,,,,\nA,2,2,,,,,\n", r"line 3: name='A' is that of line 2 too: it must be another"),
         ("name,latitude,longitude,value\n", r"line 1: the header .* may have priority, release, due, dwell, sensor"),
+        (feature(POINT, deadline="2026-03-20T13:00:00Z"),
+         r"feature 1: deadline='2026-03-20T13:00:00Z' is not allowed: the property must be called due$"),
+        (feature(POINT, Due_Time=100), r"feature 1: Due_Time=100 is not allowed: the property must be called due$"),
+        (feature(POINT, Priority=2), r"feature 1: priority=2 is not allowed: it must be above 0 and at most 1"),
+        (feature(POINT, priority=0.5, Priority=0.1), r"Priority=0.1 is not .* must be one property priority"),
+        (feature(POINT, name=["x"]), r"feature 1: name=\['x'\] is not allowed: it must be of 1 to 48 printable char"),
+        (feature(POINT, name=True), r"feature 1: name=True is not allowed: it must be of 1 to 48 printable characters"),
+        (feature(polygon([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), name={"a": 1}), r"name=\{'a': 1\} is not allowed: it"),
         (feature({"type": "LineString"}), r"type='LineString' is not allowed: it must be Point, Polygon or Multi"),
         (feature(POINT, priority="high"), r"feature 1: priority='high' is not allowed: it must be a number"),
         (feature(polygon([[179.0, 0.0], [-179.0, 0.0], [-179.0, 2.0], [179.0, 2.0]])),
@@ -337,6 +345,18 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> 
     with pytest.raises(FileError, match=sentence) as caught:
         mission(tmp_path / "own")
     assert "\n" not in str(caught.value)
+
+
+def test_properties_are_known_in_capitals_too_and_others_are_ignored(tmp_path: Path) -> None:
+    asked = {"Priority": 0.1, "RELEASE": 60, "Due": "2026-03-20T13:00:00Z", "Dwell": 5, "Sensor": "wide"}
+    others = {"population": 5, "marker-color": "#fff", "deadline": None, "Latitude": 3, "DUE ": None}
+    (tmp_path / "own.geojson").write_text(feature(POINT, **asked, **others))
+    [target] = read_targets(str(tmp_path / "own.geojson"), 20.0)
+    assert (target.priority, target.dwell_s, target.sensor, target.latitude_deg) == (0.1, 5.0, "wide", 60.0)
+    assert target.span_s(datetime(2026, 3, 20, 12)) == (60.0, 3600.0)
+    named = {"type": "Feature", "geometry": POINT, "properties": {"NAME": 7}}
+    (tmp_path / "other.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [named]}))
+    assert [each.name for each in read_targets(str(tmp_path / "other.geojson"), 20.0)] == ["7"]
 
 
 def test_due_times_that_can_be_met_are_allowed(tmp_path: Path) -> None:

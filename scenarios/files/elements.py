@@ -133,12 +133,15 @@ def element_set(fields: Mapping[str, Any], where: str, refuse: Any) -> ElementSe
         return found
 
     _check_kind(fields, where, refuse)
+    name = fields.get("OBJECT_NAME")
+    if name is not None and type(name) not in (str, int, float):
+        raise refuse(where, f"OBJECT_NAME={shown(name)} is not allowed: it must be text")
     catalogue = number("NORAD_CAT_ID", 0, 999999999, -1.0)
     if catalogue < 0 or catalogue % 1:
         value = shown(fields.get("NORAD_CAT_ID"))
         raise refuse(where, f"NORAD_CAT_ID={value} is not allowed: it must be a whole number of at most nine digits")
     elements = ElementSet(
-        name=str(fields.get("OBJECT_NAME") or "").strip() or str(int(catalogue)),
+        name=str(name or "").strip() or str(int(catalogue)),
         catalogue_number=int(catalogue),
         epoch=_epoch(fields.get("EPOCH"), where, refuse),
         mean_motion_rev_day=number("MEAN_MOTION", 1e-3, 18.0),

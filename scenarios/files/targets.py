@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.files import aeos
-from scenarios.files.geography import ecef_m, features, is_geojson, number, place, position, rows
+from scenarios.files.geography import (
+    ecef_m,
+    features,
+    is_geojson,
+    known_properties,
+    number,
+    one_line,
+    place,
+    position,
+    rows,
+)
 from scenarios.files.polygons import cells
 from scenarios.files.reading import FileError, read_text
 from scenarios.orbits import EARTH_RADIUS_M
@@ -22,6 +32,8 @@ from scenarios.ranges import LONGEST_NAME, cut, shown
 FIELD = "scenario.targets.file"
 MOST = 20000
 COLUMNS = ("name", "latitude", "longitude", "priority", "release", "due", "dwell", "sensor")
+PROPERTIES = (COLUMNS[0], *COLUMNS[3:])  # of a GeoJSON feature, whose place is its geometry
+OTHER_NAMES_OF_DUE = ("deadline", "due_time")  # other properties than ours are not read; these must not go unnoticed
 LONGEST_DWELL_S = 3600.0
 LATEST_S = 1e7  # as the longest episode; a date without dashes or a Unix time is a larger number
 OWN_KEYS = {key: key for key in COLUMNS}
@@ -107,7 +119,11 @@ def _from_task_set(text: str, refuse: Any) -> Iterator[OwnTarget]:
 def _from_geojson(text: str, cell_km: float, refuse: Any) -> Iterator[OwnTarget]:
     for where, geometry, properties in features(text, refuse):
         kind = geometry.get("type")
-        properties = {"name": where.replace(" ", "_"), **{k: v for k, v in properties.items() if v not in (None, "")}}
+        for name, value in properties.items():
+            if name.strip().lower() in OTHER_NAMES_OF_DUE and value not in (None, ""):
+                raise refuse(where, f"{name}={shown(value)} is not allowed: the property must be called due")
+        properties = known_properties(properties, PROPERTIES, where, refuse)
+        properties["name"] = _name(properties.get("name", where.replace(" ", "_")), where, refuse)
         if kind == "Point":
             yield _target(properties, position(geometry.get("coordinates"), where, refuse), 1.0, where, refuse)
         elif kind in ("Polygon", "MultiPolygon"):
@@ -131,10 +147,7 @@ def _target(
     keys: Mapping[str, str] = OWN_KEYS,
 ) -> OwnTarget:
     """``share`` of the priority: 1 of a point, a cell's part of its area. ``keys``: what the file calls our columns."""
-    name = " ".join(str(values.get("name", "")).split())
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        allowed = f"it must be of 1 to {LONGEST_NAME} printable characters"
-        raise refuse(where, f"name={shown(values.get('name'))} is not allowed: {allowed}")
+    name = _name(values.get("name"), where, refuse)
     priority = number(values, "priority", where, refuse, 1.0)
     if not 0.0 < priority * share <= 1.0:
         what = "" if share == 1.0 else f", {priority * share:g} of it for the cell {name!r},"
@@ -147,6 +160,14 @@ def _target(
     return OwnTarget(
         name, *spot, priority * share, release, due, dwell_s, None if sensor is None else str(sensor), where
     )
+
+
+def _name(value: Any, where: str, refuse: Any) -> str:
+    name = one_line(value)
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        allowed = f"it must be of 1 to {LONGEST_NAME} printable characters"
+        raise refuse(where, f"name={shown(value)} is not allowed: {allowed}")
+    return name
 
 
 def _moment(value: Any, key: str, where: str, refuse: Any) -> Moment | None:
