@@ -78,6 +78,15 @@ def test_xml_may_have_a_namespace(tmp_path: Path) -> None:
     assert [each.name for each in read_elements(str(tmp_path / "own.xml"))] == [each.name for each in sets_of("xml")]
 
 
+def test_lines_that_begin_with_a_hash_are_comments(tmp_path: Path) -> None:
+    """Before a set, between its lines, and after a name."""
+    for form in ("tle", "3le"):
+        lines = (EXAMPLES / f"satellites.{form}").read_text().splitlines()
+        (tmp_path / form).write_text("\n".join(f"# my tles\n{line}\n  #" for line in lines))
+        assert [each.name for each in read_elements(str(tmp_path / form))] == [each.name for each in sets_of(form)]
+        assert [each.epoch for each in read_elements(str(tmp_path / form))] == [each.epoch for each in sets_of(form)]
+
+
 def test_lines_of_other_systems(tmp_path: Path) -> None:
     """Carriage returns, "0 " before names, empty lines and blanks at ends of lines."""
     lines = [f"{'0 ' if line[:2] not in ('1 ', '2 ') else ''}{line}  " for line in LINES.splitlines()]
@@ -241,12 +250,13 @@ def changed(path: Path, **columns: str) -> Path:
         ({"INCLINATION": "181"}, r"line 3: INCLINATION='181' is not allowed: it must be a number from 0 to 180"),
         ({"EPOCH": "yesterday"}, r"line 3: EPOCH='yesterday' is not allowed: it must be a date and time of ISO"),
         ({"EPHEMERIS_TYPE": "4"}, r"line 3: EPHEMERIS_TYPE='4' is not allowed: it must be 0 or 2"),
-        ({"EPOCH": "2025-01-01T00:00:00"}, r"epoch_utc=2026-03-20T12:00:00Z is .*max_age_days=14.*KITE-2 443.5$"),
+        ({"EPOCH": "2025-01-01T00:00:00"}, r"epoch_utc=2026-03-20T12:00:00Z is .* within"
+         r" scenario.constellation.max_age_days=14 of .*KITE-2 443.5$"),
         ({"MEAN_MOTION": "15.9", "BSTAR": "0.01", "EPOCH": "2026-03-10T00:00:00"},
-         r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(.*decayed.*\): scenario.epoch_utc m"),
+         r"own.csv, line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(.*decayed.*\): scenario.ep"),
         ({"MEAN_MOTION": "15.9", "BSTAR": "1.0", "EPOCH": "2026-03-10T00:00:00"},
          r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(a height of .* km\): scenario.epoch_u"),
-        ({"MEAN_ANOMALY": "270.0"}, r"line 3: KITE-2 is within 1 m of KITE-1 \(line 2\): it must be in another place"),
+        ({"MEAN_ANOMALY": "270.0"}, r"own.csv, line 3: KITE-2 is within 1 m of KITE-1 \(line 2\): it must be in anot"),
     ],
 )  # fmt: skip
 def test_elements_that_cannot_be_flown(tmp_path: Path, columns: dict[str, str], sentence: str) -> None:
@@ -264,6 +274,7 @@ def wrong_checksum() -> str:
         (b"", r"is empty: it must hold at least one record"),
         ("KITE".encode("utf-16"), r"is not UTF-8 text \(byte 0\): save it as UTF-8"),
         (b"satellites, of course\n", r"line 1: 'satellites, of course' is not allowed: it must be the start of TLE"),
+        (CSV.replace(",", ";").encode(), r"line 1: .* is not allowed: columns must be separated by commas$"),
         (b"[1]", r"record 1: 1 is not allowed: it must be an object of OMM keywords"),
         (b'[{"OBJECT_NAME": {"a": 1}, "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\{'a': 1\} is not .* must be text"),
         (b'[{"OBJECT_NAME": [], "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\[\] is not allowed: it must be text"),
@@ -293,7 +304,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: bytes, sentence: str) -
         (["scenario.constellation.file=no/such/file"], r"file='no/such/file' is not allowed: it must be a file"),
         (["scenario.constellation.file=docs"], r"scenario.constellation.file='docs' is not allowed: it must be the p"),
         (["scenario.constellation.file=examples/satellites.csv", "scenario.constellation.max_age_days=0.5"],
-         r"must be within max_age_days=0.5 of the epochs in .* is so many days from them: KITE-1 1.2, .* and 1 more"),
+         r"must be within scenario.constellation.max_age_days=0.5 .* is so many days from them: KITE-1 1.2, .* 1 more"),
         (["scenario.constellation.file=examples/satellites.csv",
           "scenario.constellation.classes=[{hardware:wide,sensing:timing,satellites:['HAWK*']}]"],
          r"classes.0.satellites='HAWK\*' is not allowed: it must be a name, catalogue number or pattern"),

@@ -94,6 +94,21 @@ def test_holes_slants_and_several_parts() -> None:
     assert sum(c.area_km2 for c in cells(both, 20.0, "here", refuse)) == pytest.approx(13.5 * KM**2, rel=0.01)
 
 
+def test_a_polygon_that_is_there_twice_counts_once() -> None:
+    ring = [[0.0, 0.0], [3.0, 0.0], [3.0, 2.0], [0.0, 3.0]]
+    hole = [[1.0, 1.0], [2.0, 1.0], [2.0, 1.5]]
+    once = polygon(ring, hole)
+    again = polygon([*ring[2:], *ring[:2]], hole[::-1])  # it begins elsewhere, and its hole goes the other way
+    other = polygon(ring)  # without the hole it is another area
+    cells_of = {"once": [once], "twice": [once, once, again], "two": [once, other], "other": [other]}
+    found = {
+        name: cells({"type": "MultiPolygon", "coordinates": [each["coordinates"] for each in parts]}, 20.0, "x", refuse)
+        for name, parts in cells_of.items()
+    }
+    assert found["twice"] == found["once"]
+    assert found["two"] == found["once"] + found["other"]
+
+
 def test_an_area_below_a_cell_is_one_target_in_its_middle() -> None:
     [only] = cells(polygon([[10.0, 40.0], [10.1, 40.0], [10.1, 40.1], [10.0, 40.1]]), 20.0, "here", refuse)
     assert (only.latitude_deg, only.longitude_deg) == (pytest.approx(40.05), pytest.approx(10.05))
@@ -329,7 +344,8 @@ HEAD = "name,latitude,longitude,priority,release,due,dwell,sensor\n"
         (feature({"type": "LineString"}), r"type='LineString' is not allowed: it must be Point, Polygon or Multi"),
         (feature(POINT, priority="high"), r"feature 1: priority='high' is not allowed: it must be a number"),
         (feature(polygon([[179.0, 0.0], [-179.0, 0.0], [-179.0, 2.0], [179.0, 2.0]])),
-         r"crosses the date line \(after \[179.0, 0.0\]\) is not allowed: it must be cut there into a MultiPolygon"),
+         r"an edge over more than 180 degrees of longitude \(after \[179.0, 0.0\]\) is not allowed: a polygon across "
+         r"the date line must be cut there into a MultiPolygon \(RFC 7946, 3.1.9\), and any other such edge must have"),
         (feature(polygon([[0.0, 80.0], [90.0, 80.0], [0.0, 90.0]])), r"a polygon that reaches a pole is not allowed"),
         (feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}),
          r"ring .* is not allowed: it must be a list of at least four positions, the last one as the first"),

@@ -116,6 +116,10 @@ def rows(
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [str(column).strip().lower() for column in reader.fieldnames or ()]
+        if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
+            raise refuse(
+                "line 1", f"the header {shown(columns[0])} is not allowed: columns must be separated by commas"
+            )
         lacking = [column for column in needed if column not in columns]
         other = [column for column in columns if column not in known]
         if lacking or other or len(set(columns)) < len(columns):
