@@ -185,10 +185,6 @@ def test_a_task_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], sent
         mission(paths)
 
 
-def test_a_shorter_episode_leaves_tasks_out(files: tuple[Path, Path]) -> None:
-    assert mission(files, "scenario.duration_s=60").scenario.duration_s == 60.0  # the only task is released at 100 s
-
-
 def test_two_tasks_of_one_id(tmp_path: Path) -> None:
     paths = write(tmp_path, {"orbits": [ORBIT], "satellites": [SATELLITE]}, [TASK, TASK | {"id": 6}, TASK])
     with pytest.raises(ConfigError, match=r"tasks.json, task 3: id=5 is that of task 1 too: it must be another task's"):

@@ -147,15 +147,14 @@ def check_files(config: ScenarioConfig) -> None:
     constellation, epoch = config.constellation, parsed(config.epoch_utc)
     if epoch is None:  # it is refused where Basilisk needs it
         return
-    longest_s = max([config.duration_s, *(config.training_duration_s or [])])
     if config.targets.file is not None:
         flies = sorted({member.hardware for member in constellation.members})
         timeout_s = config.actions.image_timeout_s
-        targets = own_targets(config.targets) or ()
-        check_targets(config.targets.file, targets, epoch, longest_s, flies, timeout_s)
+        check_targets(config.targets.file, own_targets(config.targets) or (), epoch, flies, timeout_s)
     if constellation.file is None:
         return
     check_ages(element_sets(constellation), epoch, constellation.max_age_days)
+    longest_s = max([config.duration_s, *(config.training_duration_s or [])])
     _check_orbits(tuple(orbit_sets(constellation)), epoch, longest_s + BEYOND_S, cut(constellation.file))
 
 

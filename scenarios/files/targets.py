@@ -199,27 +199,16 @@ def _told(moment: Moment | None) -> str:
 
 
 def check_targets(
-    file: str,
-    targets: tuple[OwnTarget, ...],
-    epoch: datetime,
-    longest_s: float,
-    hardware: list[str],
-    image_timeout_s: float,
+    file: str, targets: tuple[OwnTarget, ...], epoch: datetime, hardware: list[str], image_timeout_s: float
 ) -> None:
     """What the targets ask for against a mission.
 
     Raises:
         FileError: a target that can never be imaged: due before the episode, before its release or before its dwell
-            has passed; released, in seconds, after the longest episode; a sensor that no satellite has, or a dwell
-            that no action lasts.
+            has passed; a sensor that no satellite has, or a dwell that no action lasts.
     """
     for each in targets:
         what = _impossible(each, aeos.KEYS if each.on_sphere else OWN_KEYS, epoch, hardware, image_timeout_s)
-        # A date may be of a later episode. AEOS-Bench's task sets are of an hour; a shorter episode leaves tasks out.
-        late = isinstance(each.release, float) and each.release >= longest_s and not each.on_sphere
-        if what is None and late:
-            allowed = f"it must be below the length of the longest episode, {longest_s:g} s (scenario.duration_s)"
-            what = f"release={_told(each.release)} is not allowed: {allowed}"
         if what is not None:
             raise FileError(f"{FIELD}: {cut(file)}, {each.where}: {what}")
 
