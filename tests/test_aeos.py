@@ -168,12 +168,13 @@ def test_the_example_is_flown() -> None:
         ({"coordinate": [151.2, -33.9]}, "task 1: latitude=151.2 .* are latitude and longitude=-33.9 exchanged"),
         ({"sensor_type": 3}, "task 1: sensor_type=3 is not allowed: it must be 1"),
         ({"sensor_type": [1]}, r"task 1: sensor_type=\[1\] is not allowed: it must be 1"),
-        (
-            {"sensor_type": 2},
-            "task 1: sensor='near_infrared' is not allowed: it must be a hardware that flies: visible",
-        ),
-        ({"duration": 500}, "task 1: dwell=500 is not allowed: it must be below scenario.actions.image_timeout_s"),
-        ({"due_time": 100}, "task 1: due=100.0 is not allowed: it must be later than release=100.0"),
+        ({"sensor_type": 2}, r"task 1: sensor_type=2 \(near_infrared\) is .* a hardware that flies: visible$"),
+        ({"duration": 500}, "task 1: duration=500 is not allowed: it must be below scenario.actions.image_timeout_s"),
+        ({"duration": -1}, "task 1: duration=-1 is not allowed: it must be from 0 to 3600 s"),
+        ({"due_time": 100}, "task 1: due_time=100 is not allowed: it must be later than release_time=100$"),
+        ({"due_time": 115}, "task 1: due_time=115 is .* at least duration=20 s later than release_time=100$"),
+        ({"due_time": 0}, "task 1: due_time=0 is not allowed: it must be later than the start of the episode, 0 s"),
+        ({"due_time": 1546300800}, r"task 1: due_time=1546300800 is .* seconds from the start, at most 1e\+07$"),
         ({"release_time": "soon"}, "task 1: release_time='?soon'? is not allowed: it must be a number"),
         ({"id": True}, "task 1: id=True is not allowed: it must be a whole number"),
     ],
@@ -181,6 +182,12 @@ def test_the_example_is_flown() -> None:
 def test_a_task_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], sentence: str) -> None:
     paths = write(tmp_path, {"orbits": [ORBIT], "satellites": [SATELLITE]}, [TASK | change])
     with pytest.raises(ConfigError, match=f"scenario.targets.file: .*tasks.json, {sentence}"):
+        mission(paths)
+
+
+def test_two_tasks_of_one_id(tmp_path: Path) -> None:
+    paths = write(tmp_path, {"orbits": [ORBIT], "satellites": [SATELLITE]}, [TASK, TASK | {"id": 6}, TASK])
+    with pytest.raises(ConfigError, match=r"tasks.json, task 3: id=5 is that of task 1 too: it must be another task's"):
         mission(paths)
 
 
@@ -193,6 +200,8 @@ def test_a_task_that_cannot_be_used(tmp_path: Path, change: dict[str, Any], sent
         ({}, [SATELLITE, SATELLITE | {"id": 4}], "satellite_4 is within 1 m of satellite_3"),
         ({"semi_major_axis": 6.5e6}, [SATELLITE], "semi_major_axis=6.5e.06 m .* heights must be from 250 to 2000 km"),
         ({"eccentricity": 1.0}, [SATELLITE], "eccentricity=1 is not allowed"),
+        ({"inclination": 1e6}, [SATELLITE], r"inclination=1e\+06 is not allowed: it must be from 0 to 180 degrees"),
+        ({"inclination": -0.1}, [SATELLITE], r"inclination=-0.1 is not allowed: it must be from 0 to 180 degrees"),
         ({"inclination": None}, [SATELLITE], "inclination=.* is not allowed: it must be a number"),
     ],
 )

@@ -78,6 +78,15 @@ def test_xml_may_have_a_namespace(tmp_path: Path) -> None:
     assert [each.name for each in read_elements(str(tmp_path / "own.xml"))] == [each.name for each in sets_of("xml")]
 
 
+def test_lines_that_begin_with_a_hash_are_comments(tmp_path: Path) -> None:
+    """Before a set, between its lines, and after a name."""
+    for form in ("tle", "3le"):
+        lines = (EXAMPLES / f"satellites.{form}").read_text().splitlines()
+        (tmp_path / form).write_text("\n".join(f"# my tles\n{line}\n  #" for line in lines))
+        assert [each.name for each in read_elements(str(tmp_path / form))] == [each.name for each in sets_of(form)]
+        assert [each.epoch for each in read_elements(str(tmp_path / form))] == [each.epoch for each in sets_of(form)]
+
+
 def test_lines_of_other_systems(tmp_path: Path) -> None:
     """Carriage returns, "0 " before names, empty lines and blanks at ends of lines."""
     lines = [f"{'0 ' if line[:2] not in ('1 ', '2 ') else ''}{line}  " for line in LINES.splitlines()]
@@ -192,6 +201,14 @@ def test_names_are_safe_and_unique(tmp_path: Path) -> None:
     assert all(name.isidentifier() and name.isascii() for name in safe)
 
 
+def test_a_name_with_its_number_is_not_another_satellites() -> None:
+    """Whatever comes first keeps its name; what comes later gets its number until nobody else is called so."""
+    for third in ("X", "x"):
+        safe = safe_names([("X_270003", 270001), ("X", 270002), (third, 270003)])
+        assert safe == ["X_270003", "X", f"{third}_270003_270003"]
+    assert safe_names([("X", 1), ("X", 2), ("X_2", 3)]) == ["X", "X_2", "X_2_3"]
+
+
 def test_nine_digits_and_what_numbers_may_be_in_json(tmp_path: Path) -> None:
     records = json.loads((EXAMPLES / "satellites.json").read_text())
     for record in records:
@@ -233,12 +250,13 @@ def changed(path: Path, **columns: str) -> Path:
         ({"INCLINATION": "181"}, r"line 3: INCLINATION='181' is not allowed: it must be a number from 0 to 180"),
         ({"EPOCH": "yesterday"}, r"line 3: EPOCH='yesterday' is not allowed: it must be a date and time of ISO"),
         ({"EPHEMERIS_TYPE": "4"}, r"line 3: EPHEMERIS_TYPE='4' is not allowed: it must be 0 or 2"),
-        ({"EPOCH": "2025-01-01T00:00:00"}, r"epoch_utc=2026-03-20T12:00:00Z is .*max_age_days=14.*KITE-2 443.5$"),
+        ({"EPOCH": "2025-01-01T00:00:00"}, r"epoch_utc=2026-03-20T12:00:00Z is .* within"
+         r" scenario.constellation.max_age_days=14 of .*KITE-2 443.5$"),
         ({"MEAN_MOTION": "15.9", "BSTAR": "0.01", "EPOCH": "2026-03-10T00:00:00"},
-         r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(.*decayed.*\): scenario.epoch_utc m"),
+         r"own.csv, line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(.*decayed.*\): scenario.ep"),
         ({"MEAN_MOTION": "15.9", "BSTAR": "1.0", "EPOCH": "2026-03-10T00:00:00"},
          r"line 3: SGP4 has KITE-2 no longer in orbit at 2026-03-20 12:00 UTC \(a height of .* km\): scenario.epoch_u"),
-        ({"MEAN_ANOMALY": "270.0"}, r"line 3: KITE-2 is within 1 m of KITE-1 \(line 2\): it must be in another place"),
+        ({"MEAN_ANOMALY": "270.0"}, r"own.csv, line 3: KITE-2 is within 1 m of KITE-1 \(line 2\): it must be in anot"),
     ],
 )  # fmt: skip
 def test_elements_that_cannot_be_flown(tmp_path: Path, columns: dict[str, str], sentence: str) -> None:
@@ -256,7 +274,10 @@ def wrong_checksum() -> str:
         (b"", r"is empty: it must hold at least one record"),
         ("KITE".encode("utf-16"), r"is not UTF-8 text \(byte 0\): save it as UTF-8"),
         (b"satellites, of course\n", r"line 1: 'satellites, of course' is not allowed: it must be the start of TLE"),
+        (CSV.replace(",", ";").encode(), r"line 1: .* is not allowed: columns must be separated by commas$"),
         (b"[1]", r"record 1: 1 is not allowed: it must be an object of OMM keywords"),
+        (b'[{"OBJECT_NAME": {"a": 1}, "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\{'a': 1\} is not .* must be text"),
+        (b'[{"OBJECT_NAME": [], "NORAD_CAT_ID": 1}]', r"record 1: OBJECT_NAME=\[\] is not allowed: it must be text"),
         (b"[{]", r"line 1: the text is no JSON"),
         (b"<ndm><omm>", r"line 1: the text is no XML"),
         (b"<!DOCTYPE a><ndm/>", r"line 1: a DOCTYPE is not allowed: it must be plain XML"),
@@ -283,7 +304,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, text: bytes, sentence: str) -
         (["scenario.constellation.file=no/such/file"], r"file='no/such/file' is not allowed: it must be a file"),
         (["scenario.constellation.file=docs"], r"scenario.constellation.file='docs' is not allowed: it must be the p"),
         (["scenario.constellation.file=examples/satellites.csv", "scenario.constellation.max_age_days=0.5"],
-         r"must be within max_age_days=0.5 of the epochs in .* is so many days from them: KITE-1 1.2, .* and 1 more"),
+         r"must be within scenario.constellation.max_age_days=0.5 .* is so many days from them: KITE-1 1.2, .* 1 more"),
         (["scenario.constellation.file=examples/satellites.csv",
           "scenario.constellation.classes=[{hardware:wide,sensing:timing,satellites:['HAWK*']}]"],
          r"classes.0.satellites='HAWK\*' is not allowed: it must be a name, catalogue number or pattern"),

@@ -60,6 +60,7 @@ def grid(path: Path, duration_s: float = 1200.0, degrees: float = 3.0, **asked: 
         for latitude in np.arange(-66.0, 67.0, degrees).tolist():
             for longitude in np.arange(-180.0, 180.0, degrees).tolist():
                 a, b, dwell = *np.sort(rng.uniform(0.0, duration_s, 2)), rng.integers(1, 20)
+                b = max(b, a + dwell)  # a target that can never be imaged is refused
                 release = f"{a:.3f}" if asked.get("release") and rng.random() < 0.5 else ""
                 due = f"{b:.3f}" if asked.get("due") and rng.random() < 0.5 else ""
                 held = str(dwell) if asked.get("dwell") and rng.random() < 0.5 else ""
@@ -91,6 +92,21 @@ def test_holes_slants_and_several_parts() -> None:
     assert not [c for c in found if 1.2 < c.latitude_deg < 1.8 and 1.2 < c.longitude_deg < 1.8]
     both = {"type": "MultiPolygon", "coordinates": [triangle["coordinates"], polygon(ring)["coordinates"]]}
     assert sum(c.area_km2 for c in cells(both, 20.0, "here", refuse)) == pytest.approx(13.5 * KM**2, rel=0.01)
+
+
+def test_a_polygon_that_is_there_twice_counts_once() -> None:
+    ring = [[0.0, 0.0], [3.0, 0.0], [3.0, 2.0], [0.0, 3.0]]
+    hole = [[1.0, 1.0], [2.0, 1.0], [2.0, 1.5]]
+    once = polygon(ring, hole)
+    again = polygon([*ring[2:], *ring[:2]], hole[::-1])  # it begins elsewhere, and its hole goes the other way
+    other = polygon(ring)  # without the hole it is another area
+    cells_of = {"once": [once], "twice": [once, once, again], "two": [once, other], "other": [other]}
+    found = {
+        name: cells({"type": "MultiPolygon", "coordinates": [each["coordinates"] for each in parts]}, 20.0, "x", refuse)
+        for name, parts in cells_of.items()
+    }
+    assert found["twice"] == found["once"]
+    assert found["two"] == found["once"] + found["other"]
 
 
 def test_an_area_below_a_cell_is_one_target_in_its_middle() -> None:
@@ -295,18 +311,40 @@ HEAD = "name,latitude,longitude,priority,release,due,dwell,sensor\n"
         (HEAD + "A,95,10,,,,,\n", r"line 2: latitude=95 is not .* 90: are latitude and longitude=10 exchanged\?$"),
         (HEAD + "A,1,1,0,,,,\n", r"line 2: priority=0 is not allowed: it must be above 0 and at most 1"),
         (HEAD + "A,1,1,2,,,,\n", r"line 2: priority=2 is not allowed: it must be above 0"),
-        (HEAD + "A,1,1,,100,50,,\n", r"line 2: due=50.0 is not allowed: it must be later than release=100.0"),
-        (HEAD + "A,1,1,,2026-03-20T13:00:00Z,50,,\n", r"line 2: due=50.0 is not .* later than release=2026-03-20 13"),
+        (HEAD + "A,1,1,,100,50,,\n", r"line 2: due=50 is not allowed: it must be later than release=100$"),
+        (HEAD + "A,1,1,,2026-03-20T13:00:00Z,50,,\n", r"due=50 is not .* later than release=2026-03-20T13:00:00Z$"),
+        (HEAD + "A,1,1,,,20260320,,\n", r"line 2: due=20260320 is not allowed: a number must be seconds from the start"
+                                         r", at most 1e\+07; a date or a Unix time must be written as 2026-"),
+        (HEAD + "A,1,1,,,1774010000,,\n", r"line 2: due=1774010000 is not allowed: a number must be seconds from the"),
+        (HEAD + "A,1,1,,1774010000,,,\n", r"line 2: release=1774010000 is not allowed: a number must be seconds from"),
+        (feature(POINT, due=1774010000), r"feature 1: due=1774010000 is not allowed: a number must be seconds"),
+        (HEAD + "A,1,1,,,-100,,\n", r"line 2: due=-100 is not allowed: it must be later than the start of .*, 0 s$"),
+        (HEAD + "A,1,1,,-200,-100,,\n", r"line 2: due=-100 is not allowed: it must be later than the start of the epi"),
+        (HEAD + "A,1,1,,,0,,\n", r"line 2: due=0 is not allowed: it must be later than the start of the episode, 0 s$"),
+        (HEAD + "A,1,1,,,2026-03-20T12:00:00Z,,\n", r"due=2026-03-20T12:00:00Z is .* later than the start of the "
+                                                     r"episode, scenario.epoch_utc=2026-03-20T12:00:00Z$"),
+        (HEAD + "A,1,1,,100,110,60,\n", r"due=110 is not .*: it must be at least dwell=60 s later than release=100$"),
+        (HEAD + "A,1,1,,,50,60,\n", r"due=50 is not .* at least dwell=60 s later than the start of the episode$"),
+        (HEAD + "A,1,1,,-90,50,60,\n", r"due=50 is not .* at least dwell=60 s later than the start of the episode$"),
         (HEAD + "A,1,1,,,soon,,\n", r"line 2: due='soon' is not allowed: it must be seconds from the start, or a date"),
         (HEAD + "A,1,1,,,,-1,\n", r"line 2: dwell=-1 is not allowed: it must be from 0 to 3600 s"),
         (HEAD + "A,1,1,,,,120,\n", r"line 2: dwell=120 is not .* must be below scenario.actions.image_timeout_s=120"),
         (HEAD + "A,1,1,,,,,radar\n", r"line 2: sensor='radar' is not allowed: it must be a hardware that flies: narr"),
         (HEAD + "A,1,1,,,,,\nA,2,2,,,,,\n", r"line 3: name='A' is that of line 2 too: it must be another"),
         ("name,latitude,longitude,value\n", r"line 1: the header .* may have priority, release, due, dwell, sensor"),
+        (feature(POINT, deadline="2026-03-20T13:00:00Z"),
+         r"feature 1: deadline='2026-03-20T13:00:00Z' is not allowed: the property must be called due$"),
+        (feature(POINT, Due_Time=100), r"feature 1: Due_Time=100 is not allowed: the property must be called due$"),
+        (feature(POINT, Priority=2), r"feature 1: priority=2 is not allowed: it must be above 0 and at most 1"),
+        (feature(POINT, priority=0.5, Priority=0.1), r"Priority=0.1 is not .* must be one property priority"),
+        (feature(POINT, name=["x"]), r"feature 1: name=\['x'\] is not allowed: it must be of 1 to 48 printable char"),
+        (feature(POINT, name=True), r"feature 1: name=True is not allowed: it must be of 1 to 48 printable characters"),
+        (feature(polygon([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]), name={"a": 1}), r"name=\{'a': 1\} is not allowed: it"),
         (feature({"type": "LineString"}), r"type='LineString' is not allowed: it must be Point, Polygon or Multi"),
         (feature(POINT, priority="high"), r"feature 1: priority='high' is not allowed: it must be a number"),
         (feature(polygon([[179.0, 0.0], [-179.0, 0.0], [-179.0, 2.0], [179.0, 2.0]])),
-         r"crosses the date line \(after \[179.0, 0.0\]\) is not allowed: it must be cut there into a MultiPolygon"),
+         r"an edge over more than 180 degrees of longitude \(after \[179.0, 0.0\]\) is not allowed: a polygon across "
+         r"the date line must be cut there into a MultiPolygon \(RFC 7946, 3.1.9\), and any other such edge must have"),
         (feature(polygon([[0.0, 80.0], [90.0, 80.0], [0.0, 90.0]])), r"a polygon that reaches a pole is not allowed"),
         (feature({"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 1]]]}),
          r"ring .* is not allowed: it must be a list of at least four positions, the last one as the first"),
@@ -322,6 +360,31 @@ def test_files_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> 
     with pytest.raises(FileError, match=sentence) as caught:
         mission(tmp_path / "own")
     assert "\n" not in str(caught.value)
+
+
+def test_properties_are_known_in_capitals_too_and_others_are_ignored(tmp_path: Path) -> None:
+    asked = {"Priority": 0.1, "RELEASE": 60, "Due": "2026-03-20T13:00:00Z", "Dwell": 5, "Sensor": "wide"}
+    others = {"population": 5, "marker-color": "#fff", "deadline": None, "Latitude": 3, "DUE ": None}
+    (tmp_path / "own.geojson").write_text(feature(POINT, **asked, **others))
+    [target] = read_targets(str(tmp_path / "own.geojson"), 20.0)
+    assert (target.priority, target.dwell_s, target.sensor, target.latitude_deg) == (0.1, 5.0, "wide", 60.0)
+    assert target.span_s(datetime(2026, 3, 20, 12)) == (60.0, 3600.0)
+    named = {"type": "Feature", "geometry": POINT, "properties": {"NAME": 7}}
+    (tmp_path / "other.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [named]}))
+    assert [each.name for each in read_targets(str(tmp_path / "other.geojson"), 20.0)] == ["7"]
+
+
+def test_due_times_that_can_be_met_are_allowed(tmp_path: Path) -> None:
+    """After the episode's end (2850 s), just after its start, and where the dwell just fits."""
+    rows = (
+        "A,1,1,,,1e7,,",
+        "B,1,1,,,2026-03-21T12:00:00Z,,",
+        "C,1,1,,,0.5,,",
+        "D,1,1,,100,160,60,",
+        "E,1,1,,-90,60,60,",
+    )
+    (tmp_path / "own.csv").write_text(HEAD + "\n".join(rows))
+    assert mission(tmp_path / "own.csv").duration_s == 2850.0
 
 
 def test_no_target_in_reach_is_told_before_anything_is_flown(tmp_path: Path) -> None:

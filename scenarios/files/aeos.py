@@ -20,6 +20,8 @@ from scenarios.orbits import EARTH_MU_M3_S2, EARTH_RADIUS_M
 from scenarios.ranges import shown
 
 SENSORS = {1: "visible", 2: "near_infrared"}  # what a mission must call the hardware that carries them
+# What a task set calls the columns of our own target files; sentences name the file's keys.
+KEYS = {"name": "id", "release": "release_time", "due": "due_time", "dwell": "duration", "sensor": "sensor_type"}
 LEAST_PERIGEE_KM, MOST_APOGEE_KM = 250.0, 2000.0
 
 
@@ -68,27 +70,31 @@ def is_task_set(text: str) -> bool:
     return text.lstrip()[:1] == "["
 
 
+def sensor_type(name: str) -> int:
+    return next(kind for kind, other in SENSORS.items() if other == name)
+
+
 def tasks(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any], tuple[float, float, float]]]:
     """Of each task: where it stands, what it asks for as the columns of our own target files, and its place.
 
     Raises:
         the error that ``refuse(where, what)`` makes.
     """
+    first: dict[int, str] = {}
     for index, each in enumerate(parsed_json(text, refuse), 1):
         where = f"task {index}"
         values = _object(each, where, refuse)
+        identity = _identity(values, where, refuse)
+        if identity in first:
+            raise refuse(where, f"id={identity} is that of {first[identity]} too: it must be another task's")
+        first[identity] = where
         latitude, longitude = _coordinate(values.get("coordinate"), where, refuse)
         kind = values.get("sensor_type")
         if type(kind) is not int or kind not in SENSORS:
             allowed = "it must be 1 (visible) or 2 (near infrared)"
             raise refuse(where, f"sensor_type={shown(kind)} is not allowed: {allowed}")
-        asked = {
-            "name": f"task {_identity(values, where, refuse)}",
-            "release": number(values, "release_time", where, refuse),
-            "due": number(values, "due_time", where, refuse),
-            "dwell": number(values, "duration", where, refuse),
-            "sensor": SENSORS[kind],
-        }
+        times = {key: number(values, KEYS[key], where, refuse) for key in ("release", "due", "dwell")}
+        asked = {"name": f"task {identity}", **times, "sensor": SENSORS[kind]}
         yield where, asked, place(latitude, longitude, 0.0, where, refuse)
 
 
@@ -129,6 +135,9 @@ def _osculating(orbit: dict[str, Any], name: str, true_anomaly_deg: float, where
     axis_m, eccentricity = number(orbit, "semi_major_axis", where, refuse), angle("eccentricity")
     if not 0.0 <= eccentricity < 1.0:
         raise refuse(where, f"eccentricity={eccentricity:g} is not allowed: it must be at least 0 and below 1")
+    inclination_deg = angle("inclination")
+    if not 0.0 <= inclination_deg <= 180.0:
+        raise refuse(where, f"inclination={inclination_deg:g} is not allowed: it must be from 0 to 180 degrees")
     low_km, high_km = ((axis_m * (1.0 + sign * eccentricity) - EARTH_RADIUS_M) / 1e3 for sign in (-1.0, 1.0))
     if low_km < LEAST_PERIGEE_KM or high_km > MOST_APOGEE_KM:
         what = f"semi_major_axis={axis_m:g} m with eccentricity={eccentricity:g} is not allowed"
@@ -138,7 +147,7 @@ def _osculating(orbit: dict[str, Any], name: str, true_anomaly_deg: float, where
         name=name,
         semi_major_axis_m=axis_m,
         eccentricity=eccentricity,
-        inclination_deg=angle("inclination"),
+        inclination_deg=inclination_deg,
         raan_deg=angle("right_ascension_of_the_ascending_node"),
         perigee_deg=angle("argument_of_perigee"),
         true_anomaly_deg=true_anomaly_deg,

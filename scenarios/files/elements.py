@@ -106,7 +106,9 @@ def _parsed(text: str, file: str, digest: str) -> tuple[ElementSet, ...]:
 
 def looks_like_lines(text: str) -> bool:
     """Whether a text is of TLE or 3LE: a line 1 is followed by a line 2."""
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    from scenarios.files.tle import is_comment
+
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not is_comment(line)]
     after = [*lines[1:], ""]
     return any(
         one.startswith("1 ") and (two.startswith("2 ") or len(one) == 69) for one, two in zip(lines, after, strict=True)
@@ -133,12 +135,15 @@ def element_set(fields: Mapping[str, Any], where: str, refuse: Any) -> ElementSe
         return found
 
     _check_kind(fields, where, refuse)
+    name = fields.get("OBJECT_NAME")
+    if name is not None and type(name) not in (str, int, float):
+        raise refuse(where, f"OBJECT_NAME={shown(name)} is not allowed: it must be text")
     catalogue = number("NORAD_CAT_ID", 0, 999999999, -1.0)
     if catalogue < 0 or catalogue % 1:
         value = shown(fields.get("NORAD_CAT_ID"))
         raise refuse(where, f"NORAD_CAT_ID={value} is not allowed: it must be a whole number of at most nine digits")
     elements = ElementSet(
-        name=str(fields.get("OBJECT_NAME") or "").strip() or str(int(catalogue)),
+        name=str(name or "").strip() or str(int(catalogue)),
         catalogue_number=int(catalogue),
         epoch=_epoch(fields.get("EPOCH"), where, refuse),
         mean_motion_rev_day=number("MEAN_MOTION", 1e-3, 18.0),
@@ -197,21 +202,23 @@ def safe_names(satellites: Sequence[tuple[str, int | None]]) -> list[str]:
     """Of all satellites, given their names and catalogue numbers: ASCII letters, digits and _, each one once. BSK-RL
     asks for Python identifiers, and bundles for names of files."""
     names: list[str] = []
+    taken: set[str] = set()  # without capitals, which some file systems do not know
     for told, number in satellites:
         name = re.sub(r"_+", "_", re.sub(r"\W", "_", told, flags=re.ASCII)).strip("_")[:_SAFE]
         if not name[:1].isalpha():
             name = f"sat_{name}".rstrip("_")
-        lower = [other.lower() for other in names]  # some file systems know no capitals
-        if name.lower() in lower:
+        while name.lower() in taken:  # with its number it may be another satellite's name
             name = f"{name}_{number}"
         names.append(name)
+        taken.add(name.lower())
     return names
 
 
 def teme_states(
-    sets: Sequence[ElementSet], epoch: datetime, time_s: NDArray[np.float64]
+    sets: Sequence[ElementSet], epoch: datetime, time_s: NDArray[np.float64], file: str | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """SGP4 positions [N, T, 3] in m and velocities [N, T, 3] in m/s, in TEME, at times [T] in s after an epoch (UTC).
+    An error names the ``file``.
 
     Raises:
         FileError: SGP4 gives no state of a satellite there: it has decayed.
@@ -233,8 +240,9 @@ def teme_states(
             first = int(np.argmax(lost))
             when = epoch + timedelta(seconds=float(time_s[first]))
             why = SGP4_ERRORS.get(int(errors[first]), f"a height of {height_km[first]:.3g} km")
+            where = each.where if file is None else f"{file}, {each.where}"
             raise FileError(
-                f"{FIELD}: {each.where}: SGP4 has {each.name} no longer in orbit at {when:%Y-%m-%d %H:%M} UTC ({why}): "
+                f"{FIELD}: {where}: SGP4 has {each.name} no longer in orbit at {when:%Y-%m-%d %H:%M} UTC ({why}): "
                 "scenario.epoch_utc must be nearer to its elements' epoch"
             )
         r_m[row], v_m_s[row] = r_km * 1e3, v_km_s * 1e3
@@ -251,6 +259,7 @@ def check_ages(sets: Sequence[ElementSet], epoch: datetime, max_age_days: float)
     if old:
         more = f" and {len(old) - 5} more" if len(old) > 5 else ""
         raise FileError(
-            f"scenario.epoch_utc={epoch:%Y-%m-%dT%H:%M:%SZ} is not allowed: it must be within max_age_days="
-            f"{max_age_days:g} of the epochs in {FIELD}, and is so many days from them: {', '.join(old[:5])}{more}"
+            f"scenario.epoch_utc={epoch:%Y-%m-%dT%H:%M:%SZ} is not allowed: it must be within "
+            f"scenario.constellation.max_age_days={max_age_days:g} of the epochs in {FIELD}, "
+            f"and is so many days from them: {', '.join(old[:5])}{more}"
         )

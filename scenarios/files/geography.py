@@ -57,6 +57,28 @@ def features(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any], d
         yield where, geometry, properties if isinstance(properties, dict) else {}
 
 
+def known_properties(given: dict[str, Any], known: Sequence[str], where: str, refuse: Refuse) -> dict[str, Any]:
+    """A feature's properties that have a known name, in capitals or not, and a value; all others are left out.
+
+    Raises:
+        the error that ``refuse(where, what)`` makes: a name is there twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        key = name.strip().lower()
+        if key not in known or value in (None, ""):
+            continue
+        if key in found:
+            raise refuse(where, f"{name}={shown(value)} is not allowed: there must be one property {key}")
+        found[key] = value
+    return found
+
+
+def one_line(value: Any) -> str:
+    """A name as files give it, on one line: text or a number; empty if it is anything else."""
+    return " ".join(str(value).split()) if type(value) in (str, int, float) else ""
+
+
 def position(given: Any, where: str, refuse: Refuse) -> tuple[float, float, float]:
     """Latitude and longitude in deg and height in m of a GeoJSON position, which begins with the longitude."""
     numbers = isinstance(given, list) and 2 <= len(given) <= 3 and all(type(each) in (int, float) for each in given)
@@ -94,6 +116,10 @@ def rows(
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [str(column).strip().lower() for column in reader.fieldnames or ()]
+        if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
+            raise refuse(
+                "line 1", f"the header {shown(columns[0])} is not allowed: columns must be separated by commas"
+            )
         lacking = [column for column in needed if column not in columns]
         other = [column for column in columns if column not in known]
         if lacking or other or len(set(columns)) < len(columns):

@@ -155,13 +155,13 @@ def check_files(config: ScenarioConfig) -> None:
         return
     check_ages(element_sets(constellation), epoch, constellation.max_age_days)
     longest_s = max([config.duration_s, *(config.training_duration_s or [])])
-    _check_orbits(tuple(orbit_sets(constellation)), epoch, longest_s + BEYOND_S)
+    _check_orbits(tuple(orbit_sets(constellation)), epoch, longest_s + BEYOND_S, cut(constellation.file))
 
 
 @lru_cache(maxsize=32)
-def _check_orbits(sets: tuple[ElementSet | aeos.OsculatingSet, ...], epoch: datetime, span_s: float) -> None:
+def _check_orbits(sets: tuple[ElementSet | aeos.OsculatingSet, ...], epoch: datetime, span_s: float, file: str) -> None:
     by_sgp4 = [each for each in sets if isinstance(each, ElementSet)]
-    r_m = teme_states(by_sgp4, epoch, np.array([0.0, span_s]))[0][:, 0]
+    r_m = teme_states(by_sgp4, epoch, np.array([0.0, span_s]), file)[0][:, 0]
     if not by_sgp4:
         r_m = np.array([each.state()[0] for each in sets if isinstance(each, aeos.OsculatingSet)])
     for row, each in enumerate(sets):
@@ -169,7 +169,7 @@ def _check_orbits(sets: tuple[ElementSet | aeos.OsculatingSet, ...], epoch: date
         if near.any():
             other = sets[int(np.argmax(near))]
             raise FileError(
-                f"{FIELD}: {each.where}: {each.name} is within {_CLOSEST_M:g} m of {other.name} "
+                f"{FIELD}: {file}, {each.where}: {each.name} is within {_CLOSEST_M:g} m of {other.name} "
                 f"({other.where}): it must be in another place"
             )
 

@@ -29,6 +29,9 @@ def records(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]:
         return _from_kvn(text, refuse)
     if "MEAN_MOTION" in start.partition("\n")[0] and "," in start.partition("\n")[0]:
         return _from_csv(text, refuse)
+    if "MEAN_MOTION" in start.partition("\n")[0]:
+        header = shown(start.partition("\n")[0])
+        raise refuse("line 1", f"the header {header} is not allowed: columns must be separated by commas")
     raise refuse("line 1", f"{shown(start.partition(chr(10))[0])} is not allowed: it must be the start of {_FORMS}")
 
 

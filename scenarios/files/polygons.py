@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Cell:
 
 
 def cells(geometry: dict[str, Any], cell_km: float, where: str, refuse: Refuse) -> list[Cell]:
-    """Of a Polygon or MultiPolygon.
+    """Of a Polygon or MultiPolygon. A polygon that is there twice counts once.
 
     Raises:
         the error that ``refuse(where, what)`` makes.
@@ -44,11 +45,22 @@ def cells(geometry: dict[str, Any], cell_km: float, where: str, refuse: Refuse) 
     if not isinstance(polygons, list) or not polygons:
         raise refuse(where, f"coordinates={shown(given)} is not allowed: it must be a list of rings, or of polygons")
     found: list[Cell] = []
+    before: set[frozenset[frozenset[tuple[float, float]]]] = set()
     for polygon in polygons:
         if not isinstance(polygon, list) or not polygon:
             raise refuse(where, f"coordinates={shown(polygon)} is not allowed: a polygon must be a list of rings")
-        found += _cut([_ring(ring, where, refuse) for ring in polygon], cell_km, where, refuse)
+        rings = [_ring(ring, where, refuse) for ring in polygon]
+        edges = _edges(rings)
+        if edges not in before:
+            found += _cut(rings, cell_km, where, refuse)
+        before.add(edges)
     return found
+
+
+def _edges(rings: list[NDArray[np.float64]]) -> frozenset[frozenset[tuple[float, float]]]:
+    """The same for a polygon wherever its rings begin and whichever way they go."""
+    corners = [[(x, y) for x, y in ring.tolist()] for ring in rings]
+    return frozenset(frozenset(pair) for ring in corners for pair in pairwise(ring))
 
 
 def _ring(given: Any, where: str, refuse: Refuse) -> NDArray[np.float64]:
@@ -61,8 +73,9 @@ def _ring(given: Any, where: str, refuse: Refuse) -> NDArray[np.float64]:
     steps = np.abs(np.diff(ring[:, 0]))
     if (steps > 180.0).any():
         here = given[int(np.argmax(steps > 180.0))]
-        allowed = "it must be cut there into a MultiPolygon (RFC 7946, 3.1.9)"
-        raise refuse(where, f"a polygon that crosses the date line (after {shown(here)}) is not allowed: {allowed}")
+        allowed = "a polygon across the date line must be cut there into a MultiPolygon (RFC 7946, 3.1.9)"
+        what = f"an edge over more than 180 degrees of longitude (after {shown(here)}) is not allowed"
+        raise refuse(where, f"{what}: {allowed}, and any other such edge must have a position in between")
     if (np.abs(ring[:, 1]) > _POLE_DEG).any():
         allowed = f"its latitudes must be from -{_POLE_DEG:g} to {_POLE_DEG:g}"
         raise refuse(where, f"a polygon that reaches a pole is not allowed: {allowed}")

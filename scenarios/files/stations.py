@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from scenarios.files.geography import features, is_geojson, number, place, position, rows
+from scenarios.files.geography import features, is_geojson, known_properties, number, one_line, place, position, rows
 from scenarios.files.reading import FileError, read_text
 from scenarios.ranges import LONGEST_NAME, cut, shown
 
@@ -43,6 +43,7 @@ def _parsed(text: str, file: str, digest: str) -> tuple[Station, ...]:
         for where, geometry, properties in features(text, refuse):
             if geometry.get("type") != "Point":
                 raise refuse(where, f"geometry.type={shown(geometry.get('type'))} is not allowed: it must be Point")
+            properties = known_properties(properties, ("name", "provider"), where, refuse)
             found.append((where, properties, position(geometry.get("coordinates"), where, refuse)))
     else:
         for where, row in rows(text, COLUMNS[:3], COLUMNS, refuse):
@@ -63,7 +64,7 @@ def _parsed(text: str, file: str, digest: str) -> tuple[Station, ...]:
 
 
 def _name(properties: dict[str, Any], where: str, refuse: Any) -> str:
-    name = " ".join(str(properties.get("name") or "").replace("/", "-").replace("\\", "-").split())
+    name = one_line(properties.get("name")).replace("/", "-").replace("\\", "-")
     if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         value = shown(properties.get("name"))
         raise refuse(where, f"name={value} is not allowed: it must be of 1 to {LONGEST_NAME} printable characters")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenarios.files import aeos
-from scenarios.files.geography import ecef_m, features, is_geojson, number, place, position, rows
+from scenarios.files.geography import (
+    ecef_m,
+    features,
+    is_geojson,
+    known_properties,
+    number,
+    one_line,
+    place,
+    position,
+    rows,
+)
 from scenarios.files.polygons import cells
 from scenarios.files.reading import FileError, read_text
 from scenarios.orbits import EARTH_RADIUS_M
@@ -22,7 +32,11 @@ from scenarios.ranges import LONGEST_NAME, cut, shown
 FIELD = "scenario.targets.file"
 MOST = 20000
 COLUMNS = ("name", "latitude", "longitude", "priority", "release", "due", "dwell", "sensor")
+PROPERTIES = (COLUMNS[0], *COLUMNS[3:])  # of a GeoJSON feature, whose place is its geometry
+OTHER_NAMES_OF_DUE = ("deadline", "due_time")  # other properties than ours are not read; these must not go unnoticed
 LONGEST_DWELL_S = 3600.0
+LATEST_S = 1e7  # as the longest episode; a date without dashes or a Unix time is a larger number
+OWN_KEYS = {key: key for key in COLUMNS}
 Moment = float | datetime  # s from the start of the episode, or UTC without tzinfo
 
 
@@ -99,13 +113,17 @@ def _from_csv(text: str, refuse: Any) -> Iterator[OwnTarget]:
 
 def _from_task_set(text: str, refuse: Any) -> Iterator[OwnTarget]:
     for where, values, spot in aeos.tasks(text, refuse):
-        yield replace(_target(values, spot, 1.0, where, refuse), on_sphere=True)
+        yield replace(_target(values, spot, 1.0, where, refuse, aeos.KEYS), on_sphere=True)
 
 
 def _from_geojson(text: str, cell_km: float, refuse: Any) -> Iterator[OwnTarget]:
     for where, geometry, properties in features(text, refuse):
         kind = geometry.get("type")
-        properties = {"name": where.replace(" ", "_"), **{k: v for k, v in properties.items() if v not in (None, "")}}
+        for name, value in properties.items():
+            if name.strip().lower() in OTHER_NAMES_OF_DUE and value not in (None, ""):
+                raise refuse(where, f"{name}={shown(value)} is not allowed: the property must be called due")
+        properties = known_properties(properties, PROPERTIES, where, refuse)
+        properties["name"] = _name(properties.get("name", where.replace(" ", "_")), where, refuse)
         if kind == "Point":
             yield _target(properties, position(geometry.get("coordinates"), where, refuse), 1.0, where, refuse)
         elif kind in ("Polygon", "MultiPolygon"):
@@ -121,29 +139,38 @@ def _from_geojson(text: str, cell_km: float, refuse: Any) -> Iterator[OwnTarget]
 
 
 def _target(
-    values: dict[str, Any], spot: tuple[float, float, float], share: float, where: str, refuse: Any
+    values: dict[str, Any],
+    spot: tuple[float, float, float],
+    share: float,
+    where: str,
+    refuse: Any,
+    keys: Mapping[str, str] = OWN_KEYS,
 ) -> OwnTarget:
-    """``share`` of the priority: 1 of a point, a cell's part of its area."""
-    name = " ".join(str(values.get("name", "")).split())
-    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
-        allowed = f"it must be of 1 to {LONGEST_NAME} printable characters"
-        raise refuse(where, f"name={shown(values.get('name'))} is not allowed: {allowed}")
+    """``share`` of the priority: 1 of a point, a cell's part of its area. ``keys``: what the file calls our columns."""
+    name = _name(values.get("name"), where, refuse)
     priority = number(values, "priority", where, refuse, 1.0)
     if not 0.0 < priority * share <= 1.0:
         what = "" if share == 1.0 else f", {priority * share:g} of it for the cell {name!r},"
         raise refuse(where, f"priority={priority:g}{what} is not allowed: it must be above 0 and at most 1")
     dwell_s = number(values, "dwell", where, refuse, 0.0)
     if not 0.0 <= dwell_s <= LONGEST_DWELL_S:
-        raise refuse(where, f"dwell={dwell_s:g} is not allowed: it must be from 0 to {LONGEST_DWELL_S:g} s")
-    release, due = (_moment(values, key, where, refuse) for key in ("release", "due"))
+        raise refuse(where, f"{keys['dwell']}={dwell_s:g} is not allowed: it must be from 0 to {LONGEST_DWELL_S:g} s")
+    release, due = (_moment(values.get(key), keys[key], where, refuse) for key in ("release", "due"))
     sensor = values.get("sensor")
     return OwnTarget(
         name, *spot, priority * share, release, due, dwell_s, None if sensor is None else str(sensor), where
     )
 
 
-def _moment(values: dict[str, Any], key: str, where: str, refuse: Any) -> Moment | None:
-    value = values.get(key)
+def _name(value: Any, where: str, refuse: Any) -> str:
+    name = one_line(value)
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        allowed = f"it must be of 1 to {LONGEST_NAME} printable characters"
+        raise refuse(where, f"name={shown(value)} is not allowed: {allowed}")
+    return name
+
+
+def _moment(value: Any, key: str, where: str, refuse: Any) -> Moment | None:
     if value is None:
         return None
     try:
@@ -151,6 +178,10 @@ def _moment(values: dict[str, Any], key: str, where: str, refuse: Any) -> Moment
     except (TypeError, ValueError):
         seconds = math.nan
     if math.isfinite(seconds) and not isinstance(value, bool):
+        if seconds > LATEST_S:
+            allowed = f"a number must be seconds from the start, at most {LATEST_S:g}"
+            hint = "; a date or a Unix time must be written as 2026-03-20T12:10:00Z" if key in OWN_KEYS else ""
+            raise refuse(where, f"{key}={_told(seconds)} is not allowed: {allowed}{hint}")
         return seconds
     try:
         moment = datetime.fromisoformat(str(value))
@@ -160,25 +191,45 @@ def _moment(values: dict[str, Any], key: str, where: str, refuse: Any) -> Moment
         raise refuse(where, f"{key}={shown(value)} is not allowed: {allowed}") from None
 
 
+def _told(moment: Moment | None) -> str:
+    """As files write it."""
+    if moment is None:
+        return ""
+    return f"{moment.isoformat()}Z" if isinstance(moment, datetime) else f"{moment:.15g}"
+
+
 def check_targets(
     file: str, targets: tuple[OwnTarget, ...], epoch: datetime, hardware: list[str], image_timeout_s: float
 ) -> None:
     """What the targets ask for against a mission.
 
     Raises:
-        FileError: a due time before its release, a sensor that no satellite has, or a dwell that no action lasts.
+        FileError: a target that can never be imaged: due before the episode, before its release or before its dwell
+            has passed; a sensor that no satellite has, or a dwell that no action lasts.
     """
     for each in targets:
-        release_s, due_s = each.span_s(epoch)
-        what = None
-        if due_s <= release_s:
-            what = f"due={each.due} is not allowed: it must be later than release={each.release}"
-        elif each.sensor is not None and each.sensor not in hardware:
-            what = (
-                f"sensor={shown(each.sensor)} is not allowed: it must be a hardware that flies: {', '.join(hardware)}"
-            )
-        elif each.dwell_s >= image_timeout_s:
-            allowed = f"it must be below scenario.actions.image_timeout_s={image_timeout_s:g}"
-            what = f"dwell={each.dwell_s:g} is not allowed: {allowed}"
+        what = _impossible(each, aeos.KEYS if each.on_sphere else OWN_KEYS, epoch, hardware, image_timeout_s)
         if what is not None:
             raise FileError(f"{FIELD}: {cut(file)}, {each.where}: {what}")
+
+
+def _impossible(
+    target: OwnTarget, keys: Mapping[str, str], epoch: datetime, hardware: list[str], image_timeout_s: float
+) -> str | None:
+    release_s, due_s = target.span_s(epoch)
+    dwell = f"{keys['dwell']}={target.dwell_s:g}"
+    due, release = (f"{keys[key]}={_told(getattr(target, key))}" for key in ("due", "release"))
+    if due_s <= 0.0:
+        start = f"scenario.epoch_utc={_told(epoch)}" if isinstance(target.due, datetime) else "0 s"
+        return f"{due} is not allowed: it must be later than the start of the episode, {start}"
+    if due_s <= release_s:
+        return f"{due} is not allowed: it must be later than {release}"
+    if due_s - max(release_s, 0.0) < target.dwell_s - 1e-6:  # 138.397 - 124.397 is a little below 14
+        since = release if release_s > 0.0 else "the start of the episode"
+        return f"{due} is not allowed: it must be at least {dwell} s later than {since}"
+    if target.sensor is not None and target.sensor not in hardware:
+        told = f"{aeos.sensor_type(target.sensor)} ({target.sensor})" if target.on_sphere else shown(target.sensor)
+        return f"{keys['sensor']}={told} is not allowed: it must be a hardware that flies: {', '.join(hardware)}"
+    if target.dwell_s >= image_timeout_s:
+        return f"{dwell} is not allowed: it must be below scenario.actions.image_timeout_s={image_timeout_s:g}"
+    return None

@@ -17,6 +17,10 @@ def checksum(line: str) -> int:
     return sum(int(mark) if mark.isdigit() else mark == "-" for mark in line[: _LENGTH - 1]) % 10
 
 
+def is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")
+
+
 def line_sets(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]:
     """Where each element set stands, and its OMM keywords.
 
@@ -26,7 +30,7 @@ def line_sets(text: str, refuse: Refuse) -> Iterator[tuple[str, dict[str, Any]]]
     name, first, first_at = "", "", 0
     for number, raw in enumerate(text.splitlines(), 1):
         line, where = raw.rstrip(), f"line {number}"
-        if not line.strip():
+        if not line.strip() or is_comment(line):
             continue
         if first:
             if not line.startswith("2 "):
