@@ -65,7 +65,8 @@ class TargetsConfig:
         within("scenario.targets", 1, 1000, cell_km=self.cell_km)
         self.file_sha256 = digest_of("scenario.targets", self.file, self.file_sha256)
         none = self.file is None or self.uniform is None
-        check("scenario.targets.uniform", self.uniform, none, "null where there is scenario.targets.file")
+        drawn = None if self.uniform is None else {"number": self.uniform.number}
+        check("scenario.targets.uniform", drawn, none, "null where there is scenario.targets.file")
         if self.file is not None or self.uniform is not None:
             self.cities = None
         if self.file is not None:

@@ -73,7 +73,8 @@ def simulate(config: OnboardSimConfig, folder: Path) -> dict[str, Any]:
     read = read_bundle(path, trust=trust)
     sensings = [sense(spec, blocks) for spec, blocks in zip(agent_specs(scenario), scenario.visible, strict=True)]
     specs = [onboard_spec(each) for each in sensings]
-    networks = [each.spec.name for each in networks_for(read.satellites, specs, config.bundle)]
+    of = "" if read.scenario == scenario.name else f" (made for scenario={read.scenario})"
+    networks = [each.spec.name for each in networks_for(read.satellites, specs, f"{config.bundle}{of}")]
     bundle = assigned(read, specs, config.bundle)
     named = config.processor
     own = None if named is None else processor_of(named, config.processors, "processor")
