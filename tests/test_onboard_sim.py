@@ -198,7 +198,10 @@ def test_a_shadow_decides_and_changes_nothing(tmp_path: Path) -> None:
         ([f"bundle={BUNDLE}", "faults.hang=0.1"], "only an isolated executor can be stopped from outside"),
         ([f"bundle={BUNDLE}", "faults.flip=2"], "flip=2.0 is not allowed: it must be between 0 and 1"),
         ([f"bundle={BUNDLE}", "runner=fast"], "runner='fast' is not allowed: it must be one of reference, native"),
-        ([f"bundle={BUNDLE}", "scenario=walker_cities"], "(made for scenario=imaging_constellation): none of its networks fits"),
+        (
+            [f"bundle={BUNDLE}", "scenario=walker_cities"],
+            "(made for scenario=imaging_constellation): none of its networks fits the satellites sat_0_slow, ",
+        ),
         ([f"bundle={BUNDLE}", "processor=Z80"], "processor='Z80' is not allowed: it must be one of RAD750, "),
         ([f"bundle={BUNDLE}", "faults.block=nosuch"], "faults.block='nosuch' is not allowed: it must be a block that"),
         ([f"bundle={BUNDLE}", "target=vax"], "target='vax' is not allowed: it must be one of cortex-m7, "),
