@@ -276,3 +276,13 @@ def test_ed25519_on_the_ground(tmp_path: Path, key: Path) -> None:
     assert sign.verify(tmp_path / "bundle", key, paths[0]) == 3
     with pytest.raises(AuthenticityError, match="Ed25519 signature is not that of"):
         sign.verify(tmp_path / "bundle", key, paths[1])
+    (tmp_path / "not.pem").write_text("no PEM at all\n")
+    for wrong in ("mine.pem", "not.pem", "nosuch.pub"):
+        with pytest.raises(AuthenticityError, match=f"{wrong} is not allowed: it must be a public key as PEM"):
+            sign.verify(tmp_path / "bundle", key, tmp_path / wrong)
+    signature = tmp_path / "bundle" / SIGNATURE
+    content = json.loads(signature.read_text())
+    content["ed25519"]["signature"] = "no hexadecimal digits"
+    signature.write_text(json.dumps(content))
+    with pytest.raises(AuthenticityError, match="Ed25519 signature is not that of"):
+        sign.verify(tmp_path / "bundle", key, paths[0])
