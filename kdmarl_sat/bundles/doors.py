@@ -101,6 +101,7 @@ def describe(arguments: Sequence[str] | None = None) -> None:
         if options.out is None:
             print(page)
         else:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
             print(write_whole(options.out, page.encode()))
 
 
