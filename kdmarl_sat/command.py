@@ -28,11 +28,16 @@ from scenarios.schema import load
 
 
 def command(
-    name: str, config_name: str, schema: type, work: Callable[[Any, Path], object], root: str = roots.CONSTELLATION
+    name: str,
+    config_name: str,
+    schema: type,
+    work: Callable[[Any, Path], object],
+    root: str = roots.CONSTELLATION,
+    resumable: bool = False,
 ) -> None:
     """Compose the configuration from the command line, check it, and call ``work(config, folder)``.
 
-    ``schema``: the dataclass that the root declares; ``root``: of ``scenarios.roots``.
+    ``schema``: the dataclass that the root declares; ``root``: of ``scenarios.roots``; ``resumable``: of ``sentences``.
 
     Ends the program with a sentence where the user can mend what is wrong; whole errors with HYDRA_FULL_ERROR=1.
     """
@@ -60,7 +65,7 @@ def command(
         each.register()
     # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    with sentences(name, resumable=True, whole=whole):
+    with sentences(name, resumable, whole):
         check_overrides(overrides_in(sys.argv[1:]), schema)
         check_files(sys.argv[1:], roots.FOLDERS[root])
         try:
