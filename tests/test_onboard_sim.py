@@ -192,6 +192,12 @@ def test_a_shadow_decides_and_changes_nothing(tmp_path: Path) -> None:
     [
         ([f"bundle={BUNDLE}", "shadow=x"], "shadow='x' is not allowed: it must be null where a bundle flies"),
         (["policy=random", "record=true"], "record=True is not allowed: it must be false with policy"),
+        (["policy=random", "runner=isolated"], "runner='isolated' is not allowed: it must be native with policy"),
+        (["policy=random", "target=foo"], "target='foo' is not allowed: it must be cortex-a53 with policy"),
+        (["policy=random", "processor=foo"], "processor='foo' is not allowed: it must be null with policy"),
+        (["policy=random", "deadline_ms=3"], "deadline_ms=3.0 is not allowed: it must be null with policy and without"),
+        ([f"bundle={BUNDLE}", "ledger=x"], "ledger='x' is not allowed: it must be null without key"),
+        (["policy=random", "shadow=nowhere", "deadline_ms=3"], "nowhere is not a folder"),
         (["policy=random", "shadow=nowhere"], "nowhere is not a folder"),
         (["bundle=nowhere"], "nowhere is not a folder"),
         ([], "bundle and policy: neither is given"),
