@@ -279,6 +279,15 @@ def test_names_in_a_games_file(tmp_path: Path, rest: bytes, said: str | None) ->
     ("override", "said"),
     [
         ("preset=a/b", "preset='a/b' is not known: it must be one of default, full, smoke"),
+        (
+            "scenario.targets.file=a,b.csv",
+            "scenario.targets.file=a,b.csv is not understood: it must be KEY=VALUE, with VALUE in quotes: "
+            "\"scenario.targets.file='a,b.csv'\", or KEY=[A,B] if it is a list",
+        ),
+        (
+            "scenario.targets.cities.number=5",
+            "scenario.targets.cities.number=5 cannot be set alone, for this mission has its group as null: it must be",
+        ),
         ("+processors.a-b={core: a}", "processors.a-b is not there yet: it must be added in a file of your own"),
     ],
 )

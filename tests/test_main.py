@@ -119,7 +119,9 @@ def test_the_module_is_the_command() -> None:
 def test_a_scenario_that_is_nearly_right(name: str, said: str) -> None:
     with pytest.raises(COMPOSITION_ERRORS) as error:
         composed(f"scenario={name}")
-    assert explain(error.value).startswith(f"scenario={name!r} {said}")
+    assert explain(error.value, games=True).startswith(f"scenario={name!r} {said}")
+    missions = "bskrl_aeos, imaging_constellation, optical_sar, tip_and_cue, walker_cities"
+    assert explain(error.value).endswith(f": it must be one of {missions}")  # where no game can be named
 
 
 def parser(free: bool = False) -> Parser:

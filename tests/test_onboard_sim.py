@@ -200,6 +200,8 @@ def test_a_shadow_decides_and_changes_nothing(tmp_path: Path) -> None:
         (["policy=random", "shadow=nowhere", "deadline_ms=3"], "nowhere is not a folder"),
         (["policy=random", "shadow=nowhere"], "nowhere is not a folder"),
         (["bundle=nowhere"], "nowhere is not a folder"),
+        (["policy=random,planner"], "if it is a list; with -m, the command runs once for each value"),
+        (["policy=random", "scenario=nosuch"], "scenario='nosuch' is not known: it must be one of bskrl_aeos, imaging"),
         ([], "bundle and policy: neither is given"),
         ([f"bundle={BUNDLE}", "faults.hang=0.1"], "only an isolated executor can be stopped from outside"),
         ([f"bundle={BUNDLE}", "faults.flip=2"], "flip=2.0 is not allowed: it must be between 0 and 1"),
