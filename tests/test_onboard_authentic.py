@@ -142,6 +142,8 @@ def test_a_bundle_without_signature_flies_where_no_key_is_configured(tmp_path: P
     Executor(read_bundle(signed)).close()
     (signed / SIGNATURE).unlink()
     Executor(read_bundle(signed)).close()
+    with pytest.raises(BundleError, match=r"^key .*nosuch.key cannot be read: No such file"):
+        read_bundle(signed, trust=Trust(tmp_path / "nosuch.key", None))
     with pytest.raises(BundleError, match=r"it is not signed \(signature.json is missing\), and a key is configured"):
         read_bundle(signed, trust=Trust(key, tmp_path / "ledger"))
     with pytest.raises(AuthenticityError, match="read without the key that is configured"):
