@@ -17,6 +17,7 @@ from scenarios.ranges import cut, sentence
 
 _OWN = re.compile(r"argument [^:]*: (?=\S+=)")  # argparse's name of a flag before a sentence that names it itself
 _CHOICE = re.compile(r"argument (?:--)?(?P<key>[\w-]+): invalid choice: (?P<value>.*) \(choose from (?P<known>.*)\)")
+_MISSING = "the following arguments are required: "
 _KEY = re.compile(r"(?P<key>[A-Za-z_][\w-]*)=(?P<value>.*)", re.DOTALL)
 
 
@@ -57,8 +58,20 @@ class Parser(argparse.ArgumentParser):
         if chosen := _CHOICE.fullmatch(message):
             known = chosen["known"].replace("'", "")  # which some versions of Python quote
             message = f"{chosen['key']}={cut(chosen['value'])} is not allowed: it must be one of {known}"
+        if message.startswith(_MISSING):
+            message = self._missing(message.removeprefix(_MISSING).split(", "))
         print(f"{self.prog}: {sentence(_OWN.sub('', message))}", file=sys.stderr)
         sys.exit(2)
+
+    def _missing(self, names: Sequence[str]) -> str:
+        """The sentence for what must be given and is not, as one types it: KEY=VALUE, or FOLDER that stands alone."""
+        keys = [name.removeprefix("--").replace("-", "_") for name in names]
+        words = [f"{key}=VALUE" if key != name else key.upper() for name, key in zip(names, keys, strict=True)]
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and {action.dest, action.metavar} & {*names}:
+                return f"command is not set: it must be one of {', '.join(action.choices)}"
+        verb, subject = ("is", "it") if len(keys) == 1 else ("are", "they")
+        return f"{' and '.join(keys)} {verb} not set: {subject} must be given, as {' '.join(words)}"
 
     def parse_args(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         return super().parse_args(self._flags(sys.argv[1:] if arguments is None else arguments))

@@ -19,7 +19,7 @@ from scenarios import onboard_sim, quantise, roots
 from scenarios import schema as run_schema
 from scenarios.check import Stopped
 from scenarios.folders import leave_no_empty_ones
-from scenarios.games import schema as games
+from scenarios.games import schema as game_schema
 from scenarios.messages import COMPOSITION_ERRORS, explain, not_composed
 from scenarios.overrides import check_overrides, overrides_in
 from scenarios.own_files import check_files
@@ -28,11 +28,18 @@ from scenarios.schema import load
 
 
 def command(
-    name: str, config_name: str, schema: type, work: Callable[[Any, Path], object], root: str = roots.CONSTELLATION
+    name: str,
+    config_name: str,
+    schema: type,
+    work: Callable[[Any, Path], object],
+    root: str = roots.CONSTELLATION,
+    resumable: bool = False,
+    games: bool = False,
 ) -> None:
     """Compose the configuration from the command line, check it, and call ``work(config, folder)``.
 
-    ``schema``: the dataclass that the root declares; ``root``: of ``scenarios.roots``.
+    ``schema``: the dataclass that the root declares; ``root``: of ``scenarios.roots``; ``resumable``, ``games``: of
+    ``sentences``.
 
     Ends the program with a sentence where the user can mend what is wrong; whole errors with HYDRA_FULL_ERROR=1.
     """
@@ -56,11 +63,11 @@ def command(
 
     whole = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves errors to us
-    for each in (run_schema, onboard_sim, quantise, games):
+    for each in (run_schema, onboard_sim, quantise, game_schema):
         each.register()
     # Hydra's parser takes overrides on one side of a flag only; -m may stand anywhere.
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    with sentences(name, resumable=True, whole=whole):
+    with sentences(name, resumable, whole, games):
         check_overrides(overrides_in(sys.argv[1:]), schema)
         check_files(sys.argv[1:], roots.FOLDERS[root])
         try:
@@ -75,13 +82,14 @@ def command(
 
 
 @contextlib.contextmanager
-def sentences(name: str, resumable: bool = False, whole: bool = False) -> Iterator[None]:
+def sentences(name: str, resumable: bool = False, whole: bool = False, games: bool = False) -> Iterator[None]:
     """Ends the program with a sentence where the user can mend what is wrong.
 
     Args:
         name: of the program.
         resumable: an interrupted run goes on where it stopped.
         whole: let errors pass as they are.
+        games: it takes games as well as missions.
     """
     prepare()
     try:
@@ -90,7 +98,7 @@ def sentences(name: str, resumable: bool = False, whole: bool = False) -> Iterat
     except KeyboardInterrupt:
         code, said = 130, "interrupted" + ": the same command again goes on from where it stopped" * resumable
     except (Stopped, Exception) as caught:
-        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught)
+        known = verdict(caught.__cause__ if isinstance(caught, Stopped) else caught, games)
         if whole or known is None:
             raise
         code, said = known
@@ -101,10 +109,13 @@ def sentences(name: str, resumable: bool = False, whole: bool = False) -> Iterat
     sys.exit(code)
 
 
-def verdict(error: BaseException | None) -> tuple[int, str] | None:
-    """Exit code (2: the configuration; 1: anything else) and sentence of an error meant for the user, or None."""
+def verdict(error: BaseException | None, games: bool = False) -> tuple[int, str] | None:
+    """Exit code (2: the configuration; 1: anything else) and sentence of an error meant for the user, or None.
+
+    ``games``: of ``sentences``.
+    """
     if isinstance(error, COMPOSITION_ERRORS):
-        return 2, sentence(explain(error))
+        return 2, sentence(explain(error, games))
     if is_ours(error):
         return 2 if isinstance(error, ConfigError) else 1, sentence(str(error))
     if isinstance(error, OSError):

@@ -29,7 +29,8 @@ def run(config: RunConfig | GameRunConfig, folder: Path) -> None:
 def main() -> None:
     with sentences("kdmarl-sat"):
         root = root_of(sys.argv[1:])
-    command("kdmarl-sat", "config", GameRunConfig if root == GAME else RunConfig, run, root)
+    schema = GameRunConfig if root == GAME else RunConfig
+    command("kdmarl-sat", "config", schema, run, root, resumable=True, games=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from onboard import fields, golden, table, tensors
-from onboard.authentic import SIGNATURE, Seal, Trust, read_key
+from onboard.authentic import SIGNATURE, AuthenticityError, Seal, Trust, read_key
 from onboard.budget import MOST_BITS, Budget
 from onboard.golden import Golden
 from onboard.network import TORCH_NAMES, Design, Network
@@ -113,9 +113,12 @@ def read_bundle(folder: str | Path, expect: Sequence[AgentSpec] | None = None, t
 
 def _authentic(fetch: Fetch, root: Path, expect: Sequence[AgentSpec] | None, trust: Trust) -> Bundle:
     try:
+        key = read_key(trust.key_file)  # first: without it nothing can be said of the bundle
+    except AuthenticityError as error:
+        raise BundleError(str(error)) from error
+    try:
         manifest = fetch(MANIFEST, LARGEST_FILE)
         signed = trust.check(manifest, fetch(SIGNATURE, LARGEST_FILE) if os.path.lexists(root / SIGNATURE) else None)
-        key = read_key(trust.key_file)
     except ValueError as error:
         raise BundleError(f"bundle {root}: {error}") from error
     # The very bytes that were checked are decoded, whatever happens to the file meanwhile.

@@ -42,11 +42,8 @@ def write(folder: str | Path, satellite: SatelliteBundle, origin: str) -> tuple[
 
     Raises ExportError: one of them exists, or cannot be written.
     """
-    contents = {Path(folder) / "student.h": header(satellite, origin), Path(folder) / "student.c": source(satellite)}
-    for path in contents:
-        if os.path.lexists(path):
-            raise ExportError(f"{path} already exists and is not overwritten")
-    for path, text in contents.items():
+    first, second = places(folder)
+    for path, text in ((first, header(satellite, origin)), (second, source(satellite))):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +53,18 @@ def write(folder: str | Path, satellite: SatelliteBundle, origin: str) -> tuple[
             raise ExportError(f"{path} could not be written: {error.strerror or error}") from error
         finally:
             temporary.unlink(missing_ok=True)
-    first, second = contents
+    return first, second
+
+
+def places(folder: str | Path) -> tuple[Path, Path]:
+    """Where ``write`` puts student.h and student.c.
+
+    Raises ExportError: one of them exists.
+    """
+    first, second = Path(folder) / "student.h", Path(folder) / "student.c"
+    for path in (first, second):
+        if os.path.lexists(path):
+            raise ExportError(f"{path} already exists and is not overwritten")
     return first, second
 
 

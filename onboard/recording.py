@@ -2,7 +2,8 @@
 
 A recording is a file of JSON lines. The first is a header: format, version, the guards' limits by satellite, and
 where satellites flew networks that were made for others, by satellite whose they are. Each further line is a question
-with its answer, a message that was sent, or a reset or a resumption. Observations (float32) and health (float64) are
+with its answer, a message that was sent, or a reset or a resumption. The last is {"end": N}, N the number of lines
+before it: a file that was cut off is not taken for a whole flight. Observations (float32) and health (float64) are
 base64 of their little-endian bytes, so that a replay is asked to the bit what the flight was asked.
 """
 
@@ -20,7 +21,8 @@ import numpy as np
 from onboard.guard import Health, Limits
 from onboard.spec import BoolArray, FloatArray
 
-FORMAT, SILENT, TALKING = "kdmarl_sat.flight_record", 1, 2  # versions: without messages, and with them
+FORMAT, VERSION = "kdmarl_sat.flight_record", 3
+WITHOUT_END = (1, 2)  # older versions, still read: the first has no messages
 
 
 class RecordingError(ValueError):
@@ -98,11 +100,11 @@ class Recorder:
             networks: by satellite, the satellite of the bundle whose network it flew; None: each flew its own.
         """
         guards = None if limits is None else {name: asdict(each) for name, each in limits.items()}
-        version = TALKING if any("sent_s" in line for line in self._lines) else SILENT
-        header: dict[str, Any] = {"format": FORMAT, "version": version, "limits": guards}
+        header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "limits": guards}
         if networks is not None:
             header["networks"] = dict(networks)
-        return "".join(json.dumps(line, allow_nan=False) + "\n" for line in (header, *self._lines))
+        lines = [json.dumps(line, allow_nan=False) for line in (header, *self._lines)]
+        return "".join(f"{line}\n" for line in (*lines, _end(len(lines))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,25 +123,40 @@ class Recording:
 def read(path: str | Path) -> Recording:
     """
     Raises:
-        RecordingError: damaged, or of another version.
+        RecordingError: damaged, cut off, of another version, or without any decision.
         OSError: it cannot be read.
     """
     try:
-        lines = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
-        header = lines[0]
-        if header["format"] != FORMAT or header["version"] not in (SILENT, TALKING):
-            known = f"{FORMAT} version {SILENT} or {TALKING}"
+        lines = Path(path).read_text("utf-8").splitlines()
+        if not lines:
+            raise RecordingError(f"{path} is empty: it must be a recording of a flight")
+        header = json.loads(lines[0])
+        if header["format"] != FORMAT or header["version"] not in (*WITHOUT_END, VERSION):
+            known = f"{FORMAT} version {', '.join(map(str, WITHOUT_END))} or {VERSION}"
             raise RecordingError(f"{path} is {header['format']!r} version {header['version']!r}: it must be {known}")
+        if header["version"] == VERSION:
+            *lines, last = lines
+            if last != _end(len(lines)):
+                raise RecordingError(
+                    f"{path} is cut off: its last line must be the end mark, the number of lines before"
+                )
         guards = header["limits"]
         limits = None if guards is None else {name: Limits(**each) for name, each in guards.items()}
         networks = header.get("networks")
         if networks is not None:
             networks = {str(name): str(whose) for name, whose in networks.items()}
-        return Recording(limits, tuple(map(_entry, lines[1:])), networks)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        recording = Recording(limits, tuple(_entry(json.loads(line)) for line in lines[1:]), networks)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, RecordingError):
             raise
         raise RecordingError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    if not recording.questions:
+        raise RecordingError(f"{path} holds no decision: there is nothing to decide again")
+    return recording
+
+
+def _end(lines: int) -> str:
+    return json.dumps({"end": lines})
 
 
 def _entry(line: dict[str, Any]) -> Asked | Sent | Told:

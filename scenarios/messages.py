@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import traceback
 import typing
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Any
 
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -28,11 +30,13 @@ from scenarios.roots import GAME, packaged
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, YAMLError)
 
 _VALUE_FOR_GROUP = re.compile(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)")  # in a YAML file
+# Hydra's three lines of advice, where a value holds commas; in a shell it quotes with a backslash.
+_SEVERAL = re.compile(r"Ambiguous value for argument '(?P<override>.*)'\n.*\n.*: key=(?P<shell>\\?)'", re.ASCII)
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
 
 
-def explain(error: BaseException) -> str:
-    """One sentence for one of ``COMPOSITION_ERRORS``."""
+def explain(error: BaseException, games: bool = False) -> str:
+    """One sentence for one of ``COMPOSITION_ERRORS``; ``games``: the command takes games as well as missions."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         missing = error.missing_cfg_file
         # Groups within a group are Hydra's own; what else has a "/" was typed as a name.
@@ -44,13 +48,13 @@ def explain(error: BaseException) -> str:
                 "--config-dir FOLDER that holds scenario/NAME.yaml"
             )
         place = _first_line(error).partition(":")[0]  # "In 'scenario/mine'"
-        where = "" if place == "In 'config'" else f", named {place.lower()}"
+        where = f", named {place.lower()}" if "/" in place else ""  # else it is the root
         if group == "scenario" and name in packaged() and name not in (error.options or ()):
             wanted = f"it must be one of {', '.join(error.options or ())}"
             game = name in packaged(GAME)
             kinds = ("game", "missions") if game else ("mission", "games")
             return f"scenario={name} is a {kinds[0]}, and this command is for {kinds[1]}{where}: {wanted}"
-        options = {*(error.options or ()), *(packaged() if group == "scenario" else ())}
+        options = {*(error.options or ()), *(packaged() if games and group == "scenario" else ())}
         known = f"one of {', '.join(sorted(options))}" if options else "the name of a file in that group"
         return f"{group}={shown(name)} is not known{_meant(name, options)}{where}: it must be {known}"
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
@@ -82,15 +86,22 @@ def explain(error: BaseException) -> str:
         return f"{key_of(cause) or 'the configuration'} is not understood: {_first_line(cause)}"
     if isinstance(error, OverrideParseException):
         return f"{shown(error.override)} is not understood: it must be KEY=VALUE, {_quoted(error.override)}"
+    if found := _SEVERAL.match(str(error)):
+        each = "; with -m, the command runs once for each value" if found["shell"] else ""
+        told = f"{_quoted(found['override'])}, or KEY=[A,B] if it is a list{each}"
+        return f"{cut(found['override'])} is not understood: it must be KEY=VALUE, {told}"
     return str(error)
 
 
 def not_composed(error: BaseException) -> ConfigError:
     """Of an error that Hydra or OmegaConf did not mean for anybody to see."""
-    if "Unexpected type for root: NoneType" in str(error):
+    if "Unexpected type for root: NoneType" in str(error) or isinstance(error, AttributeError):
+        # Hydra's error does not tell which override it is about: the frame that raised it does.
+        held = [frame.f_locals.get("override") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        typed = next((cut(str(each.input_line)) for each in held if isinstance(each, Override)), "a key")
         return ConfigError(
-            "a key of a group that this mission has as null, such as scenario.ground_stations, cannot be set alone: it "
-            "must be set with its group, in a scenario's file (docs/own-files.md)"
+            f"{typed} cannot be set on the command line, because its group is null in this mission: it must be set in a "
+            "scenario's file (docs/own-files.md)"
         )
     return ConfigError(f"the configuration is not understood: {type(error).__name__}: {_first_line(error)}")
 

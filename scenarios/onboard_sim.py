@@ -14,6 +14,8 @@ from scenarios.processor import ProcessorConfig, check_processors
 from scenarios.ranges import ConfigError, check, positive, within
 from scenarios.schema import PlannerConfig
 
+TARGET = "cortex-a53"
+
 
 class RunnerKind(Enum):
     reference = "reference"  # numpy
@@ -71,7 +73,7 @@ class OnboardSimConfig:
     shadow: str | None = None  # folder of a bundle that decides and logs beside the policy, and acts on nothing
     record: bool = False  # keep every question and answer of the first episode, for kdmarl-sat replay
     runner: RunnerKind = RunnerKind.native
-    target: str = "cortex-a53"  # which processor the emulated runner emulates
+    target: str = TARGET  # which processor the emulated runner emulates
     processor: str | None = None  # profile for the modelled figures; null: the one in the bundle's budget
     processors: dict[str, ProcessorConfig] = field(default_factory=dict)  # profiles of the user's own, by name
     key: str | None = None  # file of the operator's key: bundles that it did not sign are refused; null: none is needed
@@ -97,9 +99,11 @@ class OnboardSimConfig:
         allowed = "false with policy: a recording is of a bundle's decisions"
         check("record", self.record, self.policy is None or not self.record, allowed)
         if self.policy is not None:
+            self._check_unflown()
             allowed = "0 with policy: it is a fault of the onboard executor, which flies bundles"
             for name in ("hang", "slow", "flip", "lost_satellite", "lost_block"):
                 check(f"faults.{name}", getattr(self.faults, name), getattr(self.faults, name) == 0, allowed)
+        check("ledger", self.ledger, self.ledger is None or self.key is not None, "null without key: it is the key's")
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2147483647")
         if self.deadline_ms is not None:
             positive("", deadline_ms=self.deadline_ms)
@@ -110,6 +114,19 @@ class OnboardSimConfig:
             self.faults.hang == 0 or self.runner is RunnerKind.isolated,
             f"0 with runner={self.runner.value}: only an isolated executor can be stopped from outside",
         )
+
+    def _check_unflown(self) -> None:
+        """Refuse what a rule would fly without: the settings of the executor that flies bundles.
+
+        Raises:
+            ConfigError: one is not at its default.
+        """
+        native = RunnerKind.native
+        check("runner", self.runner.value, self.runner is native, f"{native.value} with policy: no bundle is flown")
+        check("target", self.target, self.target == TARGET, f"{TARGET} with policy: no bundle is flown")
+        check("processor", self.processor, self.processor is None, "null with policy: no bundle is flown")
+        unshadowed = self.deadline_ms is None or self.shadow is not None
+        check("deadline_ms", self.deadline_ms, unshadowed, "null with policy and without shadow: no bundle is flown")
 
 
 def register() -> None:

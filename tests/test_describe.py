@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from onboard_samples import write_sample
 
+from kdmarl_sat.bundles import doors
 from kdmarl_sat.bundles.describe import describe
 from onboard.bundle import BundleError, read_bundle
 
@@ -41,6 +42,12 @@ def test_both_kinds_of_networks_are_described(tmp_path: Path) -> None:
     text = describe(write_sample(tmp_path / "bundle"))
     assert "opportunity, float32, relu; H" in text and "recurrent, int8, tanh; H" in text
     assert "w_s . s_j + b_s of slot j" in text and "f the activation" in text
+
+
+def test_the_folder_of_the_page_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle, page = write_sample(tmp_path / "bundle"), tmp_path / "new" / "below" / "page.md"
+    doors.describe([f"bundle={bundle}", f"out={page}"])
+    assert page.read_text() == describe(bundle) and capsys.readouterr().out == f"{page}\n"
 
 
 def test_a_damaged_bundle_is_not_described(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import dataclasses
 import math
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from scenarios.quantise import QuantiseRunConfig
 from scenarios.ranges import MOST, ConfigError, sentence, shown
 from scenarios.roots import CONSTELLATION, FOLDERS, GAME, root_of
 from scenarios.schema import RunConfig, load
-from tests.test_config import command
+from tests.test_config import ROOT, command
 
 MINE = b"defaults: [imaging_constellation, _self_]\nname: mine\n"
 
@@ -156,6 +158,37 @@ def test_at_the_door_of_a_run(tmp_path: Path, arguments: list[str], said: str) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("place", "door", "setting", "said"),
+    [
+        ("kdmarl_sat.run.run", "kdmarl_sat.run.main", "seed=1", "same command again goes on from where it stopped"),
+        ("kdmarl_sat.bundles.doors._fly", "kdmarl_sat.bundles.doors.fly", "policy=random", "interrupted"),
+    ],
+)
+def test_only_what_keeps_its_work_says_that_it_goes_on(
+    tmp_path: Path, place: str, door: str, setting: str, said: str
+) -> None:
+    """Ctrl-C at the moment when the work begins."""
+    program = f"""
+import pkgutil, sys
+def interrupted(config, folder):
+    raise KeyboardInterrupt
+module, _, name = {place!r}.rpartition(".")
+setattr(pkgutil.resolve_name(module), name, interrupted)
+sys.argv[1:] = [{setting!r}]
+pkgutil.resolve_name({door!r})()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 130 and done.stderr.endswith(f"{said}\n") and done.stderr.count("\n") == 1
+
+
 def test_dashes_in_names() -> None:
     made = GameRunConfig(variant="lr-1e-3", scenario=GameConfig("pz-mpe-simple-spread-v3"))
     assert (made.variant, made.scenario.name) == ("lr-1e-3", "pz-mpe-simple-spread-v3")
@@ -246,6 +279,15 @@ def test_names_in_a_games_file(tmp_path: Path, rest: bytes, said: str | None) ->
     ("override", "said"),
     [
         ("preset=a/b", "preset='a/b' is not known: it must be one of default, full, smoke"),
+        (
+            "scenario.targets.file=a,b.csv",
+            "scenario.targets.file=a,b.csv is not understood: it must be KEY=VALUE, with VALUE in quotes: "
+            "\"scenario.targets.file='a,b.csv'\", or KEY=[A,B] if it is a list",
+        ),
+        (
+            "scenario.targets.cities.number=5",
+            "scenario.targets.cities.number=5 cannot be set on the command line, because its group is null in this mission",
+        ),
         ("+processors.a-b={core: a}", "processors.a-b is not there yet: it must be added in a file of your own"),
     ],
 )

@@ -223,6 +223,23 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.fullmatch(r"kdmarl-sat export: \S+student\.h already exists .*\n", capsys.readouterr().err)
 
 
+def test_what_is_refused_leaves_nothing_half_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = write_sample(tmp_path / "bundle")
+    (tmp_path / "file").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    for c, onnx, said in (
+        ("c", "file", rf"onnx={tmp_path}/file already exists and is not overwritten"),
+        ("c", "file/x.onnx", rf"onnx={tmp_path}/file/x.onnx is not allowed: .* \(Not a directory\)"),
+        ("file", "x.onnx", rf"c={tmp_path}/file is not allowed: it must be a folder .* \(Not a directory\)"),
+        ("file/c", "x.onnx", rf"c={tmp_path}/file/c is not allowed: it must be a folder .* \(Not a directory\)"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            doors.export([f"bundle={bundle}", "satellite=probe", f"c={tmp_path / c}", f"onnx={tmp_path / onnx}"])
+        assert ended.value.code == 2
+        assert re.fullmatch(rf"kdmarl-sat export: {said}\n", capsys.readouterr().err)
+        assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from kdmarl_sat.__main__ import MEASURES, VERBS, measures, screen
 from kdmarl_sat.arguments import Parser, whole
+from kdmarl_sat.bundles import doors as bundles
 from scenarios.compose import composed
 from scenarios.messages import COMPOSITION_ERRORS, explain
 
@@ -119,7 +120,9 @@ def test_the_module_is_the_command() -> None:
 def test_a_scenario_that_is_nearly_right(name: str, said: str) -> None:
     with pytest.raises(COMPOSITION_ERRORS) as error:
         composed(f"scenario={name}")
-    assert explain(error.value).startswith(f"scenario={name!r} {said}")
+    assert explain(error.value, games=True).startswith(f"scenario={name!r} {said}")
+    missions = "bskrl_aeos, imaging_constellation, optical_sar, tip_and_cue, walker_cities"
+    assert explain(error.value).endswith(f": it must be one of {missions}")  # where no game can be named
 
 
 def parser(free: bool = False) -> Parser:
@@ -178,6 +181,28 @@ def test_what_is_not_understood(arguments: list[str], said: str, capsys: pytest.
         parser().parse_args(arguments)
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and error.count("\n") == 1 and error.startswith("door: ") and said in error
+
+
+@pytest.mark.parametrize(
+    ("door", "given", "said"),
+    [
+        (bundles.describe, [], "describe: bundle is not set: it must be given, as bundle=VALUE"),
+        (bundles.replay, [], "replay: record and bundle are not set: they must be given, as record=VALUE bundle=VALUE"),
+        (
+            bundles.sign,
+            ["bundle", "F"],
+            "sign bundle: key and sequence are not set: they must be given, as key=VALUE sequence=VALUE",
+        ),
+        (bundles.sign, ["verify", "key=k"], "sign verify: folder is not set: it must be given, as FOLDER"),
+        (bundles.sign, [], "sign: command is not set: it must be one of new-key, bundle, verify"),
+    ],
+)
+def test_what_is_missing_is_named_as_it_is_typed(
+    door: Callable[[Sequence[str]], None], given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        door(given)
+    assert (stopped.value.code, capsys.readouterr().err) == (2, f"kdmarl-sat {said}\n")
 
 
 OWN = "defaults: [imaging_constellation, _self_]\nname: mine\nsim_step_s: 9\n"

@@ -142,6 +142,8 @@ def test_a_bundle_without_signature_flies_where_no_key_is_configured(tmp_path: P
     Executor(read_bundle(signed)).close()
     (signed / SIGNATURE).unlink()
     Executor(read_bundle(signed)).close()
+    with pytest.raises(BundleError, match=r"^key .*nosuch.key cannot be read: No such file"):
+        read_bundle(signed, trust=Trust(tmp_path / "nosuch.key", None))
     with pytest.raises(BundleError, match=r"it is not signed \(signature.json is missing\), and a key is configured"):
         read_bundle(signed, trust=Trust(key, tmp_path / "ledger"))
     with pytest.raises(AuthenticityError, match="read without the key that is configured"):
@@ -276,3 +278,13 @@ def test_ed25519_on_the_ground(tmp_path: Path, key: Path) -> None:
     assert sign.verify(tmp_path / "bundle", key, paths[0]) == 3
     with pytest.raises(AuthenticityError, match="Ed25519 signature is not that of"):
         sign.verify(tmp_path / "bundle", key, paths[1])
+    (tmp_path / "not.pem").write_text("no PEM at all\n")
+    for wrong in ("mine.pem", "not.pem", "nosuch.pub"):
+        with pytest.raises(AuthenticityError, match=f"{wrong} is not allowed: it must be a public key as PEM"):
+            sign.verify(tmp_path / "bundle", key, tmp_path / wrong)
+    signature = tmp_path / "bundle" / SIGNATURE
+    content = json.loads(signature.read_text())
+    content["ed25519"]["signature"] = "no hexadecimal digits"
+    signature.write_text(json.dumps(content))
+    with pytest.raises(AuthenticityError, match="Ed25519 signature is not that of"):
+        sign.verify(tmp_path / "bundle", key, paths[0])

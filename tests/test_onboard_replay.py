@@ -102,14 +102,19 @@ def test_networks_flown_by_other_satellites_are_found_again(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda text: "", "is damaged"),
+        (lambda text: "", "flight.jsonl is empty: it must be a recording of a flight"),
+        (lambda text: text[: text.index("\n") + 1], "is cut off"),
+        (lambda text: "".join(text.splitlines(True)[:20]), "is cut off: its last line must be the end mark"),
+        (lambda text: "".join(text.splitlines(True)[:20] + text.splitlines(True)[-1:]), "is cut off"),
         (
-            lambda text: text.replace('"version": 1', '"version": 3', 1),
-            "version 3: it must be kdmarl_sat.flight_record",
+            lambda text: text.replace('"version": 3', '"version": 4', 1),
+            "version 4: it must be kdmarl_sat.flight_record version 1, 2 or 3",
         ),
         (lambda text: text.replace('"mask": "', '"mask": "x', 1), "is damaged .*holds more than 0 and 1"),
         (lambda text: text.replace('"obs": "', '"obs": "!', 1), "is damaged"),
-        (lambda text: text[:-30], "is damaged"),
+        (lambda text: text[:-30], "is cut off"),
+        (lambda text: text.splitlines()[0].replace('"version": 3', '"version": 1'), "holds no decision"),
+        (lambda text: text.replace('"version": 3', '"version": 1', 1), "is damaged"),  # which has no end mark
     ],
 )
 def test_a_damaged_recording_is_one_sentence(tmp_path: Path, damage, said: str) -> None:  # type: ignore[no-untyped-def]
@@ -117,6 +122,21 @@ def test_a_damaged_recording_is_one_sentence(tmp_path: Path, damage, said: str) 
     path.write_text(damage(path.read_text()))
     with pytest.raises(RecordingError, match=said):
         read(path)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_recording_without_an_end_mark_is_of_an_older_version(tmp_path: Path, version: int) -> None:
+    path, _ = flown(make_bundle(), tmp_path)
+    lines = path.read_text().replace('"version": 3', f'"version": {version}', 1).splitlines()
+    assert lines[-1] == '{"end": 83}'
+    path.write_text("\n".join(lines[:-1]))
+    assert read(path).questions == 80 and replay(read(path), make_bundle()) is None
+
+
+def test_a_recording_without_a_decision(tmp_path: Path) -> None:
+    (tmp_path / "flight.jsonl").write_text(Recorder().text(None))
+    with pytest.raises(RecordingError, match=r"flight.jsonl holds no decision: there is nothing to decide again"):
+        read(tmp_path / "flight.jsonl")
 
 
 def test_a_recording_of_other_satellites(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def export(arguments: Sequence[str] | None = None) -> None:
 
 def sign(arguments: Sequence[str] | None = None) -> None:
     parser = Parser(prog="kdmarl-sat sign", description=SIGN)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(prog=parser.prog, dest="command", required=True)
     commands.add_parser("new-key").add_argument("file", type=Path)
     for name in ("bundle", "verify"):
         each = commands.add_parser(name)
@@ -101,6 +101,7 @@ def describe(arguments: Sequence[str] | None = None) -> None:
         if options.out is None:
             print(page)
         else:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
             print(write_whole(options.out, page.encode()))
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from envs.files import write_whole
 from onboard import export_c
 from onboard.bundle import MANIFEST, SatelliteBundle, read_bundle
+from scenarios.folders import check_file, check_folder
 from scenarios.messages import unknown_key
 from scenarios.ranges import ConfigError, check
 
@@ -62,7 +63,7 @@ class Order:
 
 
 def export(order: Order) -> list[Path]:
-    """Write what is asked for; the files written.
+    """Write what is asked for; the files written. What is refused is refused before any of them is.
 
     Raises:
         ValueError: (subclasses of ours) anything that the user can mend, in one sentence.
@@ -71,19 +72,26 @@ def export(order: Order) -> list[Path]:
     if order.satellite not in by_name:
         raise ConfigError(f"satellite={order.satellite!r} is not in the bundle: it must be one of {', '.join(by_name)}")
     satellite = by_name[order.satellite]
+    if order.c:
+        check_folder(f"c={order.c}", Path(order.c))
+        export_c.places(order.c)
+    graph = _graph(Path(order.onnx), satellite, order.batch) if order.onnx else None
     written: list[Path] = []
     if order.c:
         manifest = hashlib.sha256((Path(order.bundle) / MANIFEST).read_bytes()).hexdigest()
         origin = f"bundle {Path(order.bundle).resolve().name}, SHA-256 of its manifest {manifest}"
         written += export_c.write(order.c, satellite, origin)
-    if order.onnx:
-        written.append(_write_onnx(Path(order.onnx), satellite, order.batch))
+    if graph is not None:
+        Path(order.onnx).parent.mkdir(parents=True, exist_ok=True)
+        written.append(write_whole(Path(order.onnx), graph, new=True))
     return written
 
 
-def _write_onnx(path: Path, satellite: SatelliteBundle, batch: str) -> Path:
+def _graph(path: Path, satellite: SatelliteBundle, batch: str) -> bytes:
+    """The content of the ONNX file, which is not written yet."""
     if os.path.lexists(path):
         raise ConfigError(f"onnx={path} already exists and is not overwritten")
+    check_file("onnx", path)
     try:
         from training.missions.export_onnx import ANY, export_onnx  # here, because it needs packages that are optional
     except ModuleNotFoundError as error:
@@ -91,6 +99,4 @@ def _write_onnx(path: Path, satellite: SatelliteBundle, batch: str) -> Path:
             f"onnx={path} needs the package {error.name}, which is not installed: "
             '`pip install -c constraints.txt -e ".[onnx]"` installs it'
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = ANY if batch == "any" else int(batch) if batch else None
-    return write_whole(path, export_onnx(satellite, size))
+    return export_onnx(satellite, ANY if batch == "any" else int(batch) if batch else None)

@@ -86,13 +86,14 @@ def _ed25519_verify(public: Path, signature: Signature, message: bytes) -> None:
         raise AuthenticityError("the bundle has no Ed25519 signature, and a public key is given")
     try:
         key = load.load_pem_public_key(public.read_bytes())
-        if not isinstance(key, kinds.Ed25519PublicKey):
-            raise AuthenticityError(f"ed25519={public} is not allowed: it must be an Ed25519 key")
+    except (OSError, ValueError, errors.UnsupportedAlgorithm) as error:
+        raise AuthenticityError(f"ed25519={public} is not allowed: it must be a public key as PEM ({error})") from error
+    if not isinstance(key, kinds.Ed25519PublicKey):
+        raise AuthenticityError(f"ed25519={public} is not allowed: it must be an Ed25519 key")
+    try:
         key.verify(bytes.fromhex(signature.ed25519["signature"]), message)
-    except errors.InvalidSignature as error:
+    except (ValueError, TypeError, errors.InvalidSignature) as error:
         raise AuthenticityError(f"the bundle's Ed25519 signature is not that of {public}") from error
-    except (OSError, errors.UnsupportedAlgorithm) as error:
-        raise AuthenticityError(f"ed25519={public} cannot be read: {error}") from error
 
 
 def _cryptography() -> tuple[Any, Any, Any]:
