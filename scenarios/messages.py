@@ -100,8 +100,8 @@ def not_composed(error: BaseException) -> ConfigError:
         held = [frame.f_locals.get("override") for frame, _ in traceback.walk_tb(error.__traceback__)]
         typed = next((cut(str(each.input_line)) for each in held if isinstance(each, Override)), "a key")
         return ConfigError(
-            f"{typed} cannot be set on the command line, because its group is null in this mission: it must be set in a "
-            "scenario's file (docs/own-files.md)"
+            f"{typed} cannot be set on the command line, because its group is null in this mission: it must be set in "
+            "a scenario's file (docs/own-files.md)"
         )
     return ConfigError(f"the configuration is not understood: {type(error).__name__}: {_first_line(error)}")
 

@@ -286,8 +286,9 @@ def test_names_in_a_games_file(tmp_path: Path, rest: bytes, said: str | None) ->
         ),
         (
             "scenario.targets.cities.number=5",
-            "scenario.targets.cities.number=5 cannot be set on the command line, because its group is null in this mission",
+            "scenario.targets.cities.number=5 cannot be set on the command line, because its group is null in this",
         ),
+        ("scenario.targets.uniform={number: [1, 9]}", "scenario.targets.uniform={number: [1, 9]} cannot be set on the"),
         ("+processors.a-b={core: a}", "processors.a-b is not there yet: it must be added in a file of your own"),
     ],
 )
