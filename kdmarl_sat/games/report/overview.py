@@ -33,7 +33,7 @@ def _unit(results: Results, place: Place) -> str:
 
 
 def _samples(results: Results, place: Place) -> str:
-    each = [sample(group) for method in results.methods(place) if (group := results.get(place, method))]
+    each = [sample(group) for method in _FIRST if (group := results.get(place, method))]
     return ", ".join(dict.fromkeys(each))
 
 
