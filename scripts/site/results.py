@@ -182,7 +182,8 @@ def _of(name: str) -> list[Record]:
 
 
 def _newest(name: str) -> Record:
-    return max(_of(name), key=lambda record: str(record["run"]["date"]))
+    """Of the lowest training seed: a page shows one run, and a run of another seed must not change it."""
+    return max(_of(name), key=lambda record: (-record["run"]["seed"], str(record["run"]["date"])))
 
 
 def method(page: str) -> str:

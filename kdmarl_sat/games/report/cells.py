@@ -13,9 +13,9 @@ from kdmarl_sat.report.statistics import Interval
 
 INTERVALS = (
     f"Intervals: {CONFIDENCE:.0%} percentile bootstrap ({RESAMPLES} resamples) over seeds and episodes, which all "
-    "seeds and methods share; with one seed over its episodes alone, which says nothing about other seeds. The "
-    "interquartile mean is over seeds (of fewer than four it is the mean). Every run counts with its last networks, "
-    "none is picked."
+    "seeds and methods share; with one seed over its episodes alone. So they say nothing (one seed) or little (two, "
+    "three) about other seeds. The interquartile mean is over seeds (of fewer than four it is the mean). Every run "
+    "counts with its last networks, none is picked."
 )
 COUNTING = (
     "MACs of one decision: C h + 6 h² + h A, with the agent's C input columns, h hidden units and A actions; biases "
