@@ -40,6 +40,8 @@ from training.games.play import Played, play, signs
 
 BUDGET = Budget(**{**to_dict(GRANTED), "processor": PROCESSORS[GRANTED.processor]})
 EPISODES = 12
+PATIENT_MS = 60_000.0  # a deadline that a busy machine does not miss
+PATIENTLY = f"deadline_ms={PATIENT_MS}"
 
 
 def students(bits: int, sight: Sight, widths: Sequence[int] = (16, 8, 16)) -> RecurrentTeam:
@@ -79,7 +81,7 @@ def test_the_executor_plays_as_torch(tmp_path: Path, runner: str, bits: int, mas
     def make(satellite: SatelliteBundle, deadline_ms: float) -> Runner:
         return choose.make(runner, satellite, deadline_ms)
 
-    executor, wiring = Executor(bundle, make_runner=make), wiring_of(game.specs, sight, bits)
+    executor, wiring = Executor(bundle, PATIENT_MS, make_runner=make), wiring_of(game.specs, sight, bits)
     played: list[Played] = []
     for episode in range(EPISODES):
         played.append(play(links if bits else game, sight, wiring, executor, episode_key(7, episode)))
@@ -142,7 +144,7 @@ def test_agents_that_wait_remember_what_they_observe(tmp_path: Path, bits: int, 
     sight = (AppendedSight if bits else Sight)(game.specs, seen, identities=False, last_action=True)
     team, heard_on = students(bits, sight), AppendedGame(game, Links(0.3)) if bits else game
     of_torch = evaluate(heard_on, (team, sight), EPISODES, seed=7)
-    executor = Executor(read_bundle(packaged(tmp_path, heard_on, team, sight)))
+    executor = Executor(read_bundle(packaged(tmp_path, heard_on, team, sight)), PATIENT_MS)
     wiring = wiring_of(game.specs, sight, bits)
     played = [play(heard_on, sight, wiring, executor, episode_key(7, episode)) for episode in range(EPISODES)]
     assert [each.reward for each in played] == pytest.approx(of_torch.returns)
@@ -157,7 +159,7 @@ def test_messages_decide(tmp_path: Path) -> None:
     sight = AppendedSight(game.specs, everything(game.specs), identities=False, last_action=True)
     team, wiring = students(3, sight), wiring_of(game.specs, sight, 3)
     bundle = read_bundle(packaged(tmp_path, AppendedGame(game, Links(0.0)), team, sight))
-    executor = Executor(bundle)
+    executor = Executor(bundle, PATIENT_MS)
     returns = [
         [play(AppendedGame(game, Links(loss)), sight, wiring, executor, key).reward for key in range(EPISODES)]
         for loss in (0.0, 1.0)
@@ -248,9 +250,8 @@ def test_a_run_packages_its_students_and_play_plays_them(
     assert read_bundle(bundles / "kd_lh_m").satellites[0].network.design.message_bits == 8
     monkeypatch.chdir(tmp_path)
     for method in ("kd_lh", "kd_lh_m"):
-        doors.play(
-            [f"bundle={bundles / method}", "episodes=16", f"out={method}", "record=true", "--config-dir", str(mission)]
-        )
+        order = [f"bundle={bundles / method}", "episodes=16", f"out={method}", "record=true", PATIENTLY]
+        doors.play([*order, "--config-dir", str(mission)])
         result = json.loads((tmp_path / method / "play.json").read_text())
         assert result["decisions"] == 16 * 5 * 2 == result["events"]["decision"]  # counted over all episodes
         assert result["messages"]["bits_per_decision"] == (8 if method == "kd_lh_m" else 0)
@@ -368,7 +369,7 @@ def test_play_goes_by_the_agents_names_and_says_what_is_unlike(
     write_bundle("turned", "guess", good.satellites[::-1], {})
     returns = []
     for bundle in ("good", "turned"):
-        doors.play([f"bundle={bundle}", "episodes=6", f"out=of_{bundle}", "--config-dir", str(mission)])
+        doors.play([f"bundle={bundle}", "episodes=6", f"out=of_{bundle}", PATIENTLY, "--config-dir", str(mission)])
         returns.append(json.loads(Path(f"of_{bundle}/play.json").read_text())["returns"])
     assert returns[0] == returns[1] and len(set(returns[0])) > 1
     said = " ".join(capsys.readouterr().out.split())
