@@ -258,14 +258,15 @@ def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Ta
     if not found:
         return []
     most = max(len(names) for _, names, _ in found)
+    marks = ["" if len(names) == most else " †" for _, names, _ in found]
     rows = tuple(
-        (f"{said}{' †' if len(names) < most else ''}", ", ".join(names), *shown) for said, names, shown in found
+        (f"{said}{mark}", ", ".join(names), *shown) for (said, names, shown), mark in zip(found, marks, strict=True)
     )
     head = ("method", "games", "runs", "normalised retention, mean, %", "interquartile mean, %")
     notes = (
         "The mean is over games, of the mean over each game's runs; the interquartile mean is over all runs. Seeds and "
         "episodes are drawn within each game (stratified bootstrap).",
-        *(("† Not of all games: compare this row with rows of the same games only.",) if "†" in str(rows) else ()),
+        *(("† Not of all games: compare this row with rows of the same games only.",) if any(marks) else ()),
     )
     return [Table(f"Over all games{kind}, on {places[0].simulator}", head, rows, notes, (_RETENTION, INTERVALS))]
 
