@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from tests.toy_game import ToyGame
 from training import checkpoint
-from training.games.replay import Episodes, Replay, ReplayError
+from training.games.replay import Episodes, Replay, ReplayError, packed
 
 OBS = 6  # columns of the toy's widest agent
 Record = dict[str, list[Tensor]]
@@ -56,13 +57,17 @@ def content(record: Record) -> str:
 
 
 def contents(batch: Episodes) -> list[str]:
-    """Each sampled episode without what lies behind its end."""
+    """Each sampled episode, taken out of its row."""
     found = []
-    for b in range(batch.valid.shape[1]):
-        steps = int(batch.valid[:, b].sum())
-        record = {name: list(getattr(batch, name)[: steps + 1, b]) for name in ("obs", "action_mask", "alive", "state")}
-        record |= {name: list(getattr(batch, name)[:steps, b]) for name in ("action", "reward", "terminated")}
-        found.append(content(record | {"seen": [batch.seen[b]]}))
+    for first, row in batch.starts.nonzero().tolist():
+        steps = 0
+        while first + steps < len(batch.valid) and bool(batch.valid[first + steps, row]):
+            steps += 1
+        frames, decided = slice(first, first + steps + 1), slice(first, first + steps)
+        record = {name: list(getattr(batch, name)[frames, row]) for name in ("obs", "action_mask", "alive", "state")}
+        record |= {name: list(getattr(batch, name)[decided, row]) for name in ("action", "reward", "terminated")}
+        assert (batch.seen[frames, row] == batch.seen[first, row]).all()
+        found.append(content(record | {"seen": [batch.seen[first, row]]}))
     return found
 
 
@@ -92,21 +97,47 @@ def test_a_batch_is_as_long_as_its_longest_episode_and_holds_none_twice() -> Non
     lengths = set()
     for _ in range(20):
         batch = replay.sample(3, generator)
-        longest = int(batch.valid.sum(0).max())
+        sampled = contents(batch)
+        longest = max(len(ast.literal_eval(episode)["action"]) for episode in sampled)
         lengths.add(longest)
-        assert len(set(contents(batch))) == 3
-        assert batch.obs.shape == (longest + 1, 3, 2, OBS)
-        assert batch.action.shape == (longest, 3, 2)
+        assert len(set(sampled)) == 3
+        rows = batch.starts.shape[1]
+        assert batch.obs.shape == (longest + 1, rows, 2, OBS)
+        assert batch.action.shape == (longest, rows, 2)
     assert len(lengths) > 1
 
 
+def test_short_episodes_share_a_row() -> None:
+    """By hand: of 6, 2, 3, 4 and 1 frames, the longest fills a row, 4 and 2 the second, 3 and 1 the third."""
+    row, first = packed(torch.tensor([6, 2, 3, 4, 1]))
+    assert row.tolist() == [0, 1, 2, 1, 2]
+    assert first.tolist() == [0, 4, 0, 0, 3]
+    row, first = packed(torch.tensor([5, 5, 5]))
+    assert row.tolist() == [0, 1, 2]
+    assert first.tolist() == [0, 0, 0]
+
+
+def test_no_two_frames_lie_in_one_place() -> None:
+    generator = torch.Generator().manual_seed(2)
+    for count in (1, 7, 32):
+        frames = torch.randint(1, 40, (count,), generator=generator)
+        row, first = packed(frames)
+        assert int((first + frames).max()) == int(frames.max())
+        places = {
+            (int(r), step) for r, f, n in zip(row, first, frames, strict=True) for step in range(int(f), int(f + n))
+        }
+        assert len(places) == int(frames.sum())
+        assert set(row.tolist()) == set(range(int(row.max()) + 1))
+
+
 def test_the_last_action_is_that_of_the_step_before() -> None:
-    game = ToyGame(2, rounds=3)
-    replay = Replay(game, 4)
-    play(game, replay, 3)
+    game = ToyGame(4, agents=2, rounds=6, deaths=True)
+    replay = Replay(game, 64)
+    play(game, replay, 60)
     batch = everything(replay)
-    assert (batch.last_action[0] == -1).all()
-    assert torch.equal(batch.last_action[1:], batch.action)
+    assert batch.starts.sum() > batch.starts[0].sum()  # some rows hold more than one episode
+    assert (batch.last_action[batch.starts] == -1).all()
+    assert torch.equal(batch.last_action[1:][batch.valid], batch.action[batch.valid])
     assert batch.last_action.dtype == torch.int64
 
 

@@ -42,25 +42,37 @@ def learner_of(mixer: MixerName, config: ValueDecompositionConfig = CONFIG) -> V
     return new_learner(mixer, team, GAME.state_size, config, generator())
 
 
-def random_batch(steps: int = 5, episodes: int = 6, seed: int = 0) -> Episodes:
-    """Not of any game: episodes of unlike length, half of them terminated."""
+def random_batch(steps: int = 5, rows: int = 6, seed: int = 0) -> Episodes:
+    """Not of any game: each row has an episode of unlike length and, where there is room, a second one behind it."""
     g, agents, actions = generator(seed), 2, 4
-    length = torch.randint(1, steps + 1, (episodes,), generator=g)
-    length[0] = steps
-    step = torch.arange(steps).unsqueeze(-1)
-    mask = torch.rand(steps + 1, episodes, agents, actions, generator=g) < 0.6
+    first = torch.randint(1, steps + 1, (rows,), generator=g)  # steps of each row's first episode
+    first[0] = steps
+    second = (steps - first - 1).clamp_min(0)
+    step, even = torch.arange(steps).unsqueeze(-1), torch.arange(rows) % 2 == 0
+    frame = torch.arange(steps + 1).unsqueeze(-1)
+    mask = torch.rand(steps + 1, rows, agents, actions, generator=g) < 0.6
     mask[..., 0] = True
     return Episodes(
-        obs=torch.randn(steps + 1, episodes, agents, 6, generator=g),
-        seen=torch.ones(episodes, agents, 6, dtype=torch.bool),
+        obs=torch.randn(steps + 1, rows, agents, 6, generator=g),
+        seen=torch.ones(steps + 1, rows, agents, 6, dtype=torch.bool),
         action_mask=mask,
-        alive=torch.rand(steps + 1, episodes, agents, generator=g) < 0.8,
-        state=torch.randn(steps + 1, episodes, GAME.state_size, generator=g),
+        alive=torch.rand(steps + 1, rows, agents, generator=g) < 0.8,
+        state=torch.randn(steps + 1, rows, GAME.state_size, generator=g),
+        starts=(frame == 0) | ((frame == first + 1) & (second > 0)),
         action=(torch.rand(mask[:-1].shape, generator=g) + mask[:-1]).argmax(-1),
-        reward=torch.randn(steps, episodes, generator=g),
-        terminated=(step == length - 1) & (torch.arange(episodes) % 2 == 0),
-        valid=step < length,
+        reward=torch.randn(steps, rows, generator=g),
+        terminated=((step == first - 1) & even) | ((step == steps - 1) & (second > 0) & ~even),
+        valid=(step < first) | (step > first),
     )
+
+
+def episodes_of(batch: Episodes) -> list[tuple[int, slice]]:
+    """The row of each episode, and its steps there."""
+    found = []
+    for first, row in batch.starts.nonzero().tolist():
+        behind = (~batch.valid[first:, row]).nonzero()
+        found.append((row, slice(first, first + int(behind[0]) if len(behind) else len(batch.valid))))
+    return found
 
 
 def test_vdn_is_the_sum_over_the_living() -> None:
@@ -137,20 +149,47 @@ def lambda_return(
 
 @pytest.mark.parametrize("td_lambda", [0.0, 0.6, 1.0])
 def test_td_lambda_targets_are_lambda_returns(td_lambda: float) -> None:
-    batch = random_batch(steps=7, episodes=9)
-    assert batch.terminated.any() and not batch.terminated.any(0).all()
+    batch = random_batch(steps=7, rows=9)
     value = torch.randn(8, 9, generator=generator(5), dtype=torch.float64)
     targets = td_lambda_targets(batch.reward.double(), batch.terminated, batch.valid, value[1:], 0.9, td_lambda)
-    for e in range(9):
-        length = int(batch.valid[:, e].sum())
-        expected = lambda_return(
-            batch.reward[:length, e].double().tolist(),
-            value[: length + 1, e].tolist(),
-            bool(batch.terminated[:, e].any()),
-            0.9,
-            td_lambda,
-        )
-        assert targets[:length, e].tolist() == pytest.approx(expected)
+    episodes = episodes_of(batch)
+    assert len(episodes) > 9  # some rows hold two
+    terminated = [bool(batch.terminated[steps, row].any()) for row, steps in episodes]
+    assert len(set(terminated)) == 2
+    for (row, steps), died in zip(episodes, terminated, strict=True):
+        reward = batch.reward[steps, row].double().tolist()
+        expected = lambda_return(reward, value[steps.start : steps.stop + 1, row].tolist(), died, 0.9, td_lambda)
+        assert targets[steps, row].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mixer", ["vdn", "qmix"])
+def test_packing_changes_no_gradient(mixer: MixerName) -> None:
+    """Episodes one behind another teach what the same episodes teach in rows of their own."""
+    packed = random_batch(steps=7, rows=9)
+    episodes = episodes_of(packed)
+    assert len(episodes) > 9
+
+    def apart(name: str, behind: int) -> Tensor:
+        """Row k is episode k, with zeros after its end; ``behind`` is 1 where its final frame counts too."""
+        column = getattr(packed, name)
+        rows = column.new_zeros(len(column), len(episodes), *column.shape[2:])
+        for k, (row, steps) in enumerate(episodes):
+            length = steps.stop - steps.start + behind
+            rows[:length, k] = column[steps.start : steps.start + length, row]
+        return rows
+
+    of_frames = ("obs", "seen", "action_mask", "alive", "state", "starts")
+    of_steps = ("action", "reward", "terminated", "valid")
+    unpacked = Episodes(**{name: apart(name, 1) for name in of_frames}, **{name: apart(name, 0) for name in of_steps})
+
+    def gradients(batch: Episodes) -> list[Tensor]:
+        learner = learner_of(mixer, dataclasses.replace(CONFIG, td_lambda=0.5, max_grad_norm=1e6))
+        update(learner, sight_of(GAME), batch, CONFIG)
+        return [p.grad.clone() for m in (learner.team, learner.mixer) for p in m.parameters() if p.grad is not None]
+
+    for one, two in zip(gradients(packed), gradients(unpacked), strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(one, two)
 
 
 class Table:
@@ -174,10 +213,11 @@ def test_double_q_by_hand() -> None:
     game = ToyGame(1, agents=1)
     batch = Episodes(
         obs=torch.zeros(2, 1, 1, 4),
-        seen=torch.ones(1, 1, 4, dtype=torch.bool),
+        seen=torch.ones(2, 1, 1, 4, dtype=torch.bool),
         action_mask=torch.tensor([[True, True, True, True], [True, True, True, False]]).view(2, 1, 1, 4),
         alive=torch.ones(2, 1, 1, dtype=torch.bool),
         state=torch.zeros(2, 1, game.state_size),
+        starts=torch.tensor([[True], [False]]),
         action=torch.tensor([[[2]]]),
         reward=torch.tensor([[1.0]]),
         terminated=torch.tensor([[False]]),
@@ -207,7 +247,8 @@ def test_double_q_by_hand() -> None:
 def test_what_does_not_count_changes_nothing(mixer: MixerName) -> None:
     """Frames behind an episode's end, and the final one if it terminated. That of a truncated episode does count."""
     batch = random_batch()
-    frames = torch.cat((torch.ones_like(batch.valid[:1]), batch.valid))  # those that the episode had
+    frames = torch.cat((batch.valid, torch.zeros_like(batch.valid[:1])))
+    frames |= torch.cat((batch.starts[:1], batch.valid))  # those that an episode has
     ended = torch.cat((torch.zeros_like(batch.terminated[:1]), batch.terminated))
     behind = (~frames | ended).unsqueeze(-1)
 

@@ -3,7 +3,7 @@
 The teacher is QMIX or VDN; it explores, and teacher and students learn from the same batches of its replay
 (docs/peers.md).
 
-Shapes: T steps, T+1 frames, E episodes, N agents, O observation columns, A actions.
+Shapes: T steps, T+1 frames, R rows of packed episodes, N agents, O observation columns, A actions.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TeacherSight(Sight):
 def value_distillation(q_t: Tensor, q_s: Tensor, alive: Tensor, valid: Tensor) -> Tensor:
     """mean over steps of sum_i sum_a (Q_i^T(a) - Q_i^S(a))^2, of the agents that live.
 
-    q_t, q_s [T, E, N, A], alive [T, E, N] bool, valid [T, E] bool.
+    q_t, q_s [T, R, N, A], alive [T, R, N] bool, valid [T, R] bool.
     """
     per_step = ((q_s - q_t.detach()).square().sum(-1) * alive).sum(-1)
     return weighted_mean(per_step, valid)
@@ -96,9 +96,9 @@ def update(learner: CtdsLearner, batch: Episodes, config: ValueDecompositionConf
     start = learner.teacher.team.initial_hidden(batch.obs.shape[1])
     with torch.no_grad():
         seen_by_teacher = learner.teacher_sight.prepare(batch.obs, batch.seen, batch.last_action)
-        q_t, _ = learner.teacher.team(seen_by_teacher, start, None)
+        q_t, _ = learner.teacher.team(seen_by_teacher, start, batch.starts)
     inputs = learner.sight.prepare(batch.obs, batch.seen, batch.last_action)
-    q_s, _ = learner.students(inputs, learner.students.initial_hidden(batch.obs.shape[1]), None)
+    q_s, _ = learner.students(inputs, learner.students.initial_hidden(batch.obs.shape[1]), batch.starts)
     loss = value_distillation(q_t[:-1], q_s[:-1], batch.alive[:-1], batch.valid)
     descend(learner.optimiser, loss, learner.students, config.max_grad_norm)
     record = value_decomposition.update(learner.teacher, learner.teacher_sight, batch, config)

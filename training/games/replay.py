@@ -3,8 +3,10 @@
 Each environment writes its running episode into a slot of its own. When the episode ends, its slot changes places with
 that of the oldest episode kept, so nothing is ever moved.
 
-Shapes: B sampled episodes, T steps of the longest of them, E environments, N agents, O observation columns, A actions,
-S state columns. An episode of L steps has L + 1 frames: the last is the one that its final step led to.
+Samples are packed: a row of a batch holds several short episodes, one after another, so that little of it is padding.
+
+Shapes: T steps of the longest sampled episode, R rows of T+1 frames, E environments, N agents, O observation columns,
+A actions, S state columns. An episode of L steps has L + 1 frames: the last is the one that its final step led to.
 """
 
 from __future__ import annotations
@@ -26,22 +28,47 @@ class ReplayError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Episodes:
-    """B episodes side by side. What lies behind an episode's end is arbitrary, but finite; ``valid`` is False there."""
+    """Whole episodes in R rows, several in a row where they fit.
 
-    obs: Tensor  # [T+1, B, N, O]
-    seen: Tensor  # [B, N, O] bool: what each agent sensed all along the episode
-    action_mask: Tensor  # [T+1, B, N, A] bool
-    alive: Tensor  # [T+1, B, N] bool
-    state: Tensor  # [T+1, B, S]
-    action: Tensor  # [T, B, N] int64
-    reward: Tensor  # [T, B]
-    terminated: Tensor  # [T, B] bool: at the last step of episodes that were not cut off
-    valid: Tensor  # [T, B] bool: the episode had this step
+    At an episode's last frame, and behind the last episode of a row, ``valid`` is False. There, action and reward are
+    arbitrary, but finite.
+    """
+
+    obs: Tensor  # [T+1, R, N, O]
+    seen: Tensor  # [T+1, R, N, O] bool: what each agent senses, the same all along an episode
+    action_mask: Tensor  # [T+1, R, N, A] bool
+    alive: Tensor  # [T+1, R, N] bool
+    state: Tensor  # [T+1, R, S]
+    starts: Tensor  # [T+1, R] bool: the first frame of an episode
+    action: Tensor  # [T, R, N] int64
+    reward: Tensor  # [T, R]
+    terminated: Tensor  # [T, R] bool: at the last step of episodes that were not cut off
+    valid: Tensor  # [T, R] bool: a step of an episode, to the next frame of its row
 
     @property
     def last_action(self) -> Tensor:
-        """What each agent had done when it saw the frame, [T+1, B, N] int64; -1 in the first one."""
-        return torch.cat((torch.full_like(self.action[:1], -1), self.action))
+        """What each agent had done when it saw the frame, [T+1, R, N] int64; -1 in an episode's first one."""
+        before = torch.cat((torch.full_like(self.action[:1], -1), self.action))
+        return before.masked_fill(self.starts.unsqueeze(-1), -1)
+
+
+def packed(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Where episodes go in rows as long as the longest of them: first-fit decreasing (Johnson 1974).
+
+    frames [B] int64, of each episode -> row [B] and the place of its first frame in that row [B], int64.
+    """
+    lengths = frames.tolist()
+    longest = max(lengths)
+    row, first = torch.empty_like(frames), torch.empty_like(frames)
+    used: list[int] = []  # frames of each row
+    for episode in sorted(range(len(lengths)), key=lambda episode: -lengths[episode]):
+        length = lengths[episode]
+        fitting = next((r for r, taken in enumerate(used) if taken + length <= longest), len(used))
+        if fitting == len(used):
+            used.append(0)
+        row[episode], first[episode] = fitting, used[fitting]
+        used[fitting] += length
+    return row, first
 
 
 class Replay:
@@ -162,20 +189,33 @@ class Replay:
 
     def _episodes(self, slot: Tensor) -> Episodes:
         length = self._length[slot]
-        step = torch.arange(int(length.max()) + 1).unsqueeze(-1)
-        rows = (slot * self.frames + step).flatten()
+        row, first = packed(length + 1)
+        width, height = int(row.max()) + 1, int(length.max()) + 1
+        each = torch.repeat_interleave(torch.arange(len(slot)), length + 1)  # [all frames] the episode of each
+        step = torch.cat([torch.arange(count) for count in (length + 1).tolist()])  # [all frames] its number in it
+        place = (first[each] + step) * width + row[each]
+        frame = torch.zeros(height * width, dtype=torch.int64)  # what lies behind a row's end is the replay's first one
+        frame[place] = slot[each] * self.frames + step
+
+        def marked(chosen: Tensor) -> Tensor:
+            marks = torch.zeros(height * width, dtype=torch.bool)
+            marks[place] = chosen
+            return marks.view(height, width)
 
         def frames(name: str) -> Tensor:
-            return self._rows[name].index_select(0, rows).view(len(step), len(slot), *self._rows[name].shape[1:])
+            return self._rows[name].index_select(0, frame).view(height, width, *self._rows[name].shape[1:])
 
+        seen = self._seen.index_select(0, frame // self.frames)
+        last = step == length[each] - 1
         return Episodes(
             obs=frames("obs"),
-            seen=self._seen[slot],
+            seen=seen.view(height, width, *seen.shape[1:]),
             action_mask=frames("action_mask"),
             alive=frames("alive"),
             state=frames("state"),
+            starts=marked(step == 0),
             action=frames("action")[:-1].long(),
             reward=frames("reward")[:-1],
-            terminated=(step[:-1] == length - 1) & self._terminated[slot],
-            valid=step[:-1] < length,
+            terminated=marked(last & self._terminated[slot[each]])[:-1],
+            valid=marked(step < length[each])[:-1],
         )

@@ -3,8 +3,8 @@
 A dead agent's value counts as 0 in both mixers: it decides nothing, its observation is blank, and what its death costs
 the team is in the rewards and in the values of those who live on. QMIX still reads from the state who is dead.
 
-Shapes: T steps, T+1 frames (the last is the one that the final step led to), E episodes, N agents, A actions, S state
-columns, M mixing units.
+Shapes: T steps, T+1 frames, R rows of packed episodes (``training.games.replay``), N agents, A actions, S state columns,
+M mixing units.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def of_action(q: Tensor, action: Tensor) -> Tensor:
 def td_lambda_targets(
     reward: Tensor, terminated: Tensor, valid: Tensor, next_value: Tensor, discount: float, td_lambda: float
 ) -> Tensor:
-    """lambda-returns of whole episodes (Sutton & Barto 2018, Eq. 12.18), [T, E] each.
+    """lambda-returns of whole episodes (Sutton & Barto 2018, Eq. 12.18), [T, R] each.
 
     G_t = r_t + gamma ((1 - lambda) V_{t+1} + lambda G_{t+1});  at the last step  r_t + gamma V_{t+1},  which is r_t
     where the episode terminated. ``next_value`` is V_{t+1}; behind a truncated episode it is that of its true final
@@ -144,9 +144,9 @@ def update(learner: ValueLearner, sight: Sight, batch: Episodes, config: ValueDe
     """
     inputs = sight.prepare(batch.obs, batch.seen, batch.last_action)
     start = learner.team.initial_hidden(batch.obs.shape[1])
-    q, _ = learner.team(inputs, start, None)
+    q, _ = learner.team(inputs, start, batch.starts)
     with torch.no_grad():
-        q_target, _ = learner.target_team(inputs, start, None)
+        q_target, _ = learner.target_team(inputs, start, batch.starts)
         best = of_action(q_target[1:], greedy(q[1:], batch.action_mask[1:]))
         next_value = learner.target_mixer(best, batch.alive[1:], batch.state[1:])
         y = td_lambda_targets(
