@@ -1,4 +1,4 @@
-"""Processes that leave when the one that started them is gone, also if it was killed."""
+"""Processes that end when the process that started them has ended or was killed."""
 
 from __future__ import annotations
 

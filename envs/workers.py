@@ -48,7 +48,7 @@ class _Outcome(Enum):
 
 @dataclass(frozen=True)
 class Lost:
-    """In the place of an answer."""
+    """Returned in place of an answer if the worker was lost."""
 
     why: str
 

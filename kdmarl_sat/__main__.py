@@ -1,4 +1,4 @@
-"""``kdmarl-sat VERB``: one door to all commands. Alone it lists them."""
+"""The command line ``kdmarl-sat VERB``; without a verb it lists all commands."""
 
 from __future__ import annotations
 

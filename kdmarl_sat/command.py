@@ -1,4 +1,4 @@
-"""What our commands have in common: Hydra at the door, and errors that the user can mend as one sentence."""
+"""Common code of all commands: composes the configuration by Hydra, and prints user errors as one sentence."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def command(
 
 @contextlib.contextmanager
 def sentences(name: str, resumable: bool = False, whole: bool = False, games: bool = False) -> Iterator[None]:
-    """Ends the program with a sentence where the user can mend what is wrong.
+    """End the program with one sentence if the user can correct the error.
 
     Args:
         name: of the program.

@@ -1,4 +1,4 @@
-"""What a command says gets out whatever it is given to say it to: no encoding and no closed pipe ends a run."""
+"""Robust standard output: no encoding and no closed pipe ends a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Steady(io.FileIO):
 
 
 def prepare() -> None:
-    """Standard output and error for a command, at its door.
+    """Prepare standard output and error when a command starts.
 
     Characters that an encoding lacks are written in ASCII. A closed stream is the null device. A reader that goes away
     (``| head``) does not stop the work: what it makes is in files.

@@ -168,7 +168,7 @@ def read_key(path: Path) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """Names a key without telling it."""
+    """An identifier of a key that does not reveal the key."""
     return hashlib.sha256(b"kdmarl_sat key fingerprint" + key).hexdigest()[:16]
 
 

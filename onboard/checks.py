@@ -1,4 +1,4 @@
-"""What an observation and an answer are held against in flight."""
+"""Checks of observations and answers in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened in flight, in order."""
+"""The flight log: all events of a flight, in order."""
 
 from __future__ import annotations
 

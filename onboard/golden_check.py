@@ -19,7 +19,7 @@ class GoldenError(ValueError):
 
 
 def proved(satellite: SatelliteBundle, runner: Runner) -> float:
-    """``check_golden``, from the beginning where this machine was too busy for a deadline."""
+    """``check_golden``, repeated from the start if a deadline was missed because this machine was busy."""
     for _ in range(STARTS - 1):
         try:
             return check_golden(satellite, runner)

@@ -1,4 +1,4 @@
-"""Run-time assurance: a rule simple enough to be checked by eye stands beside the learned policy.
+"""Run-time assurance: a guard, simple enough to be checked by reading, overrides the learned policy beyond limits.
 
 The simplex architecture (Sha, "Using simplicity to control complexity", IEEE Software 18(4), 2001; for spacecraft
 tasking see Reed et al., arXiv 2403.05693, and for its timing arXiv 2405.06771): the network decides as long as the
@@ -31,7 +31,7 @@ UNKNOWN = Health(math.nan, math.nan, math.nan, math.nan)  # the bus is silent
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Hard limits. Each holds until the quantity has come back by ``release``, so that it does not flutter."""
+    """Hard limits. A limit acts until the quantity is back by ``release``, so that the guard does not toggle."""
 
     reserve_min: float
     wheel_speed_max: float
@@ -51,7 +51,7 @@ CURES = {"wheel speed": "desat", "reserve": "charge", "storage": "downlink"}
 
 
 class Guard:
-    """Of one satellite. It remembers which limits it has hit."""
+    """The guard of one satellite. It remembers which limits were exceeded."""
 
     def __init__(self, limits: Limits, actions: Sequence[str], fallback: Sequence[str]) -> None:
         """``actions``: all of the satellite, in order; ``fallback``: its safe ones, in order of preference."""

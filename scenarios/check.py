@@ -1,4 +1,4 @@
-"""A look at every run of a command before the first one starts, and before there is a folder for it."""
+"""Checks every run of a command before the first run starts and before its folder is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command line's overrides, before Hydra composes them: what it has no sentence for, or would not refuse."""
+"""Checks of a command line's overrides that Hydra does not refuse, or refuses without a clear sentence."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def chosen(arguments: Sequence[str], group: str) -> list[Any]:
 
 
 def check_overrides(overrides: Sequence[str], root: type) -> None:
-    """Hydra has no sentence for a group's option that is no name, and deletes what every run needs.
+    """Refuse a group's option that is no name, and deletions of what every run needs; Hydra does not.
 
     Raises:
         ConfigError: there is such an override.

@@ -67,7 +67,7 @@ def check_folders(output: Any) -> None:
 
 
 def listed(name: str, values: Sequence[float], number: int, ok: Callable[..., bool], allowed: str) -> None:
-    """So many finite numbers in a list, that ``ok`` of them all."""
+    """Check that a list has ``number`` finite values and that ``ok`` accepts them."""
     fits = len(values) == number and all(map(math.isfinite, values)) and ok(*values)
     check(name, list(values), fits, allowed)
 
@@ -88,7 +88,7 @@ LONGEST_NAME = 48
 
 
 def named(where: str, name: str) -> None:
-    """What a user calls a thing ends up in tables, in file names and in messages."""
+    """Check a name that a user gives; it is used in tables, file names and messages."""
     fits = 0 < len(name) <= LONGEST_NAME and name.isprintable() and name.strip() == name
     told = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
     allowed = f"a name of 1 to {LONGEST_NAME} printable characters without / and \\"

@@ -207,7 +207,7 @@ class QuantiseConfig:
 
 @dataclass
 class BudgetConfig:
-    """What one satellite's flight processor grants one decision."""
+    """Limits on the cost of one decision on one satellite's flight processor."""
 
     max_parameters: int = 20000
     max_bytes: int = 100000  # of weights, as uplinked

@@ -52,7 +52,9 @@ REQUIREMENTS = (
         "No decision is made with weights of which a single bit has changed.",
         ("onboard/engine/kd_engine.c", "onboard/reference.py"),
     ),
-    Requirement("EX-7", "Upset weights are reloaded, and the question is asked again, once.", ("onboard/executor.py",)),
+    Requirement(
+        "EX-7", "Upset weights are reloaded, and the decision is computed again once.", ("onboard/executor.py",)
+    ),
     Requirement(
         "EX-8",
         "A runner that was stopped or broke down is started again with the next decision.",
@@ -65,7 +67,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         "EX-10",
-        "The guard has the last word beyond its limits, until the quantity is back by its margin.",
+        "Beyond a limit the guard orders the safe action, until the quantity is back by its margin.",
         ("onboard/guard.py",),
     ),
     Requirement(
@@ -95,7 +97,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         "EX-15",
-        "An isolated worker keeps its limits: what leaves them is killed and replaced.",
+        "An isolated worker runs within its limits; a worker that exceeds one is killed and replaced.",
         ("onboard/runners/isolated.py", "onboard/engine/worker.c"),
     ),
     Requirement(
@@ -106,11 +108,11 @@ REQUIREMENTS = (
     Requirement("EX-17", "A flight log is written whole or not at all.", ("onboard/flightlog.py",)),
     Requirement(
         "EX-18",
-        "A recorded flight is decided again to the same actions, and the first difference is shown.",
+        "A replay of a recorded flight gives the same actions, and shows the first difference otherwise.",
         ("onboard/recording.py", "onboard/replay.py"),
     ),
     Requirement(
-        "EX-19", "In shadow mode the executor decides and logs, and acts on nothing.", ("onboard/executor.py",)
+        "EX-19", "In shadow mode the executor decides and logs, but no action is executed.", ("onboard/executor.py",)
     ),
     Requirement(
         "EX-20",
@@ -119,7 +121,7 @@ REQUIREMENTS = (
     ),
     Requirement(
         "EX-21",
-        "What a network costs (parameters, MACs, bytes, RAM) is what torch and the engine count.",
+        "The stated cost of a network (parameters, MACs, bytes, RAM) equals what torch and the engine count.",
         ("onboard/network.py",),
     ),
     Requirement(
@@ -147,7 +149,7 @@ def page() -> str:
     """The table as Markdown."""
     marked = tests()
     lines = [
-        "# What the executor promises, and what shows it",
+        "# Requirements of the executor, with the tests that verify them",
         "",
         "`python -m scripts.requirements` writes this page from the tests' marks. `pytest -m requirement` runs them.",
         "",

@@ -155,7 +155,7 @@ def composes(verb: str, words: list[str], own: Path | None) -> Any:
 
 def test_what_the_architecture_names_is_there() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    table = text[text.index("## What stands where") : text.index("## The types that flow")]
+    table = text[text.index("## Where the code is") : text.index("## Main types")]
     named = re.findall(r"`([a-z_]+(?:/[A-Za-z_.]+)*)`", table)
     places = [name for name in named if "/" in name or (ROOT / name).exists()]
     assert len(places) > 40

@@ -87,7 +87,7 @@ def test_the_summary_says_what_the_records_say(tmp_path: Path) -> None:
         "| RV64GC | one, int8 | 130 | 90 | 100 | 1.300 |",
         "| 12 of 12 refused, of 2 kinds |",
         "| 2 kills, the same bytes after each; 2 workers left behind, gone within 0.2 s |",
-        "| a mission killed and started again | Not measured. |",
+        "| a run on a mission, killed and restarted | Not measured. |",
         "SHA-256 abababab.",
     ):
         assert said in text

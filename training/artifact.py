@@ -1,4 +1,4 @@
-"""What a stage makes, kept under the digest of all that it depends on: made once, reused, never half there."""
+"""The output of a stage, stored under the digest of all its inputs: made once, reused, and never incomplete."""
 
 from __future__ import annotations
 

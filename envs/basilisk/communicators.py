@@ -1,4 +1,4 @@
-"""Who passes news on to whom: BSK-RL's communication, mended."""
+"""BSK-RL's communication between satellites, corrected: failed satellites do not take part."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scenarios.communication import Communication
 
 
 class FreeCommunication(comm.FreeCommunication):  # type: ignore[misc]  # bsk_rl is untyped
-    """Upstream's, without the dead."""
+    """BSK-RL's free communication without failed satellites."""
 
     def communication_pairs(self) -> list[tuple[Imager, Imager]]:
         return list(permutations([s for s in self.satellites if s.is_alive()], 2))
@@ -25,7 +25,7 @@ class LineOfSightCommunication(comm.LOSCommunication):  # type: ignore[misc]
         return list(dict.fromkeys(pairs))
 
     def forget(self) -> None:
-        """Who has been in sight since they were last asked."""
+        """Delete the record of which satellites have been in sight since the last exchange."""
         for logs in self.los_logs.values():
             for log in logs.values():
                 log.clear()

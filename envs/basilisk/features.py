@@ -86,7 +86,7 @@ def agent_specs(config: ScenarioConfig) -> tuple[AgentSpec, ...]:
 
 
 def shuffled(config: ScenarioConfig) -> BoolArray:
-    """[N] Slots come in order of closing time, which tells the windows: whoever cannot sense those gets no order."""
+    """[N] Whether slots are in random order: order by closing time would tell the windows to who cannot sense them."""
     return np.array(["window" not in blocks for blocks in config.visible])
 
 

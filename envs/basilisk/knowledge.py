@@ -1,4 +1,4 @@
-"""Who knows what of the targets, as arrays."""
+"""The true state of the targets and each satellite's knowledge of it, as arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a satellite must be looked at, so that no limit is crossed unseen within an action."""
+"""The time until a satellite must be checked again, so that it crosses no limit unnoticed within an action."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a PettingZoo environment hands over, held against what it declares: each refusal names agent, quantity and step.
+"""Checks of a PettingZoo environment's output against its spaces; each error names agent, quantity and step.
 
 An observation becomes columns: a Box is flattened, what is countable (Discrete, MultiDiscrete, MultiBinary) is one-hot
 or bits, and a Dict is its entries one after the other.

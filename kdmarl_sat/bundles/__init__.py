@@ -1,1 +1,1 @@
-"""What becomes of trained students: bundles that are quantised, signed, exported and flown."""
+"""Commands on bundles of trained students: quantise, sign, export, describe, fly and replay."""

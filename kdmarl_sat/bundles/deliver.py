@@ -1,4 +1,4 @@
-"""What a flight without training leaves for others: schedules, targets and the flight itself."""
+"""Files that a flight without training writes: schedules, targets and the flight itself."""
 
 from __future__ import annotations
 

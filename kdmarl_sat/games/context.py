@@ -1,4 +1,4 @@
-"""What every stage of a run on a game needs to know, and what training one leaves."""
+"""Data that all stages of a run on a game share, and the result of training a method."""
 
 from __future__ import annotations
 

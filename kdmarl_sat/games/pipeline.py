@@ -1,4 +1,4 @@
-"""The method on a benchmark game read aloud: teacher, baselines, students, evaluation, run records, report.
+"""All stages of a run on a game, in order: teacher, baselines, students, evaluation, run records, report.
 
 Each method is trained once and kept under the digest of all that it depends on, as in ``kdmarl_sat.missions.pipeline``.
 """

@@ -1,4 +1,4 @@
-"""Hand-written policies on MPE that see everything: what a good team reaches, to hold trained teachers against.
+"""Hand-written policies on MPE with full observation: a reference for the scores of trained teachers.
 
 Shapes: E environments, N agents, O observation columns.
 """

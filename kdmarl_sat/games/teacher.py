@@ -1,4 +1,4 @@
-"""A game's teacher that is given by name: whether it fits the run, and what of the run it decides."""
+"""A game's teacher that is loaded by name: checks that it fits the run, and gives the settings that come with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run is meant to show, measured: said plainly whether met or not."""
+"""The claims of a run: what is required, what was measured, and whether it is met."""
 
 from __future__ import annotations
 

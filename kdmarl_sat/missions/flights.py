@@ -55,7 +55,7 @@ def fly(
 
 
 def rules(mission: Mission) -> list[Heuristic]:
-    """The policies that need no training, but for those on the twin where nobody can plan."""
+    """The policies that need no training; without those on the twin if the mission cannot be planned."""
     return [which for which in HEURISTICS if mission.planner_fault is None or which not in ON_TWIN]
 
 

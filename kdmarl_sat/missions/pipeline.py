@@ -1,4 +1,4 @@
-"""The method read aloud: heuristics, teacher, students, bundles, flights, report.
+"""All stages of a run on a mission, in order: heuristics, teacher, students, bundles, flights, report.
 
 Each stage is a function from configuration and artifacts to an artifact; finished ones are reused.
 """

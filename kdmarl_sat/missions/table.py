@@ -53,7 +53,7 @@ def in_short(records: Sequence[Record]) -> str:
 def _each_or_all(what: str, counts: Mapping[str, int]) -> str:
     """``20 held-out episodes``; where missions differ, the rarer counts with their missions in brackets."""
     [(most, _), *_] = Counter(counts.values()).most_common(1)
-    others = ", ".join(f"{count} of {mission}" for mission, count in counts.items() if count != most)
+    others = ", ".join(f"{mission}: {count}" for mission, count in counts.items() if count != most)
     return f"{most} {what}{'s' * (most != 1)}{f' ({others})' if others else ''}"
 
 

@@ -1,4 +1,4 @@
-"""What computes a decision: one interface, so that the executor need not know how.
+"""Runners compute decisions. All have one interface, so the executor does not depend on the implementation.
 
 ``reference`` computes in numpy, ``native`` in the C engine within this process, ``isolated`` in a process of its own
 under hard limits, ``emulated`` on an emulated flight processor. All give the same bits.

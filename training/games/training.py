@@ -43,7 +43,7 @@ class Evaluations:
 
 
 class DivergedError(ValueError):
-    """Training that went astray; the message is one sentence."""
+    """Training that diverged; the message is one sentence."""
 
 
 def train_mappo(

@@ -3,8 +3,8 @@
 A dead agent's value counts as 0 in both mixers: it decides nothing, its observation is blank, and what its death costs
 the team is in the rewards and in the values of those who live on. QMIX still reads from the state who is dead.
 
-Shapes: T steps, T+1 frames, R rows of packed episodes (``training.games.replay``), N agents, A actions, S state columns,
-M mixing units.
+Shapes: T steps, T+1 frames, R rows of packed episodes (``training.games.replay``), N agents, A actions, S state
+columns, M mixing units.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ class _Saved:
         return curve
 
     def save(self, curve: Curve, finished: bool) -> None:
-        """Parts come first and go last, so that those that the checkpoint names are always there."""
+        """Write new parts before the checkpoint, delete old ones after it: parts that it names always exist."""
         replay = self.collector.replay
         written = self.parts[-1] if self.parts else 0
         if replay.finished > written and not finished:

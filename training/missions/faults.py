@@ -69,7 +69,7 @@ class FaultInjector:
         return read
 
     def disturb(self, satellite: str, executor: Executor) -> None:
-        """What befalls the executor right before a decision."""
+        """Inject the faults of the executor right before a decision."""
         hang, slow, flip = self._rng.random(3)
         bit = int(self._rng.integers(2**31))
         runner = executor.runner(satellite)

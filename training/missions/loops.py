@@ -29,7 +29,7 @@ Curve = list[dict[str, float]]
 
 
 class TrainingError(ValueError):
-    """Training that went astray; the message is one sentence."""
+    """Training that diverged; the message is one sentence."""
 
 
 _FINAL = "final.safetensors"

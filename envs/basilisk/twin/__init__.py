@@ -1,1 +1,1 @@
-"""A fast twin of a mission's satellites, for planning and training; Basilisk stays the truth."""
+"""A fast twin of a mission's satellites, for planning and training; Basilisk remains the reference."""

@@ -1,4 +1,4 @@
-"""Whether the twin mirrors a mission, and whether anybody can plan it."""
+"""Whether the twin supports a mission, and whether the planner can plan it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def twin_fault(config: ScenarioConfig) -> str | None:
 
 
 def planner_fault(config: ScenarioConfig) -> str | None:
-    """Why nobody can plan a mission here; None where one can. Faults in flight only make the planner plan anew."""
+    """Why the planner cannot plan a mission here; None if it can. Faults in flight only make the planner plan anew."""
     if config.reward.rule is not None:
         return f"scenario={config.name} is not planned: the planner knows no scenario.reward.rule={config.reward.rule}"
     return fault() or crowd_fault(config)

@@ -1,4 +1,4 @@
-"""What tables are made of: cells, and the notes that several have."""
+"""Cells of tables, and notes that several tables share."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kdmarl_sat.report.statistics import Interval
 
 INTERVALS = (
     f"Intervals: {CONFIDENCE:.0%} percentile bootstrap ({RESAMPLES} resamples) over seeds and episodes, which all "
-    "seeds and methods share; with one seed over its episodes alone. So they say nothing (one seed) or little (two, "
-    "three) about other seeds. The interquartile mean is over seeds (of fewer than four it is the mean). Every run "
-    "counts with its last networks, none is picked."
+    "seeds and methods share; with one seed over its episodes alone. So with one seed they say nothing about other "
+    "seeds, and with two or three seeds little. The interquartile mean is over seeds (of fewer than four, it is the "
+    "mean). Every run is evaluated with its last networks; no checkpoint is selected."
 )
 COUNTING = (
     "MACs of one decision: C h + 6 h² + h A, with the agent's C input columns, h hidden units and A actions; biases "
@@ -39,7 +39,7 @@ class Table:
 
 
 def place_name(results: Results, place: Place) -> str:
-    """The map, with the scenario where several play on it, and what of that is otherwise."""
+    """The name of the map; with the scenario if several use the map, with unusual settings, and with the budget."""
     row = paper.row_of(place.map)
     name = row.name if row else place.map
     several = len({p.scenario for p in results.places if p.map == place.map}) > 1

@@ -95,7 +95,7 @@ def peers() -> tuple[str, tuple[Peer, ...]]:
 
 
 def defects(table: str) -> tuple[str, ...]:
-    """What is to be known about a table's numbers, a sentence each."""
+    """Known problems of a table's numbers, one sentence each."""
     return tuple(each["text"] for each in _numbers()["defects"] if table in each["tables"])
 
 

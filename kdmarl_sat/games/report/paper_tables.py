@@ -56,10 +56,11 @@ def _comparison(results: Results, name: str | None, places: Sequence[Place]) -> 
         f"Paper: {paper.source()}. Ours: {simulator}. Results from different simulators are never averaged.",
         "Our KD-MARL students learn from the teacher's buffer and from their own play, which the teacher labels. The "
         'paper\'s form uses the buffer alone; the retention tables call it "buffer only".',
-        "Budgets: with equal steps, every method but the teacher trains for the number of environment steps in the "
-        "game's settings; converged, for as many as the teacher. Runs of different budgets are never averaged.",
-        "The teacher is MAPPO FO, trained for longer. Converged, MAPPO FO is the teacher itself, but for 5m_vs_6m, "
-        "whose teacher has a curriculum. The cost tables give each method's environment steps.",
+        "Budgets: with equal steps, every method except the teacher trains for the number of environment steps in the "
+        "game's settings. With the budget converged, every method trains for as many steps as the teacher. Runs of "
+        "different budgets are never averaged.",
+        "The teacher is MAPPO FO, trained for longer. With the budget converged, MAPPO FO is the teacher itself, "
+        "except on 5m_vs_6m, whose teacher has a curriculum. The cost tables give each method's environment steps.",
         "Settings were chosen by trials on seed 0; the final evaluations of these trials were seen (docs/method.md).",
         "SMAC and SMAX: under LH too, the legal actions tell an agent which enemies are in range (docs/games.md).",
         "MAPPO and KD-MARL lower their learning rate to 0. QMIX and VDN keep theirs, as in PyMARL.",

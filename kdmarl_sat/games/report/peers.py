@@ -66,10 +66,10 @@ def peers(measured: Mapping[str, Any] | None) -> list[Table]:
     settings, machine = measured["settings"], measured["machine"]
     notes = (
         f"Recurrent MAPPO on simple_spread, {count(settings['steps'])} steps, seeds {_listed(settings['seeds'])}, "
-        f"{settings['threads']} thread, on {machine['processor']}. Above 1× ours is cheaper; in brackets start and "
-        "compilation counted. The common return is the best that the one which learns less reaches.",
-        '"ours": as it is used, with the width and epochs of EPyMARL and JaxMARL and environments and minibatches of '
-        'our own; "as" a peer: with its environments and minibatches too; arithmetic: layers as wide as give its MACs.',
+        f"{settings['threads']} thread, on {machine['processor']}. Above 1×, ours is cheaper; ratios in brackets "
+        "include start and compilation. The common return is the best return of the program that learns less.",
+        '"ours": our usual settings, with the width and epochs of EPyMARL and JaxMARL and our own environments and '
+        'minibatches; "as" a peer: also its environments and minibatches; arithmetic: layer widths that give its MACs.',
     )
     return [Table("What training costs beside other programs", head, tuple(rows), notes)]
 

@@ -1,4 +1,4 @@
-"""The paper's tables with our numbers beside its own, and what the paper should have shown beside them."""
+"""The paper's tables with our numbers beside its own, and further tables: retention, costs, gaps, ablations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from kdmarl_sat.report.statistics import Interval
 _RETENTION = (
     "Kept of the teacher: plain is R / R_teacher, and 1 - (R_teacher - R) / |R_teacher| for negative returns. "
     "Normalised is (R - R_random) / (R_teacher - R_random); R_random is the return of uniformly random legal actions. "
-    "Beside it stands what is kept of MAPPO LH: reinforcement learning under the same mask, with wide networks and no "
+    "The same is shown relative to MAPPO LH: reinforcement learning under the same mask, with wide networks and no "
     "teacher. Each ratio uses the seeds that both methods have."
 )
 _COSTS = "Environment steps and CPU time do not include the teacher's training."
@@ -173,7 +173,7 @@ def _gaps(results: Results, place: Place) -> list[Table]:
             continue
         lost = ours.less(against)
         rows.append((name, f"{label(method)}: {what}", label(reference), with_interval(lost, 2)))
-    head = ("gap", "method", "against", "difference of scores")
+    head = ("cause", "method", "compared with", "difference of scores")
     title = f"{place_name(results, place)}: causes of the gap to the teacher, on {place.simulator}"
     return [Table(title, head, tuple(rows), (), (INTERVALS,))] if rows else []
 
@@ -266,7 +266,7 @@ def _over_games(results: Results, places: Sequence[Place], kind: str) -> list[Ta
     notes = (
         "The mean is over games, of the mean over each game's runs; the interquartile mean is over all runs. Seeds and "
         "episodes are drawn within each game (stratified bootstrap).",
-        *(("† Not of all games: compare this row with rows of the same games only.",) if any(marks) else ()),
+        *(("† This row lacks some games: compare it only with rows of the same games.",) if any(marks) else ()),
     )
     return [Table(f"Over all games{kind}, on {places[0].simulator}", head, rows, notes, (_RETENTION, INTERVALS))]
 
@@ -281,5 +281,5 @@ def _otherwise(results: Results) -> list[Table]:
         for group, main in results.otherwise
     )
     head = ("game", "simulator", "method", "variant", "score", "seeds × episodes", "settings unlike those above")
-    note = "Not in the tables above, which take of each method the configuration with most seeds, then most steps."
+    note = "Runs outside the tables above, which take of a method the configuration with most seeds, then most steps."
     return [Table("Runs configured otherwise", head, rows, (note,))] if rows else []

@@ -1,4 +1,4 @@
-"""Trained teachers beside what shows whether they are good: other people's numbers and hand-written policies."""
+"""Comparison of trained teachers with published numbers and with hand-written policies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def teachers(results: Results, by_hand: Mapping[str, Sequence[float]]) -> list[T
                 reached = mean_score(Scores({0: by_hand[place.map]}, place.slug))
                 least = reached.estimate - _WITHIN * abs(reached.estimate)
                 rows.append((*game, *_beside(group, "hand-written policy that sees everything", reached, least)))
-    head = ("game", "ours", "its score", "beside it", "its score", "wanted at least")
+    head = ("game", "ours", "its score", "compared with", "its score", "required at least")
     notes = (_QMIX,) if any(row[1] == label("qmix_fo") for row in rows) else ()
     return [Table("Are the teachers good?", head, tuple(rows), notes, (INTERVALS,))] if rows else []
 

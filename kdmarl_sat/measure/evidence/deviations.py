@@ -100,8 +100,9 @@ _HEAD = """\
 
 `kdmarl-sat measure evidence misra` writes this page from the suppressions in `onboard/engine/kd_*`. `make analyse`,
 which `make check` runs, checks the engine by cppcheck with its MISRA C:2012 addon, by clang-tidy and by the compiler's
-warnings and analyser: whatever any of them finds is an error unless it is listed here, and a suppression that nothing
-needs is an error too.
+warnings and analyser. Every finding that is not listed here is an error. A suppression that is not needed is an error
+too.
 
-What the addon does not check is not claimed: it has no check for some rules, and directives, which need a reader, are
-outside its scope. The engine is not claimed to be MISRA compliant; it has no compliance matrix or deviation permits."""
+This page makes no claim about what the addon does not check. The addon has no check for some rules. Directives need a
+human reader and are outside its scope. The engine is not claimed to be MISRA compliant: it has no compliance matrix or
+deviation permits."""

@@ -1,4 +1,4 @@
-"""Runs that are killed (SIGKILL) at random moments, started again, and end in the bytes of one that nobody disturbed.
+"""Kills runs (SIGKILL) at random moments, restarts them, and compares the results with those of an undisturbed run.
 
 Only the program itself is killed: its workers must then leave by themselves. Compared are all weights and flights that
 the run keeps, byte by byte, and its record but for dates, times and folders. Linux only: it reads /proc.
@@ -178,7 +178,7 @@ def result(folder: Path) -> dict[str, str]:
 
 
 def timeless(told: Any) -> Any:
-    """A record without what the clock and the place decide."""
+    """A record without the values that depend on time or folder."""
     if isinstance(told, dict):
         return {key: timeless(value) for key, value in told.items() if key not in TIMES}
     return [timeless(each) for each in told] if isinstance(told, list) else told

@@ -32,8 +32,8 @@ def page(record: Path = RECORD, onboard: Path = ONBOARD) -> str:
         *_summary(found, parts),
         *_section("Instructions of a decision", _bounds(found.get("bound"))),
         *_section("Stack and memory", _memory(parts.get("instructions", {}).get("details", {}).get("bounds"))),
-        *_section("What admission takes", _forms()),
-        *_section("Beside emx-onnx-cgen", _generator(found.get("generator"))),
+        *_section("The closed form that admission uses", _forms()),
+        *_section("Comparison with emx-onnx-cgen", _generator(found.get("generator"))),
     ]
     return "\n".join(sections).rstrip() + "\n"
 
@@ -46,16 +46,16 @@ def _summary(found: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
     rows = [
         ("findings of static analysis", _analysis(found.get("analysis")), "analysis"),
         ("deviations from MISRA C:2012, each with its reason", f"[{len(deviations.read())}](misra.md)", "misra"),
-        ("executed by tests and fuzzer's seeds", _coverage(found.get("coverage")), "coverage"),
+        ("code executed by the tests and the fuzzer's seeds", _coverage(found.get("coverage")), "coverage"),
         ("undefined behaviour (Frama-C Eva)", _eva(found.get("eva")), "eva"),
-        ("a decision's bound over its largest count", _tightness(found.get("bound")), "bound"),
-        ("forged and replayed bundles, a key set", _forged(found.get("forged")), "forged"),
-        ("damaged bundles, no key", _mutations(parts.get("mutations")), "onboard only=mutations"),
-        ("a game killed and started again", _kills(found.get("kills_game")), "kills_game"),
-        ("a mission killed and started again", _kills(found.get("kills_mission")), "kills_mission"),
-        ("a game on four processors", _processors(found.get("processors_game")), "processors_game"),
-        ("a mission on four processors", _processors(found.get("processors_mission")), "processors_mission"),
-        ("bits equal on other processors", _bits(parts.get("bits")), "onboard only=bits"),
+        ("bound of a decision divided by the largest count", _tightness(found.get("bound")), "bound"),
+        ("forged and replayed bundles, with a key configured", _forged(found.get("forged")), "forged"),
+        ("damaged bundles, without a key", _mutations(parts.get("mutations")), "onboard only=mutations"),
+        ("a run on a game, killed and restarted", _kills(found.get("kills_game")), "kills_game"),
+        ("a run on a mission, killed and restarted", _kills(found.get("kills_mission")), "kills_mission"),
+        ("a run on a game, on four processors", _processors(found.get("processors_game")), "processors_game"),
+        ("a run on a mission, on four processors", _processors(found.get("processors_mission")), "processors_mission"),
+        ("equal bits on other processors", _bits(parts.get("bits")), "onboard only=bits"),
     ]
     shown = [
         (what, said, f"`measure {how}`" if how.startswith("onboard") else f"`measure evidence {how}`")
@@ -129,9 +129,11 @@ def _processors(part: Any) -> str:
     )
     if "plain" not in part:
         return said
-    plain = [f"{count} on {model}" for model, count in part["plain"]["unlike_files"].items() if count]
+    counts = [(count, model) for model, count in part["plain"]["unlike_files"].items() if count]
+    plain = [f"{count}{' differ' * (place == 0)} on {model}" for place, (count, model) in enumerate(counts)]
     slower = part["fixed"]["seconds"]["this processor"] / part["plain"]["seconds"]["this processor"]
-    return f"{said}; without it differ {', '.join(plain) or 'none'}; it takes {slower:.1f} times as long"
+    differ = ", ".join(plain) or "none differs"
+    return f"{said}; without it, {differ}; the setting makes the run take {slower:.1f} times as long"
 
 
 def _bits(part: Any) -> str:
@@ -154,7 +156,8 @@ def _bounds(part: Any) -> list[str]:
         figures = (f"{worst['bound']:,}", f"{worst['mean']:,.0f}", f"{worst['most']:,}")
         rows.append((emulation.find(name).core, who, *figures, f"{worst['bound'] / worst['most']:.3f}"))
     text = (
-        f"Of {part['students']}; on each core the student with the highest bound. Counts are of adversarial decisions."
+        f"The bundle is {part['students']}. Each row shows the student with the highest bound on that core. Counts are "
+        "over adversarial decisions."
     )
     return [text, "", *_table(("", "student", "bound", "counted mean", "counted most", "bound / most"), rows)]
 
@@ -172,8 +175,9 @@ def _memory(part: Any) -> list[str]:
                 (emulation.find(name).core, *figures[:2], f"{max(seen):,}" if seen else "not run", *figures[2:])
             )
     text = (
-        "Bytes, the largest of all trained students, exported by `kdmarl-sat export c=`: stack by the call graph and "
-        "`-fstack-usage`, stack that a run wrote to, and what the linked image has of code and data."
+        "Bytes, the largest value over all trained students, exported by `kdmarl-sat export c=`. The stack comes from "
+        'the call graph and `-fstack-usage`; "written to" is the part of it that a run wrote. ROM and RAM are the code '
+        "and data of the linked image."
     )
     heading = ("", "stack of student_init", "stack of student_decide", "written to", "ROM", "RAM")
     return [text, "", *_table(heading, rows)]
@@ -187,8 +191,9 @@ def _forms() -> list[str]:
             figures = (str(found["shapes"]), f"{found['margin']:.1%}", f"{found['highest']:.1%}")
             rows.append((emulation.find(core).core, dtype, *figures))
     text = (
-        "A closed form above the bounds of networks of many shapes. Margin: what a form falls short of a shape by that "
-        "it was not fitted to, at the worst, and 1 % more. Highest: how far it lies above a bound, at the most."
+        "Admission uses a closed form that lies above the measured bounds of networks of many shapes. Margin: a form "
+        "is fitted without one shape; the margin is the largest amount by which such a form lies below the bound of "
+        "the shape left out, plus 1 %. Highest: the largest distance of the form above a bound."
     )
     return [text, "", *_table(("", "weights", "shapes", "margin", "highest"), rows)]
 
@@ -219,11 +224,11 @@ def _generator(part: Any) -> list[str]:
         others.append((who, *cells))
     apart = max(float(each["largest_difference"]) for each in part["students"])
     text = (
-        f"{part['program']} on our ONNX export, and our C export of the same students, on adversarial decisions; same "
-        "compilers, of two sets of flags the better one for each. Ours as flown checks all weights and chooses the "
-        "action; emx-onnx-cgen's code does neither, and calls expf and tanhf of a C library. Ours computes eight "
-        "outputs side by side, so it pads 12 units to 16. Logits and states of the two are at most "
-        f"{apart:.1e} apart, as a share of a decision's largest."
+        f"This section compares {part['program']} (from our ONNX export) with our C export of the same students, on "
+        "adversarial decisions. Both use the same compilers; of two sets of flags, each uses the better one. "
+        '"Ours as flown" checks all weights and chooses the action. The code of emx-onnx-cgen does neither, and calls '
+        "expf and tanhf of a C library. Ours computes eight outputs side by side, so it pads 12 units to 16. Logits "
+        f"and states of the two differ by at most {apart:.1e} of the largest value of a decision."
     )
     heading = ("", "core", "ours alone", "ours as flown", "emx", "bits as on the host: ours", "emx")
     sizes_heading = ("", "host, µs: ours alone", "ours as flown", "emx", "ROM / RAM, bytes: ours", "emx, and its stack")
@@ -232,12 +237,12 @@ def _generator(part: Any) -> list[str]:
         text,
         "",
         *left_out,
-        "Instructions of a decision, in the mean:",
+        "Mean instructions of a decision:",
         "",
         *_table(heading, rows),
         "",
-        "Time on the host is a median, and indicative. ROM and RAM are linked for a Cortex-M7; ours has the weights in "
-        "RAM too, where it can load others and mend upsets, and golden decisions in ROM.",
+        "Time on the host is a median and only indicative. ROM and RAM are linked for a Cortex-M7. Ours also holds the "
+        "weights in RAM, to load other weights and to repair upsets, and the golden decisions in ROM.",
         "",
         *_table(sizes_heading, others),
     ]
@@ -255,5 +260,6 @@ _HEAD = """\
 make evidence
 ```
 
-measures what this page says, keeps it in [results/evidence.json](../results/evidence.json), and writes the page:
-`kdmarl-sat measure evidence page`. What it means is in [onboard.md](onboard.md) and [security.md](security.md)."""
+This command makes the measurements of this page, stores them in [results/evidence.json](../results/evidence.json) and
+writes the page (`kdmarl-sat measure evidence page`). [onboard.md](onboard.md) and [security.md](security.md) explain
+what is measured."""

@@ -1,1 +1,1 @@
-"""What the onboard executor is meant to show, measured part by part; ``command`` is the door."""
+"""Measurements of the onboard executor against its requirements, part by part."""

@@ -1,4 +1,4 @@
-"""Attacks on a bundle's folder, each drawn from a seed, and what they come to.
+"""Attacks on a bundle's folder, each drawn from a seed, and their outcomes.
 
 They run in a process of their own (mutations.py), so this module imports nothing heavy.
 """
@@ -30,7 +30,7 @@ _STRANGE: tuple[Any, ...] = (
 
 
 def attack(folder: Path, kind: str, seeds: Sequence[int]) -> tuple[Counter[str], list[str]]:
-    """The ends of a bundle changed once by each seed, and the bad ones by their seed; leaves the bundle as it was."""
+    """Attack a bundle once for each seed: the number of each outcome, and the bad outcomes; the bundle is restored."""
     warnings.simplefilter("ignore")  # numpy's header reader warns of old formats
     outcomes: Counter[str] = Counter()
     bad = []
@@ -52,7 +52,7 @@ def attack(folder: Path, kind: str, seeds: Sequence[int]) -> tuple[Counter[str],
 
 
 def mutated(content: bytes, chance: random.Random) -> bytes:
-    """One random bit flip, overwrite, cut, insertion, duplication or end."""
+    """The content with one random bit flip, overwrite, deletion, insertion, duplication or truncation."""
     data = bytearray(content)
     start = chance.randrange(len(data))
     stop = min(len(data), start + chance.choice((1, 2, 8, 64, 1000)))

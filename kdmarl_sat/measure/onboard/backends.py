@@ -1,4 +1,4 @@
-"""The same networks in other people's arithmetic: numpy's BLAS, torch and ONNX Runtime, as one would fly them there."""
+"""The same networks computed by other libraries: numpy's BLAS, torch and ONNX Runtime."""
 
 from __future__ import annotations
 

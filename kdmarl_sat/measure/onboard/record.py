@@ -18,7 +18,7 @@ Tell = Callable[[float, str], None]  # (share done, what to say)
 
 
 def within(tell: Tell, start: float, share: float) -> Tell:
-    """Tells of a piece of the whole."""
+    """A progress function for a part of the work, which begins at ``start`` and is a ``share`` of the whole."""
     return lambda done, text: tell(start + share * done, text)
 
 

@@ -33,7 +33,7 @@ def readme_text(record: Record) -> str:
         rows.append((TITLES[name], f"{sum(judged)} of {len(judged)}", what, wanted, measured))
     missed = [line.what for part in record.values() for line in part.lines if line.met is False]
     verdict = f"Not met: {'; '.join(missed)}." if missed else "Everything that was measured is met."
-    return "\n".join([*_table(("", "claims met", "one of them", "wanted", "measured"), rows), "", verdict, ""])
+    return "\n".join([*_table(("", "claims met", "first claim", "wanted", "measured"), rows), "", verdict, ""])
 
 
 def shown(record: Record) -> Table:
@@ -152,9 +152,9 @@ def _bounds(found: worst_case.Found) -> list[str]:
     heading = ("", "student", "instructions: bound / mean / most", "bytes: stack (written to) / ROM / RAM")
     return [
         "",
-        "Trained students, of each width the one with the highest bound: no decision takes more instructions than the "
-        "bound; mean and most are counted over adversarial decisions. Stack of student_decide by the call graph, in "
-        "brackets as a run wrote to it; ROM and RAM of the linked student.c.",
+        "For each width, the trained student with the highest bound. No decision takes more instructions than the "
+        "bound; mean and most are counts over adversarial decisions. The stack of student_decide comes from the call "
+        "graph; the number in brackets is what a run wrote to. ROM and RAM are those of the linked student.c.",
         "",
         *_table(heading, worst_case.rows(found)),
     ]
@@ -174,7 +174,7 @@ def _profiles(costs: Sequence[dict[str, Any]]) -> list[str]:
         rows.append((processor, *cells))
     return [
         "",
-        f"Trained students, of each width the one that costs most: latency, energy per decision, energy per orbit, "
+        f"For each width, the trained student that costs most: latency, energy per decision and energy per orbit, "
         f"{_DECIDE}. Modelled from the closed form, an assumed CPI and nominal power, not measured.",
         "",
         *_table(("", *(f"{units} units, {dtype}" for units, dtype in columns)), rows),

@@ -1,1 +1,1 @@
-"""What it costs to train with us and with the programs of others; ``command`` is the door."""
+"""Comparison of the cost of training: our program and other programs."""

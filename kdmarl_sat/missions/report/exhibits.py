@@ -1,4 +1,4 @@
-"""Which figures a run can fill, with their titles and what to look at."""
+"""The figures of a report for which a run has data, with titles and captions."""
 
 from __future__ import annotations
 

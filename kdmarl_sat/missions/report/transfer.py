@@ -76,8 +76,8 @@ def markdown(flights: Sequence[Flight], confidence: float, run: dict[str, Any]) 
         "",
         f"preset={run['preset']}, seed={run['seed']}, commit {run['commit'][:10]}, "
         f"{len(flights[0].episodes)} episodes each, {confidence:.0%} intervals over them. The return is the captured "
-        "priority less the penalty for satellites lost by what they did. What a policy returns per satellite is also "
-        f"divided by what {_RULE} returns in the same mission, and by its own in the first mission, episodes paired. "
+        "priority minus the penalty for satellites lost through their own actions. The return per satellite is also "
+        f"divided by that of {_RULE} in the same mission, and by the policy's own in the first mission, by episode. "
         "Made by `kdmarl-sat transfer`.",
         "",
         "![return per satellite](transfer.png)",
