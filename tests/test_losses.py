@@ -10,6 +10,7 @@ from torch import Tensor
 from scenarios.schema import DistillConfig
 from training.losses import (
     best_legal,
+    by_kind,
     chosen_log_prob,
     cosines,
     distillation_kl,
@@ -122,6 +123,32 @@ def test_hard_label_is_the_teachers_best_legal_action() -> None:
     assert hard_label_ce(best_legal(LOGITS, MASK), EVEN, MASK, ONE).item() == pytest.approx(math.log(2))
     teacher = torch.tensor([2.0, 1.0, 90.0])
     assert hard_label_ce(best_legal(teacher, MASK), LOGITS, MASK, ONE).item() == pytest.approx(math.log(4))
+
+
+def test_by_kind_compares_imaging_as_a_whole_with_each_other_action() -> None:
+    """By hand: charging is likelier than each of three images, but not than all of them together."""
+    logits = torch.log(torch.tensor([0.4, 0.15, 0.25, 0.2]))
+    legal = torch.ones(4, dtype=torch.bool)
+    decided = by_kind(logits, legal, fixed=1)
+    assert decided.softmax(-1).tolist() == pytest.approx([0.4, 0, 0.6, 0])
+    assert logits.argmax() == 0 and decided.argmax() == 2
+    # Without the second image, the others have 0.35 of 0.75: charging is the likelier kind.
+    legal[2] = False
+    decided = masked_log_softmax(by_kind(logits, legal, fixed=1), legal).exp()
+    assert decided.tolist() == pytest.approx([0.4 / 0.75, 0, 0, 0.35 / 0.75])
+    # Without any image, nothing but charging is left.
+    legal = torch.tensor([True, False, False, False])
+    decided = masked_log_softmax(by_kind(logits, legal, fixed=1), legal).exp()
+    assert decided.tolist() == [1, 0, 0, 0]
+
+
+def test_by_kind_is_a_target_without_nan() -> None:
+    """Images that are never taken weigh nothing in Eq. 7, and their gradient pushes them down."""
+    logits = LOGITS.clone().requires_grad_()
+    target = by_kind(torch.zeros_like(LOGITS), MASK, fixed=1)
+    loss = distillation_kl(target, logits, MASK, ONE)
+    torch.autograd.backward(loss)
+    assert torch.isfinite(loss) and logits.grad is not None and torch.isfinite(logits.grad).all()
 
 
 def test_structural_relation_of_three_agents_by_hand() -> None:

@@ -89,3 +89,21 @@ def test_greedy_takes_the_first_of_the_best_legal_actions() -> None:
     mask[..., 1], mask[..., 2:] = False, True
     assert (policy.act(dataclasses.replace(step, action_mask=mask)) == 2).all()
     assert not policy.log_prob.any()
+
+
+def test_a_team_that_decides_by_kind_images_where_images_together_are_likelier() -> None:
+    env = ToyEnv()
+    step = env.reset([0, 1])
+    mask = np.ones_like(step.action_mask)
+    mask[..., :1] = True
+    for by_kind, chosen in ((False, 0), (True, 1)):
+        team = Team([sense(spec, ["battery"]) for spec in env.specs], [[0], [1], [2]], [4, 4, 4], by_kind=by_kind)
+        for network in team.members:
+            assert network.fixed_actions == 1
+            torch.nn.init.zeros_(network.score.weight)
+            torch.nn.init.zeros_(network.score.bias)
+            torch.nn.init.zeros_(network.fixed.weight)
+            torch.nn.init.constant_(network.fixed.bias, 0.5)  # charging: e^0.5 against 1 of each of three images
+        policy = NetworkPolicy(team, sample=False)
+        policy.reset([0, 1])
+        assert (policy.act(dataclasses.replace(step, action_mask=mask)) == chosen).all()

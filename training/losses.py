@@ -82,6 +82,26 @@ def distillation_kl(logits_t: Tensor, logits_s: Tensor, mask: Tensor, weight: Te
     return weighted_mean((log_p_t.exp() * (log_p_t - log_p_s)).sum(-1), weight)
 
 
+def by_kind(logits: Tensor, mask: Tensor, fixed: int) -> Tensor:
+    """Logits of the policy that draws a kind of action and then takes the most likely action of that kind.
+
+    The first ``fixed`` actions are a kind each; all others, the images, are one kind:
+
+        pi'(a) = pi(a)                  of a fixed action,
+        pi'(a*) = sum over images pi(a)  of the most likely image a*, and 0 of all other images.
+
+    Its most likely action is what pi does most often in kind. That of pi itself may be a fixed action that pi seldom
+    takes, because pi divides the probability to image among many targets.
+
+    logits [..., A], mask [..., A] bool: legal actions -> [..., A]; illegal actions are not masked.
+    """
+    lowest = torch.finfo(logits.dtype).min
+    images = logits.masked_fill(~mask, lowest)[..., fixed:]
+    best = F.one_hot(images.argmax(-1), images.shape[-1]).bool()
+    together = images.logsumexp(-1, keepdim=True).expand_as(images)
+    return torch.cat((logits[..., :fixed], together.masked_fill(~best, lowest)), dim=-1)
+
+
 def best_legal(logits_t: Tensor, mask: Tensor) -> Tensor:
     """a* of Eq. 8:  argmax pi_T over the legal actions.  logits [D, E, N, A] -> [D, E, N]."""
     return masked_log_softmax(logits_t, mask).argmax(-1)

@@ -5,6 +5,7 @@ Each stage is a function from configuration and artifacts to an artifact; finish
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import shutil
@@ -113,8 +114,9 @@ def _stages(mission: Mission) -> tuple[RunResult, dict[str, Path]]:
         results.append(flights.packaged(mission, Entry(name, label, plan, students, distilled), bundle, taught))
         budget += flights.budget_rows(label, bundle)
 
-    direct, masked = stages.train_masked(mission, "mappo_lh_a", lh_a)
-    results.append(flights.networks(mission, Entry("mappo_lh_a", "MAPPO LH+A", lh_a, masked.team, direct), taught))
+    plan = dataclasses.replace(lh_a, by_kind=config.teacher.decide_by_kind)
+    direct, masked = stages.train_masked(mission, "mappo_lh_a", plan)
+    results.append(flights.networks(mission, Entry("mappo_lh_a", "MAPPO LH+A", plan, masked.team, direct), taught))
     curves.append(_curve("MAPPO LH+A", direct))
 
     for name, label, plan in _controls(mission, lh):
@@ -175,7 +177,8 @@ def policies(mission: Mission, bundles: Mapping[str, Path]) -> list[Entry]:
 def teacher_plan(mission: Mission) -> TeamPlan:
     """One network for all satellites, which sees everything."""
     everything = [mission.config.scenario.taught] * len(mission.specs)
-    return mission.plan(everything, [mission.config.teacher.hidden], shared=True)
+    plan = mission.plan(everything, [mission.config.teacher.hidden], shared=True)
+    return dataclasses.replace(plan, by_kind=mission.config.teacher.decide_by_kind)
 
 
 def students_of(mission: Mission) -> tuple[TeamPlan, TeamPlan]:

@@ -19,6 +19,7 @@ RESAMPLES = 5000
 APART_FROM = ("seed", "output", "compute")  # settings of runs that are still averaged
 ADDING = ("evaluation.controls", "teacher.resume")  # settings that add policies or say where one comes from
 LOADED = "teacher.load"  # each seed may have a folder of its own; a loaded teacher is unlike one of the run's
+LATER = {"teacher.decide_by_kind": False}  # settings that older records lack, and what those runs had
 READABLE = 1
 
 Record = dict[str, Any]
@@ -199,7 +200,7 @@ def _settings(record: Record) -> dict[str, Any]:
             else:
                 yield f"{where}{key}", value
 
-    every = dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
+    every = LATER | dict(flat({key: value for key, value in record["config"].items() if key not in APART_FROM}, ""))
     if every.pop(LOADED, None) is not None:
         every[LOADED] = "a folder"
     return {key: value for key, value in every.items() if key not in ADDING}

@@ -119,7 +119,7 @@ def _settings(mission: Mission, plan: TeamPlan, stream: str, config: TeacherConf
     teacher = to_dict(config)
     return {
         **mission.trained,
-        "teacher": {key: value for key, value in teacher.items() if key not in ("load", "resume")},
+        "teacher": {key: value for key, value in teacher.items() if key not in ("load", "resume", "decide_by_kind")},
         "planner": to_dict(mission.config.planner),
         "plan": dataclasses.asdict(plan),
         "stream": stream,

@@ -123,4 +123,4 @@ def spread_over(plan: TeamPlan, classes: int, size: int) -> TeamPlan:
     groups: list[list[int]] = [[] for _ in plan.groups]
     for satellite, agent in enumerate(like):
         groups[serves[agent]].append(satellite)
-    return TeamPlan(tuple(plan.visible[agent] for agent in like), tuple(map(tuple, groups)), plan.hidden)
+    return TeamPlan(tuple(plan.visible[agent] for agent in like), tuple(map(tuple, groups)), plan.hidden, plan.by_kind)

@@ -17,7 +17,6 @@ from training.distill import Chosen, DistillationHeads, Targets, terms
 from training.losses import (
     best_legal,
     cosines,
-    masked_log_softmax,
     normalised,
     weighted_mean,
 )
@@ -131,7 +130,9 @@ def distill_update(
 def agreement(students: Team, teacher: Team, rollout: Rollout) -> list[float]:
     """Per agent, the share of a rollout's decisions on which the greedy students choose as the greedy teacher does."""
     batch = to_batch(rollout, 1.0)
-    ours, theirs = [masked_log_softmax(_logits(team, batch)[0], batch.mask).argmax(-1) for team in (students, teacher)]
+    ours, theirs = [
+        best_legal(team.decisive(_logits(team, batch)[0], batch.mask), batch.mask) for team in (students, teacher)
+    ]
     same = (ours == theirs).float()
     return [float(weighted_mean(same[..., i], batch.valid[..., i])) for i in range(students.agents)]
 
@@ -139,6 +140,7 @@ def agreement(students: Team, teacher: Team, rollout: Rollout) -> list[float]:
 @torch.no_grad()
 def _teach(teacher: Teacher, batch: Batch, heads: DistillationHeads, labels: Labels) -> Targets:
     logits, latents = _logits(teacher.team, batch)
+    logits = teacher.team.decisive(logits, batch.mask)  # so that the students' likeliest action is its decision
     z = torch.stack(latents, dim=2)  # [D, E, N, H]
     best = best_legal(logits, batch.mask) if labels is Labels.teacher else batch.advice
     return Targets(logits, best, z @ heads.role_teacher.T, cosines(on_step_grid(z, batch.held)))

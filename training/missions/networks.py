@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from envs.sensing import Sensing
+from training.losses import by_kind
 from training.networks import HEAD_GAIN, RELU_GAIN, linear, seeded
 
 
@@ -111,15 +112,16 @@ class Team(nn.Module):
         groups: Sequence[Sequence[int]],
         hidden: Sequence[int],
         generator: torch.Generator | None = None,
+        by_kind: bool = False,
     ) -> None:
-        """``hidden`` holds one width per group.
+        """``hidden`` holds one width per group; ``by_kind``: how the team decides when it does not draw.
 
         Raises:
             ValueError: agents of one group do not sense the same columns, or the agents' actions differ in number.
         """
         super().__init__()
         generator = seeded(generator)
-        self.agents = len(sensings)
+        self.agents, self.by_kind = len(sensings), by_kind
         self.groups = tuple(tuple(group) for group in groups)
         if sorted(agent for group in self.groups for agent in group) != list(range(self.agents)):
             raise ValueError(f"groups={self.groups} is not allowed: it must name each of {self.agents} agents once")
@@ -151,6 +153,13 @@ class Team(nn.Module):
         """The network that serves each agent."""
         served = {agent: network for group, network in zip(self.groups, self.networks, strict=True) for agent in group}
         return [network for _, network in sorted(served.items()) if isinstance(network, OpportunityActor)]
+
+    def decisive(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Logits whose largest is the team's decision when it does not draw.
+
+        logits [..., N, A], mask [..., N, A] bool -> [..., N, A], not masked.
+        """
+        return by_kind(logits, mask, self.members[0].fixed_actions) if self.by_kind else logits
 
     def initial_hidden(self, episodes: int) -> list[Tensor]:
         """Zeros, N tensors [E, H_i]."""

@@ -36,10 +36,10 @@ class NetworkPolicy:
         obs = torch.from_numpy(np.ascontiguousarray(step.obs, np.float32))
         mask = torch.from_numpy(np.ascontiguousarray(step.action_mask))
         logits, self._hidden = self.team.decide(obs, mask, torch.from_numpy(step.active), self._hidden)
-        scores = np.where(step.action_mask, logits.numpy().astype(np.float64), -np.inf)
         if not self.sample:
-            return np.asarray(np.argmax(scores, axis=-1), np.int64)
-        return self._draw(scores, step)
+            decisive = self.team.decisive(logits, mask).masked_fill(~mask, -torch.inf)
+            return decisive.argmax(-1).numpy()
+        return self._draw(np.where(step.action_mask, logits.numpy().astype(np.float64), -np.inf), step)
 
     def _draw(self, scores: np.ndarray, step: Step) -> IntArray:
         """Inverse-CDF sampling in float64; scores [E, N, A], -inf: illegal."""

@@ -55,12 +55,13 @@ class TeamPlan:
     visible: tuple[tuple[str, ...], ...]  # per satellite
     groups: tuple[tuple[int, ...], ...]
     hidden: tuple[int, ...]  # per group
+    by_kind: bool = False  # decides, when it does not draw, first what kind of action to take
 
     def sensings(self, specs: Sequence[AgentSpec]) -> list[Sensing]:
         return [sense(spec, blocks) for spec, blocks in zip(specs, self.visible, strict=True)]
 
     def build(self, specs: Sequence[AgentSpec], generator: torch.Generator | None = None) -> Team:
-        return Team(self.sensings(specs), self.groups, self.hidden, generator)
+        return Team(self.sensings(specs), self.groups, self.hidden, generator, self.by_kind)
 
 
 def settings_of(config: PlannerConfig, width: int | None = None, horizon_s: float | None = None) -> PlannerSettings:
