@@ -1,4 +1,4 @@
-"""One short table of all that was measured, for the README: methods by games."""
+"""One short table of all that was measured, for the README: games by methods."""
 
 from __future__ import annotations
 
@@ -16,10 +16,17 @@ def overview(results: Results) -> str:
     shown = set(_FIRST) - {TEACHER}
     places = [place for place in results.places if shown & set(results.methods(place))]
     methods = in_order(method for place in places for method in results.methods(place) if method in _FIRST)
-    rows = [(label(method), *(_score(results, place, method) for place in places)) for method in methods]
-    rows.append(("times fewer MACs, KD-MARL LH", *(_macs(results, place) for place in places)))
-    named = [f"{place_name(results, each)}, {_unit(results, each)}, {_samples(results, each)}" for each in places]
-    head = ("seeds × episodes", *named)
+    rows = [
+        (
+            place_name(results, place),
+            _unit(results, place),
+            _samples(results, place),
+            *(_score(results, place, method) for method in methods),
+            _macs(results, place),
+        )
+        for place in places
+    ]
+    head = ("game", "score", "seeds × episodes", *map(label, methods), "KD-MARL LH: times fewer MACs")
     return markdown_table(Table("", head, tuple(rows)))
 
 
