@@ -90,9 +90,10 @@ class TeacherConfig:
     aggregation_horizon_s: float = 200.0
     imitation_epochs: int = 10
     imitation_learning_rate: list[float] = field(default_factory=lambda: [2e-3, 1e-4])  # at first, after the last epoch
-    # Its decision when it does not draw, in evaluations and as the students' target. false: its most likely action.
-    # true: first the most likely kind of action (each action but imaging; or to image), then the most likely one of
-    # that kind. Where many targets are on offer, each image is less likely than charging, though all together are not.
+    # How the teacher and MAPPO LH+A decide in evaluations, and what students learn as the teacher's decision. false:
+    # the most likely action. true: the most likely kind of action (each action but imaging is a kind; to image is
+    # one), then the most likely action of that kind. With many targets on offer, charging can be more likely than each
+    # image, but less likely than all images together.
     decide_by_kind: bool = False
     load: str | None = None  # folder of a finished teacher, which is then not trained
     resume: str | None = None  # folder of an unfinished one, from whose checkpoint training goes on

@@ -11,6 +11,8 @@ from envs.sensing import sense
 from scenarios.schema import DistillConfig, Labels, StudentConfig, TeacherConfig
 from tests.toy import ToyEnv, ToyOptimum
 from training.checkpoint import load, save
+from training.distill import DistillationHeads
+from training.losses import best_legal
 from training.missions.batch import to_batch
 from training.missions.distill import (
     Distiller,
@@ -20,6 +22,7 @@ from training.missions.distill import (
     new_distiller,
     on_step_grid,
     student_widths,
+    targets_of,
 )
 from training.missions.mappo import imitate, new_learner
 from training.missions.networks import Critic, Team, individual_team, shared_team
@@ -90,6 +93,25 @@ def test_either_source_alone_teaches(teacher: Teacher, source: str) -> None:
         config = dataclasses.replace(CONFIG, teacher_episodes=0, student_iterations=5, imitation_left=1.0)
     distilled(teacher, students, config)
     assert earned(students) > 0.9 * earned(teacher.team)
+
+
+def test_students_are_taught_what_the_teacher_does_when_it_flies() -> None:
+    """A teacher that decides by kind: its flights, the labels and the measured agreement follow one rule."""
+    sensings = [sense(spec, [block.name for block in spec.blocks]) for spec in ENV.specs]
+    team, plain = (
+        Team(sensings, [range(len(sensings))], [16], torch.Generator().manual_seed(0), by_kind)
+        for by_kind in (True, False)
+    )
+    learner = new_learner(team, Critic(ENV.state_size, 8), TeacherConfig(hidden=16), seed=0)
+    frozen = Teacher(team, learner.critic, learner.value_norm, 0.9, 0.85)
+    flown = collect(ENV, NetworkPolicy(team, sample=False), list(range(40)))
+    assert agreement(team, team, flown) == [1.0] * len(sensings)
+    assert max(agreement(plain, team, flown)) < 1.0
+    batch = to_batch(flown, 0.9)
+    heads = DistillationHeads(16, [8, 8, 8], CONFIG, torch.Generator().manual_seed(0))
+    target = targets_of(frozen, batch, heads, Labels.teacher)
+    assert torch.equal(target.best[batch.valid], batch.action[batch.valid])
+    assert torch.equal(best_legal(target.logits, batch.mask)[batch.valid], batch.action[batch.valid])
 
 
 def test_imitation_counts_less_along_the_students_own_episodes(teacher: Teacher) -> None:

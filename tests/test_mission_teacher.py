@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_the_stored_teachers_load(mission: str) -> None:
     teacher = as_teacher(learner, artifact, config.teacher)
     assert teacher.discount_per_s == done["depends_on"]["teacher"]["discount_per_s"] == 0.999
     assert artifact.digest != done["digest"]  # of the networks, whatever code made them
+
+
+def test_the_same_networks_deciding_otherwise_are_another_teacher() -> None:
+    folder = stored("optical_sar")
+    config = composed("scenario=optical_sar", f"teacher.load={folder}")
+    plan, learner = fresh(config)
+    by_kind = dataclasses.replace(plan, by_kind=True)
+    assert load_teacher(config, plan, learner).digest != load_teacher(config, by_kind, learner).digest
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:

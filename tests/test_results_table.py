@@ -105,6 +105,15 @@ def test_runs_configured_otherwise_stand_apart() -> None:
     assert sections(records[:2]) == f"### {first}".removesuffix("\n")
 
 
+def test_older_records_have_what_was_done_before_there_was_a_choice() -> None:
+    old, same, other = (*two_seeds(), *two_seeds()[:1])
+    for each, decides in ((old, {}), (same, {"decide_by_kind": False}), (other, {"decide_by_kind": True})):
+        each["config"]["teacher"] = {"imitation_episodes": 0, **decides}
+    together, apart = sections([old, same, other]).split("### ")[1:]
+    assert together.startswith("toy, preset=default: 2 training seeds")
+    assert "`teacher.decide_by_kind` true (there false)" in apart
+
+
 def test_unequal_numbers_of_episodes() -> None:
     records = two_seeds()
     for policy in records[1]["policies"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def test_further_satellites_are_served_as_one_of_their_class() -> None:
     teacher = TeamPlan((("A",),) * 4, ((0, 1, 2, 3),), (8,))
     assert spread_over(teacher, classes=4, size=10).groups == (tuple(range(10)),)
     assert spread_over(students, classes=2, size=6) == students
+    by_kind = dataclasses.replace(teacher, by_kind=True)
+    assert spread_over(by_kind, classes=4, size=4) == by_kind
 
 
 def test_classes_that_do_not_divide_the_constellation() -> None:

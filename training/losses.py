@@ -90,8 +90,8 @@ def by_kind(logits: Tensor, mask: Tensor, fixed: int) -> Tensor:
         pi'(a) = pi(a)                  of a fixed action,
         pi'(a*) = sum over images pi(a)  of the most likely image a*, and 0 of all other images.
 
-    Its most likely action is what pi does most often in kind. That of pi itself may be a fixed action that pi seldom
-    takes, because pi divides the probability to image among many targets.
+    Its most likely action is of the most likely kind. The most likely action of pi itself may be of another kind,
+    because pi divides the probability to image among many targets.
 
     logits [..., A], mask [..., A] bool: legal actions -> [..., A]; illegal actions are not masked.
     """

@@ -23,8 +23,8 @@ _SIZES = (
     ("team", "networks.0.fixed.weight", 0, "actions besides imaging"),
     ("critic", "row.0.weight", 1, "columns of the critic's state"),
 )
-# What a training may have otherwise when it goes on: where and how fast it runs, and what is made by code.
-_APART = ("threads", "support_data", "scenario.support_data_dir", "extensions", "demonstrations")
+# What may differ when a training goes on: where and how fast it runs, what code makes, and how evaluations decide.
+_APART = ("threads", "support_data", "scenario.support_data_dir", "extensions", "demonstrations", "plan.by_kind")
 
 
 def load_teacher(config: RunConfig, plan: TeamPlan, learner: Learner) -> Artifact:

@@ -100,7 +100,7 @@ def distill_update(
     """
     weights = _weights(distiller, source, config)
     batch = to_batch(rollout, teacher.discount_per_s)
-    target = _teach(teacher, batch, distiller.heads, config.labels)
+    target = targets_of(teacher, batch, distiller.heads, config.labels)
     advantage, _ = advantages(batch, teacher.critic, teacher.value_norm, teacher.gae_lambda)
     advantage = normalised(advantage, batch.valid)
 
@@ -138,9 +138,10 @@ def agreement(students: Team, teacher: Team, rollout: Rollout) -> list[float]:
 
 
 @torch.no_grad()
-def _teach(teacher: Teacher, batch: Batch, heads: DistillationHeads, labels: Labels) -> Targets:
+def targets_of(teacher: Teacher, batch: Batch, heads: DistillationHeads, labels: Labels) -> Targets:
+    """The teacher's view of a batch, and whose decision is Eq. 8's."""
     logits, latents = _logits(teacher.team, batch)
-    logits = teacher.team.decisive(logits, batch.mask)  # so that the students' likeliest action is its decision
+    logits = teacher.team.decisive(logits, batch.mask)  # its decision is the most likely action
     z = torch.stack(latents, dim=2)  # [D, E, N, H]
     best = best_legal(logits, batch.mask) if labels is Labels.teacher else batch.advice
     return Targets(logits, best, z @ heads.role_teacher.T, cosines(on_step_grid(z, batch.held)))

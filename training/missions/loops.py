@@ -58,7 +58,7 @@ class Sampler:
         return gather(self.pool, training_jobs(self.ground, pilot, seeds))
 
     def greedy(self, team: Team, seeds: Sequence[int]) -> Rollout:
-        """Episodes in which the team takes its most likely actions."""
+        """Episodes in which the team takes its decisions (``Team.decisive``)."""
         return gather(self.pool, training_jobs(self.ground, flyer(self.plan, team, sample=False), seeds))
 
 

@@ -77,7 +77,7 @@ class Flyer:
     planner: PlannerSettings | None = None  # of the planner, where that is who flies
     plan: TeamPlan | None = None
     weights: dict[str, NDArray[np.float32]] | None = None
-    sample: bool = False  # draw from the policy; else its most likely action
+    sample: bool = False  # draw from the policy; else its decision (``Team.decisive``)
     flight: FlightPlan | None = None
     shadow: FlightPlan | None = None  # of a bundle that decides and logs beside whoever flies
     adviser: PlannerSettings | None = None  # what it would do is kept beside the rollout's actions
