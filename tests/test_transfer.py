@@ -201,7 +201,7 @@ def test_taught_on_four_flown_on_eight_and_with_faults(tmp_path: Path) -> None:
 def test_stored_networks_are_flown_and_nothing_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored = {name: f"results/bundles/imaging_constellation-{name}" for name in ("lh", "lh_a")}
     arguments = [
-        "teacher.load=results/checkpoints/imaging_constellation-teacher-c15759f6220d2e9e",
+        "teacher.load=results/checkpoints/imaging_constellation-teacher-b7776d542f8b8d78",
         *(f"{name}={folder}" for name, folder in stored.items()),
         "evaluation.episodes=1",
         "evaluation.trace=false",

@@ -51,8 +51,8 @@ def load_teacher(config: RunConfig, plan: TeamPlan, learner: Learner) -> Artifac
     for name in _NETWORKS:
         getattr(learner, name).load_state_dict(stored.state[name])
     discount_per_s, gae_lambda = _discounting(made, config.teacher)
-    used = {"discount_per_s": discount_per_s, "gae_lambda": gae_lambda, "by_kind": plan.by_kind}
-    return stored.artifact(stored.digest(**used))
+    digest = stored.digest(discount_per_s=discount_per_s, gae_lambda=gae_lambda, by_kind=plan.by_kind)
+    return stored.artifact(digest)
 
 
 def open_training(config: RunConfig, depends_on: Mapping[str, Any], learner: Learner) -> Unfinished:
